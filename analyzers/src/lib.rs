@@ -1,0 +1,6 @@
+//! What was seen and what it means.
+pub mod chunk;
+pub mod encode;
+pub mod flow;
+pub mod subject;
+pub mod text;

@@ -1,0 +1,1 @@
+//! Capture files in and out: frames, link layers, flows, reassembly, shards.

@@ -1,0 +1,1 @@
+//! Live verdicts on a terminal.

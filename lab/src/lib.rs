@@ -1,0 +1,1 @@
+//! An Internet in a box: namespaces, names, leases, origins and toy devices.

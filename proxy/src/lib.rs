@@ -1,0 +1,1 @@
+//! The live gateway: transparent interception, forged chains, tap, scheduling.

@@ -1,0 +1,2 @@
+//! The overhear binary.
+fn main() {}
