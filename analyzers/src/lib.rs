@@ -2,5 +2,6 @@
 pub mod chunk;
 pub mod encode;
 pub mod flow;
+pub mod observation;
 pub mod subject;
 pub mod text;

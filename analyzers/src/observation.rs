@@ -1,0 +1,1160 @@
+//! Facts. An observation says what was seen; whether that is good or bad is a check's business.
+//!
+//! Every kind has a `key()`: the part that checks judge (version × suite, never time or frame). A [`Case`](crate::case::Case) keeps
+//! distinct keys only, so a key must hold all a check reads and nothing that merely counts.
+
+use std::net::{IpAddr, SocketAddr};
+
+use policies::{IdentifierType, Severity, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::{Layer, Lost};
+use crate::encode::Digest;
+use crate::flow::{Close, Counts, Dir, FlowEnd, FlowId, Mac, Transport};
+use crate::subject::{Actor, ClientClass, DeviceId, Peer};
+use crate::text::Text;
+
+/// A kind of observation: its word in the journal, and the part of it that checks judge.
+pub trait Kind: Clone + std::fmt::Debug {
+    /// What a case keeps; equal keys are one fact.
+    type Key: Clone + std::fmt::Debug + PartialEq + Eq + std::hash::Hash;
+    const WORD: &'static str;
+    fn key(&self) -> Self::Key;
+}
+
+/// Declares the enum of all observations and, for each, its word and its key.
+macro_rules! observations {
+    ($( $(#[$doc:meta])* $variant:ident / $word:literal => $key:ty = |$it:ident| $make:expr; )*) => {
+        /// One fact, of any kind.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Observation { $( $(#[$doc])* $variant($variant), )* }
+
+        impl Observation {
+            /// The word this kind has in the journal.
+            pub fn word(&self) -> &'static str {
+                match self { $( Observation::$variant(_) => $word, )* }
+            }
+        }
+
+        $(
+            impl From<$variant> for Observation {
+                fn from(it: $variant) -> Observation { Observation::$variant(it) }
+            }
+            impl Kind for $variant {
+                type Key = $key;
+                const WORD: &'static str = $word;
+                fn key(&self) -> $key { let $it = self; $make }
+            }
+        )*
+
+        /// Calls `$apply!(Variant)` for every kind: for code that treats all kinds alike.
+        #[macro_export]
+        macro_rules! for_each_kind { ($apply:ident) => { $apply! { $($variant),* } } }
+    };
+}
+
+observations! {
+    /// The first line of a run.
+    Run / "run" => Run = |it| it.clone();
+    Input / "input" => Input = |it| it.clone();
+    Planted / "planted" => Planted = |it| it.clone();
+    Device / "device" => DeviceId = |it| it.id;
+    Neighbour / "neighbour" => Neighbour = |it| it.clone();
+    Bound / "bound" => Bound = |it| it.clone();
+    Flow / "flow" => FlowFact = |it| it.fact();
+    Hello / "hello" => HelloFact = |it| it.fact();
+    Served / "served" => ServedFact = |it| it.fact();
+    Certificate / "certificate" => Digest = |it| it.sha256;
+    Reaction / "reaction" => ReactionFact = |it| it.fact();
+    Request / "request" => RequestFact = |it| it.fact();
+    Question / "question" => QuestionFact = |it| it.fact();
+    Lease / "lease" => Lease = |it| it.clone();
+    Announcement / "announcement" => Announcement = |it| it.clone();
+    Hit / "hit" => HitFact = |it| it.fact();
+    Update / "update" => Update = |it| it.clone();
+    Treatment / "treatment" => TreatmentFact = |it| it.fact();
+    Trial / "trial" => Trial = |it| it.clone();
+    Standing / "standing" => Standing = |it| it.clone();
+    Event / "event" => Event = |it| it.clone();
+    Activity / "activity" => Activity = |it| it.clone();
+    Presence / "presence" => Presence = |it| it.clone();
+    Missed / "missed" => MissedFact = |it| MissedFact { why: it.why };
+    Undecrypted / "undecrypted" => UndecryptedFact = |it| UndecryptedFact { protocol: it.protocol, reason: it.reason };
+    Unparsed / "unparsed" => UnparsedFact = |it| UnparsedFact { what: it.what, reason: it.reason };
+    Odd / "odd" => OddKind = |it| it.what;
+    Ledger / "ledger" => Ledger = |it| it.clone();
+    Revealed / "revealed" => Revealed = |it| it.clone();
+    Purged / "purged" => Purged = |it| it.clone();
+}
+
+/// Where a run came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    Capture,
+    Live,
+    Lab,
+}
+
+/// How a live run stood between device and Internet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunMode {
+    Transparent,
+    Explicit,
+    Memory,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// `overhear/journal/1`.
+    pub schema: Text,
+    pub tool: Text,
+    pub version: Text,
+    pub kind: RunKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RunMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Text>,
+    pub policy_sha256: Digest,
+    pub catalogue_sha256: Digest,
+    /// Attacks selected for this run, by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<Text>,
+}
+
+/// A capture file, written when it has been read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Input {
+    pub path: Text,
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+    pub bytes: u64,
+    pub packets: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Time>,
+    pub link_types: Vec<Text>,
+    /// The file ended inside a packet or block.
+    pub truncated: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<Damage>,
+    /// Frames whose link type is not read, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Tally>,
+    /// Packets the capturing kernel said it dropped, when the file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// Secrets in the file (DSB) and from a key log; those that came after the packets they open.
+    #[serde(default)]
+    pub secrets: u64,
+    #[serde(default)]
+    pub late_secrets: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Damage {
+    /// Byte offset in the (decompressed) input.
+    pub offset: u64,
+    pub what: Text,
+}
+
+/// How often something was counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tally {
+    pub name: Text,
+    pub count: u64,
+}
+
+/// A persona value that was looked for: its name and type, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Planted {
+    pub name: Text,
+    pub kind: IdentifierType,
+    /// HMAC of the value under the project key, as printed in masks.
+    pub token: Text,
+}
+
+/// A device, when first seen and again when an address is learned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Device {
+    pub id: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Text>,
+    pub macs: Vec<Mac>,
+    pub ips: Vec<IpAddr>,
+    /// The operator named it (`--device`), or it was paired.
+    pub named: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NeighbourSource {
+    Arp,
+    Nd,
+    Dhcp,
+}
+
+/// A link address bound to an IP address by ARP, ND or DHCP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Neighbour {
+    pub mac: Mac,
+    pub ip: IpAddr,
+    pub source: NeighbourSource,
+}
+
+/// How a flow's device was told (architecture: *Which side is the device*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attribution {
+    /// As the operator said.
+    Told,
+    /// The side that sent the SYN, ClientHello, request or question.
+    Opener,
+    /// Mid-stream: the private or link-local side.
+    Private,
+    None,
+}
+
+/// Who a flow is about: one line per flow, before its first fact that carries application meaning, else at close.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bound {
+    /// Filled by the [`Scribe`](crate::scribe::Scribe).
+    #[serde(default)]
+    pub device: Option<DeviceId>,
+    pub attribution: Attribution,
+    /// Which side is the device.
+    #[serde(default)]
+    pub side: Option<Dir>,
+    pub peer: Peer,
+    /// How the peer's name is known: `sni`, `http-host`, `dns`, `quic-sni`, …; absent without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_by: Option<NameSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientClass>,
+    pub actor: Actor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NameSource {
+    Sni,
+    QuicSni,
+    HttpHost,
+    Dns,
+    Mdns,
+    Llmnr,
+    Dhcp,
+    Connect,
+    Certificate,
+}
+
+/// What a flow turned out to carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum App {
+    Tls,
+    Quic,
+    Http,
+    Http2,
+    Dns,
+    Mdns,
+    Llmnr,
+    Dhcp,
+    Ssdp,
+    Nbns,
+    Ntp,
+    /// Bytes were seen and no dissector knew them.
+    #[default]
+    Unknown,
+    /// No payload at all.
+    Empty,
+}
+
+impl App {
+    pub fn word(self) -> &'static str {
+        match self {
+            App::Tls => "tls",
+            App::Quic => "quic",
+            App::Http => "http",
+            App::Http2 => "http2",
+            App::Dns => "dns",
+            App::Mdns => "mdns",
+            App::Llmnr => "llmnr",
+            App::Dhcp => "dhcp",
+            App::Ssdp => "ssdp",
+            App::Nbns => "nbns",
+            App::Ntp => "ntp",
+            App::Unknown => "unknown",
+            App::Empty => "empty",
+        }
+    }
+}
+
+/// What became of a flow's payload bytes. Every byte is in exactly one of these, or in `Counts::missing`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Read by a dissector, in clear or decrypted.
+    pub analysed: u64,
+    /// Encrypted and not opened.
+    pub encrypted: u64,
+    /// Clear but not understood (still searched for planted values).
+    pub unparsed: u64,
+}
+
+/// A flow at its close.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    pub transport: Transport,
+    pub a: SocketAddr,
+    pub b: SocketAddr,
+    pub community_id: Text,
+    pub app: App,
+    pub first: Time,
+    pub last: Time,
+    #[serde(default)]
+    pub first_frame: u64,
+    pub counts: Counts,
+    pub coverage: Coverage,
+    pub end: FlowEnd,
+    pub from_start: bool,
+    /// The TLS application protocol carried on a port where the policy expects TLS, as seen by bytes; absent for other ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<Tally>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FlowFact {
+    pub transport: Transport,
+    pub app: App,
+    /// Server port: `b`'s.
+    pub port: u16,
+    /// Bytes are missing from it, or it was not seen from its start.
+    pub incomplete: bool,
+    pub encrypted: bool,
+    pub unparsed: bool,
+    pub empty: bool,
+    /// Both ends are on the local link (multicast, broadcast, private to private).
+    pub local: bool,
+}
+
+impl Flow {
+    fn fact(&self) -> FlowFact {
+        FlowFact {
+            transport: self.transport,
+            app: self.app,
+            port: self.b.port(),
+            incomplete: self.counts.missing != [0, 0] || !self.from_start || self.counts.cut > 0 || self.end == FlowEnd::Evicted,
+            encrypted: self.coverage.encrypted > 0,
+            unparsed: self.coverage.unparsed > 0,
+            empty: self.counts.bytes == [0, 0],
+            local: is_local(self.a.ip()) && is_local(self.b.ip()),
+        }
+    }
+}
+
+/// Link-local, private, loopback, multicast or broadcast.
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_multicast() || v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_unique_local()
+        }
+    }
+}
+
+/// A TLS ClientHello, over TCP or in a QUIC Initial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub transport: Transport,
+    /// The direction the ClientHello ran in.
+    pub dir: Dir,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<Text>,
+    /// Versions offered (`supported_versions`, else the legacy field), GREASE removed, in the client's order. 0x0303 is TLS 1.2.
+    pub versions: Vec<u16>,
+    pub suites: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<Text>,
+    pub ja3: Text,
+    pub ja4: Text,
+    pub class: ClientClass,
+    pub grease: bool,
+    /// encrypted_client_hello was offered (real or GREASE); the SNI is then an outer name.
+    pub ech: bool,
+    pub psk: bool,
+    pub early_data: bool,
+    pub session_ticket: bool,
+    /// This is the second ClientHello, after a HelloRetryRequest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+    /// TLS_FALLBACK_SCSV (RFC 7507) was offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback_scsv: bool,
+    /// QUIC version of the Initial, for QUIC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quic_version: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HelloFact {
+    pub transport: Transport,
+    pub versions: Vec<u16>,
+    pub suites: Vec<u16>,
+    pub ja4: Text,
+    pub class: ClientClass,
+    pub ech: bool,
+}
+
+impl Hello {
+    fn fact(&self) -> HelloFact {
+        HelloFact {
+            transport: self.transport,
+            versions: self.versions.clone(),
+            suites: self.suites.clone(),
+            ja4: self.ja4.clone(),
+            class: self.class,
+            ech: self.ech,
+        }
+    }
+}
+
+/// How a key exchange was done, as far as the wire shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyExchange {
+    Ecdhe,
+    Dhe,
+    /// Static RSA: no forward secrecy.
+    Rsa,
+    /// Static DH or ECDH.
+    StaticDh,
+    /// A pre-shared key without (EC)DHE.
+    Psk,
+    /// A pre-shared key with (EC)DHE.
+    PskDhe,
+    Anonymous,
+    Null,
+    Unknown,
+}
+
+/// What the server answered: one line per handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    pub version: u16,
+    pub suite: u16,
+    pub key_exchange: KeyExchange,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<Text>,
+    /// A HelloRetryRequest came first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+    pub resumed: bool,
+    /// SHA-256 of each certificate in order; empty when hidden (TLS 1.3 without keys) or resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Digest>,
+    /// The certificates were there and could not be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chain_hidden: bool,
+    /// The ClientHello of this handshake was not seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_hello: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServedFact {
+    pub version: u16,
+    pub suite: u16,
+    pub key_exchange: KeyExchange,
+    pub resumed: bool,
+}
+
+impl Served {
+    fn fact(&self) -> ServedFact {
+        ServedFact { version: self.version, suite: self.suite, key_exchange: self.key_exchange, resumed: self.resumed }
+    }
+}
+
+/// A certificate's content: once per run, then by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Certificate {
+    pub sha256: Digest,
+    pub len: u32,
+    pub subject: Text,
+    pub issuer: Text,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Text>,
+    #[serde(default)]
+    pub not_before: Option<Time>,
+    #[serde(default)]
+    pub not_after: Option<Time>,
+    pub serial: Text,
+    /// `rsa-2048`, `ec-p256`, `ed25519`, …
+    pub key: Text,
+    pub signature: Text,
+    pub ca: bool,
+    pub self_issued: bool,
+    /// base64 SHA-256 of the SubjectPublicKeyInfo, for pins.
+    pub spki: Text,
+    /// What could not be read of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub odd: Vec<Text>,
+}
+
+/// What the client did after the server's flight (active-testing H.3): from bytes and record lengths alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReactionKind {
+    /// Application data followed.
+    Data,
+    /// A fatal alert, or an encrypted record that can only be one.
+    Refused,
+    /// It went away, or stayed, without sending anything.
+    None,
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    pub reaction: ReactionKind,
+    #[serde(default)]
+    pub alert: Option<u8>,
+    /// The alert was encrypted: its code is known only with keys.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alert_encrypted: bool,
+    /// The server's alert, if it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_alert: Option<u8>,
+    pub close: Close,
+    /// The handshake was completed by the client (its Finished was seen, or its encrypted stand-in).
+    pub finished: bool,
+    /// Client application bytes after the handshake: plaintext when decrypted, else record payload.
+    pub client_bytes: u64,
+    /// Decrypted, rather than judged by record types and lengths.
+    pub decrypted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReactionFact {
+    pub reaction: ReactionKind,
+    pub alert: Option<u8>,
+    pub close: Close,
+}
+
+impl Reaction {
+    fn fact(&self) -> ReactionFact {
+        ReactionFact { reaction: self.reaction, alert: self.alert, close: self.close }
+    }
+}
+
+/// How an HTTP request proved who asks; never the proof itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authorization {
+    Basic,
+    Bearer,
+    Digest,
+    Negotiate,
+    Other,
+}
+
+/// An HTTP request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub layer: Layer,
+    /// The direction the request ran in.
+    pub dir: Dir,
+    pub method: Text,
+    /// `http://host/path?name=‹…›`: query values and user-part names are always masked.
+    pub url: Text,
+    #[serde(default)]
+    pub host: Option<Text>,
+    /// Path without query, masked: for checks.
+    pub path: Text,
+    #[serde(default)]
+    pub status: Option<u16>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_type: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_type: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// Number of cookies sent, and set.
+    #[serde(default)]
+    pub cookies: u16,
+    #[serde(default)]
+    pub set_cookies: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Text>,
+    /// The query had parameters.
+    pub query: bool,
+    /// The request had a body.
+    pub body: bool,
+    /// Body bytes that could not be decoded (unknown coding, damage, over the limit).
+    #[serde(default)]
+    pub undecoded: u64,
+    /// The response frame, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_frame: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestFact {
+    pub layer: Layer,
+    pub method: Text,
+    pub host: Option<Text>,
+    pub path: Text,
+    pub status: Option<u16>,
+    pub authorization: Option<Authorization>,
+    pub carries_data: bool,
+    pub response_type: Option<Text>,
+}
+
+impl Request {
+    fn fact(&self) -> RequestFact {
+        RequestFact {
+            layer: self.layer,
+            method: self.method.clone(),
+            host: self.host.clone(),
+            path: self.path.clone(),
+            status: self.status,
+            authorization: self.authorization,
+            carries_data: self.query || self.body || self.cookies > 0 || self.authorization.is_some(),
+            response_type: self.response_type.clone(),
+        }
+    }
+}
+
+/// A name asked for, with the answers that came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    pub name: Text,
+    pub source: NameSource,
+    /// RR type asked, as a number (1 = A, 28 = AAAA, 65 = HTTPS).
+    pub qtype: u16,
+    pub dir: Dir,
+    pub transport: Transport,
+    /// Response code; absent when no answer was seen.
+    #[serde(default)]
+    pub rcode: Option<u8>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Text>,
+    /// The HTTPS/SVCB answer carried an ECH configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ech: bool,
+    /// Only an answer was seen (the question's packet was not).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answer_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuestionFact {
+    pub source: NameSource,
+    pub name: Text,
+    pub qtype: u16,
+}
+
+impl Question {
+    fn fact(&self) -> QuestionFact {
+        QuestionFact { source: self.source, name: self.name.clone(), qtype: self.qtype }
+    }
+}
+
+/// What a DHCP client said of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// DHCP message type (1 = DISCOVER, 3 = REQUEST, …).
+    pub message: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_class: Option<Text>,
+    /// The client identifier (option 61) equals the hardware address, or is something else that lasts.
+    pub client_id: ClientId,
+    pub mac: Mac,
+    /// Requested options (55), a fingerprint of the stack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientId {
+    None,
+    HardwareAddress,
+    Other,
+}
+
+/// What a device tells the local link about itself (mDNS, SSDP, LLMNR, NBNS).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Announcement {
+    pub source: NameSource,
+    pub name: Text,
+    /// `_airplay._tcp`, a TXT key, an SSDP header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Text>,
+    pub record: Text,
+}
+
+/// How sure a hit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// An unknown high-entropy token that comes again.
+    Linkable,
+    /// Format, checksum and context.
+    Structural,
+    /// Equals a planted value, or a transform of it.
+    Proof,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HitDirection {
+    Out,
+    In,
+    Local,
+}
+
+/// Who can read a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exposure {
+    /// Anybody on the path.
+    Cleartext,
+    /// Anybody on the local link.
+    LocalLink,
+    /// The peer, under encryption that held.
+    Peer,
+    /// Whoever interposes a certificate this client accepts.
+    Interceptor,
+}
+
+/// An identifier or personal datum found in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    pub kind: IdentifierType,
+    /// The persona value's name, for proof.
+    #[serde(default)]
+    pub field: Option<Text>,
+    pub grade: Grade,
+    /// Printable stand-in, never the value.
+    pub masked: Text,
+    /// HMAC under the project key, 32 hex digits: the same value has the same token in all runs of a project.
+    pub token: Text,
+    pub layer: Layer,
+    pub direction: HitDirection,
+    /// `http.request.uri`, `http.request.header:NAME`, `http.request.body`, `dns.qname`, `tcp.stream`, …
+    #[serde(rename = "where")]
+    pub place: Text,
+    /// Decoders from the outside in: `["gzip", "json:$.device.id", "base64"]`; empty = as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Text>,
+    pub exposure: Exposure,
+    /// Direction and byte range in the flow's stream (or datagram) of that layer.
+    pub dir: Dir,
+    pub offset: u64,
+    pub len: u64,
+    /// The value is in `sealed/` under this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<u64>,
+    /// Further hits of the same value at the same place in this flow that were only counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HitFact {
+    pub kind: IdentifierType,
+    pub field: Option<Text>,
+    pub grade: Grade,
+    pub token: Text,
+    pub layer: Layer,
+    pub direction: HitDirection,
+    pub place: Text,
+    pub chain: Vec<Text>,
+    pub exposure: Exposure,
+    pub masked: Text,
+}
+
+impl Hit {
+    fn fact(&self) -> HitFact {
+        HitFact {
+            kind: self.kind,
+            field: self.field.clone(),
+            grade: self.grade,
+            token: self.token.clone(),
+            layer: self.layer,
+            direction: self.direction,
+            place: self.place.clone(),
+            chain: self.chain.clone(),
+            exposure: self.exposure,
+            masked: self.masked.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdatePart {
+    /// A question whether there is an update.
+    Check,
+    /// What describes the update.
+    Manifest,
+    /// The image itself.
+    Payload,
+}
+
+/// Traffic of a software-update channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Update {
+    pub part: UpdatePart,
+    /// `android-ota`, `omaha`, `apple-mesu`, `windows-update`, `apt`, …
+    pub system: Text,
+    pub layer: Layer,
+    /// How it was recognised: `host`, `path`, `magic`, `mime`.
+    pub by: Text,
+    pub host: Option<Text>,
+    pub path: Text,
+    /// A signature was seen in or beside it: `pkcs7-footer`, `payload-signature`, `inline`, …; absent when none was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Text>,
+}
+
+/// What the gateway does with one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// Relayed untouched.
+    Pass,
+    /// The flawless lab chain.
+    Control,
+    /// An attack, by id.
+    Attack,
+}
+
+/// A treatment about to be applied to a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Treatment {
+    pub arm: Arm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<Text>,
+    /// The attempt group this flow belongs to; all its flows get the same treatment.
+    pub group: u64,
+    /// SHA-256 of each certificate that will be presented.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Digest>,
+    /// The honest chain it was mirrored from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub honest_chain: Vec<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub community_id: Option<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TreatmentFact {
+    pub arm: Arm,
+    pub attack: Option<Text>,
+}
+
+impl Treatment {
+    fn fact(&self) -> TreatmentFact {
+        TreatmentFact { arm: self.arm, attack: self.attack.clone() }
+    }
+}
+
+/// How far an attempt went (active-testing C.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Evidence {
+    /// A connection, nothing more.
+    E0,
+    /// A ClientHello.
+    E1,
+    /// Our whole certificate flight was acknowledged by the device's TCP.
+    E2,
+    /// The client's Finished was verified.
+    E3,
+    /// Application bytes that are only a protocol's preamble.
+    E4,
+    /// A request with content.
+    E5,
+    /// E5 with a secret, a credential or a planted identifier in it.
+    E6,
+}
+
+/// What one attempt showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialResult {
+    Accepted,
+    Rejected,
+    /// The handshake failed for a reason that is not the defect (versions, suites, groups).
+    Incompatible,
+    /// The connection stayed open and nothing came.
+    Silent,
+    /// Nothing can be told (nobody came, we broke, the network broke).
+    None,
+}
+
+/// What ended an attempt's decisive connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialEnd {
+    Alert,
+    CloseNotify,
+    Fin,
+    Rst,
+    Timeout,
+    /// We ended it.
+    Us,
+}
+
+/// One attempt group with its treatment and reaction: the worst of its flows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Trial {
+    /// The trial's number in the run, from 1; orders trials of a subject.
+    pub n: u64,
+    pub arm: Arm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<Text>,
+    pub result: TrialResult,
+    pub grade: Evidence,
+    #[serde(default)]
+    pub alert: Option<u8>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alert_encrypted: bool,
+    pub end: TrialEnd,
+    pub flows: Vec<FlowId>,
+    /// The version, suite and ALPN the decisive flow negotiated; a control must equal its attack here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<Text>,
+    /// What the client had offered, as far as attacks depend on it.
+    #[serde(default)]
+    pub offered_tls13: bool,
+    #[serde(default)]
+    pub offered_tls12: bool,
+    /// First application bytes, described and masked: `GET /path`, `h2 preface`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bytes: Option<Text>,
+    /// Which process run or stimulus caused it (lab: the run's number).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u64>,
+    /// A request in clear that followed to the same peer within the fall-back window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleartext_followed: bool,
+    /// From the last byte of our flight to the end, in milliseconds.
+    #[serde(default)]
+    pub waited_ms: u64,
+}
+
+/// A standing change that the set-up makes for all traffic (QUIC blocked, DNS rewritten, the anchor installed).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Standing {
+    /// `quic`, `dns`, `dot`, `anchor`.
+    pub what: Text,
+    pub state: Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Start,
+    End,
+    At,
+}
+
+/// A stimulus: what was done to the device and when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Event {
+    /// When it happened (a line's own time is when it was written).
+    pub at: Time,
+    pub kind: Text,
+    pub phase: Phase,
+    pub confirmed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Text>,
+}
+
+/// What a flow carried inside one event window.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Activity {
+    pub kind: Text,
+    /// The window's number among windows of its kind, from 1.
+    pub window: u32,
+    pub confirmed: bool,
+    /// Payload bytes from the device and to it; by direction of the flow when the device is not known.
+    pub out: u64,
+    pub back: u64,
+    pub encrypted: bool,
+    pub local: bool,
+}
+
+/// The device came or went (live).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Presence {
+    pub device: Option<DeviceId>,
+    pub present: bool,
+}
+
+/// Bytes that should have been there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    pub why: Lost,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<Dir>,
+    pub offset: u64,
+    pub len: u64,
+    /// Further gaps of this flow that were only counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MissedFact {
+    pub why: Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotOpened {
+    /// No secret for this session.
+    NoKey,
+    /// A secret was there and did not open the records.
+    WrongKey,
+    /// The suite or version is not one we open.
+    Unsupported,
+    /// The handshake was not seen from its start.
+    NoHandshake,
+    /// Records are missing.
+    Gap,
+}
+
+/// Encrypted bytes that stayed closed: counted per flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecrypted {
+    pub protocol: App,
+    pub reason: NotOpened,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UndecryptedFact {
+    pub protocol: App,
+    pub reason: NotOpened,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotParsed {
+    /// No dissector knows these bytes.
+    Unknown,
+    /// A dissector gave up on them.
+    Broken,
+    /// The protocol is known and not read yet (HTTP/2 inside TLS, a QUIC stream).
+    NotBuilt,
+    /// A limit was reached.
+    Limit,
+}
+
+/// Clear bytes nobody understood: counted per flow, still searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unparsed {
+    pub what: App,
+    pub reason: NotParsed,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnparsedFact {
+    pub what: App,
+    pub reason: NotParsed,
+}
+
+/// Something that should not be as it is; never an error of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OddKind {
+    /// A frame an hour or more ahead of its neighbours.
+    ClockStep,
+    /// A header that lies about lengths, or is cut.
+    BrokenFrame,
+    BrokenTcp,
+    /// Fragments that overlap with different bytes.
+    FragmentOverlap,
+    /// A retransmission with other bytes.
+    ConflictingSegment,
+    BrokenTls,
+    BrokenQuic,
+    BrokenHttp,
+    BrokenDns,
+    BrokenDhcp,
+    BrokenCertificate,
+    /// A body that does not decode, or decodes to more than the limit.
+    BrokenBody,
+    /// A link type, tunnel or protocol that is not read.
+    Unread,
+    /// A secret for no session, or a line of a key log that is none.
+    BrokenKeylog,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Odd {
+    pub what: OddKind,
+    pub detail: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+/// What the whole run saw, written at its end: the denominator of every absence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ledger {
+    pub flows: u64,
+    pub analysed: u64,
+    pub encrypted: u64,
+    pub unparsed: u64,
+    pub missed: u64,
+    /// Flows that no device could be found for.
+    pub unattributed: u64,
+    pub by_app: Vec<Tally>,
+    /// Lines that were folded away by caps, by kind.
+    pub folded: Vec<Tally>,
+}
+
+/// Somebody looked at unmasked values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Revealed {
+    pub what: Text,
+    pub by: Text,
+}
+
+/// Values or packets were erased.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Purged {
+    pub what: Text,
+    pub count: u64,
+    pub by: Text,
+}
+
+/// The severity words are the catalogue's; re-exported so that readers of a journal need one import.
+pub type Weight = Severity;
