@@ -1,0 +1,282 @@
+//! Chains: the flawless one that mirrors the real server's leaf, and for each defect the one that differs from it in that alone.
+//!
+//! Path builders keep intermediates they have seen, so an issuer with a defect has a name and a key of its own: the flawless
+//! issuer, learned from a control, can never stand in for it and turn a sound refusal into an acceptance.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use foldhash::HashMapExt as _;
+use policies::{Defect, Time};
+use rustls::pki_types::CertificateDer;
+
+use super::ca::{Authority, Issuer, serial, short_label};
+use super::cert::{self, CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Name, SERVER_AUTH, San, Template};
+use super::key::{Key, KeyKind};
+use crate::error::Error;
+
+/// A leaf lives 60 days at most: under 90, so that no client's limit on age refuses the control.
+pub const LEAF_LIFE: Duration = Duration::from_secs(60 * DAY);
+/// Leaves begin this long ago, for devices whose clock is behind.
+const LEAF_BACKDATED: Duration = Duration::from_secs(DAY);
+/// How far outside its life an expired or future leaf is: farther than a careless clock is off.
+pub const MARGIN: Duration = Duration::from_secs(7 * DAY);
+/// Names copied from the real leaf; beyond this only those that cover the host (certificates of CDNs carry hundreds).
+const MOST_NAMES: usize = 100;
+/// ub-common-name of RFC 5280, appendix A.1.
+const LONGEST_CN: usize = 64;
+/// Chains kept for stability over a run (the same host sees the same leaf); beyond it the memory starts over.
+const MOST_CHAINS: usize = 4096;
+const DAY: u64 = 86_400;
+
+/// What is copied from the real server's leaf.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mirror {
+    /// The name or address the device asked for.
+    pub host: String,
+    pub key: KeyKind,
+    /// The real leaf's subjectAltNames.
+    pub names: Vec<San>,
+    /// The real chain as sent, leaf first; empty if not learned.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+impl Mirror {
+    /// Nothing learned: a P-256 leaf for `host` alone.
+    pub fn bare(host: &str) -> Mirror {
+        Mirror { host: host.to_owned(), key: KeyKind::P256, names: Vec::new(), chain: Vec::new() }
+    }
+}
+
+/// A chain to serve, leaf first, and the leaf's key.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    pub certificates: Vec<CertificateDer<'static>>,
+    pub key: Arc<Key>,
+}
+
+/// Makes chains under one campaign's authority.
+#[derive(Debug)]
+pub struct Mint {
+    authority: Authority,
+    /// Of the same shape as the authority, known to nobody.
+    stranger: Authority,
+    /// Signed by the root, but its basicConstraints say it may not sign.
+    unable: Issuer,
+    /// An ordinary server's certificate under the flawless intermediate.
+    server: Issuer,
+    ec: Arc<Key>,
+    rsa: OnceLock<Arc<Key>>,
+    made: Mutex<HashMap<(Mirror, Option<Defect>), (Time, Chain)>>,
+}
+
+impl Mint {
+    pub fn new(authority: Authority, now: Time) -> Result<Mint, Error> {
+        let stranger = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
+        let unable = authority.root.authorise(&format!("Overhear issuing {}", short_label()?), authority.not_before, authority.not_after, false)?;
+        let server_key = Arc::new(Key::fresh(KeyKind::P256)?);
+        let host = format!("shop-{}.invalid", short_label()?);
+        let template = Template {
+            subject: Name::common(&host),
+            names: vec![San::Dns(host)],
+            ..leaf_template(&authority, KeyKind::P256, now)?
+        };
+        let certificate = template.signed(&server_key, &authority.intermediate.subject, &authority.intermediate.key)?;
+        let server = Issuer { subject: template.subject.der(), key: server_key, certificate: certificate.into() };
+        Ok(Mint {
+            authority,
+            stranger,
+            unable,
+            server,
+            ec: Arc::new(Key::fresh(KeyKind::P256)?),
+            rsa: OnceLock::new(),
+            made: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_authority(self) -> Authority {
+        self.authority
+    }
+
+    /// The flawless chain: leaf and intermediate, root omitted, as servers do.
+    pub fn control(&self, mirror: &Mirror, now: Time) -> Result<Chain, Error> {
+        self.remembered(mirror, None, now)
+    }
+
+    /// The chain for `defect`. Defects of the handshake, and those of the anchor alone, serve the flawless chain.
+    pub fn forged(&self, mirror: &Mirror, defect: &Defect, now: Time) -> Result<Chain, Error> {
+        self.remembered(mirror, in_chain(defect).then(|| defect.clone()), now)
+    }
+
+    fn remembered(&self, mirror: &Mirror, defect: Option<Defect>, now: Time) -> Result<Chain, Error> {
+        let place = (mirror.clone(), defect);
+        {
+            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            // A leaf is served for a tenth of its life at most, then made anew.
+            if let Some((at, chain)) = made.get(&place).filter(|(at, _)| now.since(*at) < LEAF_LIFE / 10) {
+                let _ = at;
+                return Ok(chain.clone());
+            }
+        }
+        let chain = self.make(mirror, place.1.as_ref(), now)?;
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.len() >= MOST_CHAINS {
+            made.clear();
+        }
+        made.insert(place, (now, chain.clone()));
+        Ok(chain)
+    }
+
+    fn make(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Result<Chain, Error> {
+        let key = match mirror.key {
+            KeyKind::P256 => self.ec.clone(),
+            KeyKind::Rsa2048 => self.rsa()?,
+        };
+        let good = &self.authority.intermediate;
+        let base = Template {
+            subject: Name::common(common_name(&mirror.host)),
+            names: names(mirror),
+            ..leaf_template(&self.authority, mirror.key, now)?
+        };
+        let life = base.not_after.since(base.not_before);
+        let (leaf, issuer) = match defect {
+            None => (base, good),
+            Some(Defect::SelfSigned) => {
+                let own = Arc::new(Key::fresh(mirror.key)?);
+                let leaf = base.signed(&own, &base.subject.der(), &own)?;
+                return Ok(Chain { certificates: vec![leaf.into()], key: own });
+            }
+            Some(Defect::UntrustedCa) => (base, &self.stranger.intermediate),
+            Some(Defect::ReplacedKey) => {
+                let Some((real, rest)) = mirror.chain.split_first() else {
+                    return Err(not_forgeable(&Defect::ReplacedKey, "the real server's chain was not learned"));
+                };
+                let mut certificates: Vec<CertificateDer<'static>> = vec![cert::with_key(real, &key)?.into()];
+                certificates.extend(rest.iter().cloned());
+                return Ok(Chain { certificates, key });
+            }
+            Some(Defect::SignatureCorrupt) => {
+                let leaf = cert::with_bit_turned(base.signed(&key, &good.subject, &good.key)?);
+                return Ok(Chain { certificates: vec![leaf.into(), good.certificate.clone()], key });
+            }
+            Some(Defect::HostnameMismatch) => {
+                let other = "not-the-host.overhear.invalid".to_owned();
+                (Template { subject: Name::common(&other), names: vec![San::Dns(other)], ..base }, good)
+            }
+            Some(Defect::HostnameCnOnly) => {
+                if mirror.host.len() > LONGEST_CN {
+                    return Err(not_forgeable(&Defect::HostnameCnOnly, "the name is longer than a common name may be"));
+                }
+                (Template { names: Vec::new(), ..base }, good)
+            }
+            Some(Defect::Expired) => {
+                let not_after = now.minus(MARGIN);
+                (Template { not_before: not_after.minus(life), not_after, ..base }, good)
+            }
+            Some(Defect::NotYetValid) => {
+                let not_before = now.plus(MARGIN);
+                (Template { not_before, not_after: not_before.plus(life), ..base }, good)
+            }
+            Some(Defect::EkuClientOnly) => (Template { purposes: vec![CLIENT_AUTH], ..base }, good),
+            Some(Defect::IntermediateCaFalse) => (base, &self.unable),
+            Some(Defect::LeafAsIssuer) => {
+                let leaf = base.signed(&key, &self.server.subject, &self.server.key)?;
+                let certificates = vec![leaf.into(), self.server.certificate.clone(), good.certificate.clone()];
+                return Ok(Chain { certificates, key });
+            }
+            Some(Defect::UnknownCriticalExtension) => (Template { unknown_critical: true, ..base }, good),
+            Some(other) => return Err(not_forgeable(other, "its defect is not in the chain")),
+        };
+        let leaf = leaf.signed(&key, &issuer.subject, &issuer.key)?;
+        Ok(Chain { certificates: vec![leaf.into(), issuer.certificate.clone()], key })
+    }
+
+    /// The campaign's RSA key: made once, when a server with RSA is first met.
+    pub fn rsa(&self) -> Result<Arc<Key>, Error> {
+        if let Some(key) = self.rsa.get() {
+            return Ok(key.clone());
+        }
+        let key = Arc::new(Key::fresh(KeyKind::Rsa2048)?);
+        Ok(self.rsa.get_or_init(|| key).clone())
+    }
+}
+
+/// Whether the defect lies in the certificates (and not in the handshake, the anchor or the transport).
+pub fn in_chain(defect: &Defect) -> bool {
+    match defect {
+        Defect::SelfSigned
+        | Defect::UntrustedCa
+        | Defect::ReplacedKey
+        | Defect::SignatureCorrupt
+        | Defect::HostnameMismatch
+        | Defect::HostnameCnOnly
+        | Defect::Expired
+        | Defect::NotYetValid
+        | Defect::EkuClientOnly
+        | Defect::IntermediateCaFalse
+        | Defect::LeafAsIssuer
+        | Defect::UnknownCriticalExtension => true,
+        Defect::KxSignatureCorrupt
+        | Defect::VerifySignatureCorrupt
+        | Defect::DowngradeMarker12
+        | Defect::VersionTls11
+        | Defect::TlsBlocked
+        | Defect::UserAnchor
+        | Defect::AddedAnchor
+        | Defect::AddedAnchorSibling => false,
+    }
+}
+
+/// Whether a subjectAltName covers `host` (RFC 6125 §6.4: a wildcard stands for one whole left-most label).
+pub fn covers(name: &San, host: &str) -> bool {
+    match name {
+        San::Ip(ip) => host.parse::<std::net::IpAddr>().is_ok_and(|host| host == *ip),
+        San::Dns(pattern) => {
+            pattern.eq_ignore_ascii_case(host)
+                || pattern.strip_prefix("*.").is_some_and(|parent| {
+                    host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent))
+                })
+        }
+    }
+}
+
+fn leaf_template(authority: &Authority, key: KeyKind, now: Time) -> Result<Template, Error> {
+    Ok(Template {
+        serial: serial()?,
+        subject: Name(Vec::new()),
+        not_before: now.minus(LEAF_BACKDATED).max(authority.not_before),
+        not_after: now.plus(LEAF_LIFE).min(authority.not_after),
+        ca: Some(false),
+        // RSA leaves also serve clients that only know RSA key transport.
+        key_usage: if key == KeyKind::Rsa2048 { DIGITAL_SIGNATURE | KEY_ENCIPHERMENT } else { DIGITAL_SIGNATURE },
+        purposes: vec![SERVER_AUTH],
+        names: Vec::new(),
+        unknown_critical: false,
+    })
+}
+
+/// The real leaf's names if one of them covers the host, else the host alone.
+fn names(mirror: &Mirror) -> Vec<San> {
+    let host = &mirror.host;
+    if !mirror.names.iter().any(|name| covers(name, host)) {
+        return vec![San::of(host)];
+    }
+    if mirror.names.len() <= MOST_NAMES {
+        return mirror.names.clone();
+    }
+    mirror.names.iter().filter(|name| covers(name, host)).cloned().collect()
+}
+
+fn common_name(host: &str) -> &str {
+    if host.len() <= LONGEST_CN { host } else { "long-name.overhear.invalid" }
+}
+
+fn not_forgeable(defect: &Defect, why: &'static str) -> Error {
+    Error::NotForgeable { defect: format!("{defect:?}"), why }
+}

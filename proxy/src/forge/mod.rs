@@ -1,0 +1,16 @@
+//! Forged server identities: one authority per campaign, a flawless chain per host, and per defect its twin with one flaw.
+
+pub mod ca;
+pub mod cert;
+pub mod der;
+pub mod key;
+pub mod mint;
+pub mod prober;
+pub mod signer;
+
+#[cfg(test)]
+mod tests;
+
+pub use ca::Authority;
+pub use key::{Key, KeyKind};
+pub use mint::{Chain, Mint, Mirror};

@@ -1,0 +1,302 @@
+//! Every chain defect: differs from the control in exactly the named fields; OpenSSL and rustls see just that flaw.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+
+use policies::{Defect, Time};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, RootCertStore};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::ca::{Authority, LIFETIME, pem_text};
+use super::cert::San;
+use super::key::KeyKind;
+use super::mint::{Chain, Mint, Mirror, covers};
+
+/// Close to the real date, because the openssl command compares with the machine's clock unless told otherwise.
+pub(crate) const NOW: Time = Time(1_790_000_000_000_000_000);
+pub(crate) const HOST: &str = "shop.test";
+
+/// An origin's authority, its chain for HOST, and a mint that mirrors it.
+pub(crate) struct World {
+    pub(crate) origin: Authority,
+    pub(crate) mint: Mint,
+    pub(crate) mirror: Mirror,
+}
+
+pub(crate) fn world(key: KeyKind) -> World {
+    let origin = Authority::make("origin", NOW, LIFETIME).unwrap();
+    let real = Mint::new(origin, NOW).unwrap();
+    let names = vec![San::Dns("www.shop.test".to_owned()), San::Dns(HOST.to_owned())];
+    let chain = real.control(&Mirror { key, names: names.clone(), ..Mirror::bare(HOST) }, NOW).unwrap();
+    let mint = Mint::new(Authority::make("lab", NOW, LIFETIME).unwrap(), NOW).unwrap();
+    let mirror = Mirror { host: HOST.to_owned(), key, names, chain: chain.certificates };
+    World { origin: real.into_authority(), mint, mirror }
+}
+
+/// A certificate as field → value, one entry for each thing that a verifier could look at.
+fn fields(certificate: &CertificateDer<'_>) -> BTreeMap<String, String> {
+    let (rest, x) = X509Certificate::from_der(certificate).unwrap();
+    assert!(rest.is_empty());
+    let mut out = BTreeMap::new();
+    let mut put = |k: &str, v: String| assert!(out.insert(k.to_owned(), v).is_none(), "{k} twice");
+    put("version", format!("{:?}", x.version()));
+    put("serial", x.raw_serial_as_string());
+    put("algorithm", format!("{:?} {:?}", x.signature_algorithm, x.tbs_certificate.signature));
+    put("issuer", x.issuer().to_string());
+    put("subject", x.subject().to_string());
+    put("not_before", x.validity().not_before.to_string());
+    put("not_after", x.validity().not_after.to_string());
+    put("key", analyzers::encode::hex(x.public_key().raw));
+    put("signature", analyzers::encode::hex(&x.signature_value.data));
+    for e in x.extensions() {
+        put(&format!("ext {}", e.oid.to_id_string()), format!("{} {}", e.critical, analyzers::encode::hex(e.value)));
+    }
+    out
+}
+
+/// The names of the fields in which two certificates differ.
+fn differ(a: &CertificateDer<'_>, b: &CertificateDer<'_>) -> Vec<String> {
+    let (a, b) = (fields(a), fields(b));
+    let mut out: Vec<String> = a.keys().chain(b.keys()).filter(|k| a.get(*k) != b.get(*k)).cloned().collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+const SAN: &str = "ext 2.5.29.17";
+const EKU: &str = "ext 2.5.29.37";
+const BASIC: &str = "ext 2.5.29.19";
+const SKI: &str = "ext 2.5.29.14";
+const AKI: &str = "ext 2.5.29.35";
+const UNKNOWN: &str = "ext 1.3.6.1.4.1.32473.1";
+
+/// Everything that can be wrong with a chain, and the leaf's fields that may differ from the control's (serial and signature always may).
+fn rows() -> Vec<(Defect, Vec<&'static str>)> {
+    vec![
+        (Defect::SelfSigned, vec!["issuer", "key", SKI, AKI]),
+        (Defect::UntrustedCa, vec!["issuer", AKI]),
+        (Defect::SignatureCorrupt, vec![]),
+        (Defect::HostnameMismatch, vec!["subject", SAN]),
+        (Defect::HostnameCnOnly, vec![SAN]),
+        (Defect::Expired, vec!["not_before", "not_after"]),
+        (Defect::NotYetValid, vec!["not_before", "not_after"]),
+        (Defect::EkuClientOnly, vec![EKU]),
+        (Defect::IntermediateCaFalse, vec!["issuer", AKI]),
+        (Defect::LeafAsIssuer, vec!["issuer", AKI]),
+        (Defect::UnknownCriticalExtension, vec![UNKNOWN]),
+    ]
+}
+
+#[test]
+fn one_difference_each() {
+    for key in [KeyKind::P256, KeyKind::Rsa2048] {
+        let w = world(key);
+        let control = w.mint.control(&w.mirror, NOW).unwrap();
+        assert_eq!(control.certificates.len(), 2);
+        for (defect, expect) in rows() {
+            let forged = w.mint.forged(&w.mirror, &defect, NOW).unwrap();
+            let mut got = differ(&control.certificates[0], &forged.certificates[0]);
+            got.retain(|f| f != "serial" && f != "signature");
+            let mut expect: Vec<String> = expect.iter().map(|s| (*s).to_owned()).collect();
+            if defect == Defect::SelfSigned && key == KeyKind::Rsa2048 {
+                expect.push("algorithm".to_owned());
+            }
+            expect.sort();
+            assert_eq!(got, expect, "{key:?} {defect:?}");
+        }
+    }
+}
+
+#[test]
+fn issuers_differ_in_name_key_and_flaw_only() {
+    let w = world(KeyKind::P256);
+    let control = w.mint.control(&w.mirror, NOW).unwrap();
+    let check = |defect: Defect, expect: &[&str]| {
+        let forged = w.mint.forged(&w.mirror, &defect, NOW).unwrap();
+        let mut got = differ(&control.certificates[1], &forged.certificates[1]);
+        got.retain(|f| !["serial", "signature", "subject", "key", SKI].contains(&f.as_str()));
+        assert_eq!(got, expect, "{defect:?}");
+    };
+    check(Defect::IntermediateCaFalse, &[BASIC]);
+    check(Defect::UntrustedCa, &[AKI, "issuer"]);
+    // The issuing server certificate is an ordinary leaf: compared with a leaf, it differs in name alone.
+    let chain = w.mint.forged(&w.mirror, &Defect::LeafAsIssuer, NOW).unwrap();
+    assert_eq!(chain.certificates.len(), 3);
+    let mut got = differ(&control.certificates[0], &chain.certificates[1]);
+    got.retain(|f| f != "serial" && f != "signature");
+    assert_eq!(got, [SKI, SAN, "key", "subject"]);
+    assert_eq!(chain.certificates[2], control.certificates[1]);
+}
+
+#[test]
+fn replaced_key_differs_from_the_real_leaf_in_its_key_alone() {
+    for key in [KeyKind::P256, KeyKind::Rsa2048] {
+        let w = world(key);
+        let forged = w.mint.forged(&w.mirror, &Defect::ReplacedKey, NOW).unwrap();
+        assert_eq!(differ(&w.mirror.chain[0], &forged.certificates[0]), ["key"]);
+        assert_eq!(forged.certificates[1..], w.mirror.chain[1..]);
+        let (_, leaf) = X509Certificate::from_der(&forged.certificates[0]).unwrap();
+        assert_eq!(leaf.public_key().raw, forged.key.spki());
+    }
+    let bare = Mirror::bare(HOST);
+    assert!(world(KeyKind::P256).mint.forged(&bare, &Defect::ReplacedKey, NOW).is_err());
+}
+
+#[test]
+fn corrupt_signature_is_one_bit_off() {
+    let w = world(KeyKind::P256);
+    let forged = w.mint.forged(&w.mirror, &Defect::SignatureCorrupt, NOW).unwrap();
+    let mut mended = forged.clone();
+    mended.certificates[0] = super::cert::with_bit_turned(forged.certificates[0].to_vec()).into();
+    webpki(&w, &mended).unwrap();
+    assert!(webpki(&w, &forged).is_err());
+}
+
+#[test]
+fn every_variant_is_placed() {
+    let mint = world(KeyKind::P256).mint;
+    for defect in [Defect::KxSignatureCorrupt, Defect::VerifySignatureCorrupt, Defect::UserAnchor, Defect::TlsBlocked] {
+        assert!(!super::mint::in_chain(&defect));
+        let mirror = Mirror::bare(HOST);
+        assert_eq!(mint.forged(&mirror, &defect, NOW).unwrap().certificates, mint.control(&mirror, NOW).unwrap().certificates);
+    }
+    for (defect, _) in rows() {
+        assert!(super::mint::in_chain(&defect), "{defect:?}");
+    }
+}
+
+/// What rustls (webpki) makes of a chain when the lab's root and the origin's are trusted.
+fn webpki(w: &World, chain: &Chain) -> Result<(), rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(w.mint.authority().root.certificate.clone()).unwrap();
+    roots.add(w.origin.root.certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_nanos(NOW.0.unsigned_abs()));
+    let (leaf, rest) = chain.certificates.split_first().unwrap();
+    verifier.verify_server_cert(leaf, rest, &ServerName::try_from(HOST).unwrap(), &[], now).map(|_| ())
+}
+
+#[test]
+fn rustls_refuses_each_for_its_reason() {
+    for key in [KeyKind::P256, KeyKind::Rsa2048] {
+        let w = world(key);
+        webpki(&w, &w.mint.control(&w.mirror, NOW).unwrap()).unwrap();
+        let check = |defect: Defect, expect: &dyn Fn(&CertificateError) -> bool| match webpki(&w, &w.mint.forged(&w.mirror, &defect, NOW).unwrap()) {
+            Err(rustls::Error::InvalidCertificate(e)) if expect(&e) => {}
+            other => panic!("{key:?} {defect:?}: {other:?}"),
+        };
+        check(Defect::SelfSigned, &|e| matches!(e, CertificateError::UnknownIssuer));
+        check(Defect::UntrustedCa, &|e| matches!(e, CertificateError::UnknownIssuer));
+        check(Defect::ReplacedKey, &|e| matches!(e, CertificateError::BadSignature));
+        check(Defect::SignatureCorrupt, &|e| matches!(e, CertificateError::BadSignature));
+        check(Defect::HostnameMismatch, &|e| matches!(e, CertificateError::NotValidForNameContext { .. }));
+        check(Defect::HostnameCnOnly, &|e| matches!(e, CertificateError::NotValidForNameContext { .. }));
+        check(Defect::Expired, &|e| matches!(e, CertificateError::ExpiredContext { .. }));
+        check(Defect::NotYetValid, &|e| matches!(e, CertificateError::NotValidYetContext { .. }));
+        check(Defect::EkuClientOnly, &|e| matches!(e, CertificateError::InvalidPurposeContext { .. }));
+        check(Defect::IntermediateCaFalse, &|e| format!("{e:?}").contains("EndEntityUsedAsCa"));
+        check(Defect::LeafAsIssuer, &|e| format!("{e:?}").contains("EndEntityUsedAsCa"));
+        check(Defect::UnknownCriticalExtension, &|e| matches!(e, CertificateError::UnhandledCriticalExtension) || format!("{e:?}").contains("UnsupportedCriticalExtension"));
+    }
+}
+
+/// `openssl verify` over a chain at NOW; its error number, 0 when it agrees.
+fn openssl(w: &World, chain: &Chain) -> Option<u32> {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("roots"), w.mint.authority().pem() + &w.origin.pem()).unwrap();
+    std::fs::write(at("leaf"), pem_text("CERTIFICATE", &chain.certificates[0])).unwrap();
+    let rest: String = chain.certificates[1..].iter().map(|c| pem_text("CERTIFICATE", c)).collect();
+    std::fs::write(at("rest"), rest).unwrap();
+    let mut command = Command::new("openssl");
+    command.args(["verify", "-purpose", "sslserver", "-verify_hostname", HOST, "-attime", &(NOW.0 / 1_000_000_000).to_string()]);
+    command.arg("-CAfile").arg(at("roots"));
+    if chain.certificates.len() > 1 {
+        command.arg("-untrusted").arg(at("rest"));
+    }
+    let said = command.arg(at("leaf")).output().ok()?;
+    let text = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+    if said.status.success() {
+        return Some(0);
+    }
+    let number = text.split("error ").nth(1).and_then(|t| t.split(' ').next()).and_then(|n| n.trim_end_matches(':').parse().ok());
+    Some(number.unwrap_or_else(|| panic!("{text}")))
+}
+
+/// Numbers of X509_V_ERR_* (openssl/x509_vfy.h).
+#[test]
+fn openssl_agrees() {
+    for key in [KeyKind::P256, KeyKind::Rsa2048] {
+        let w = world(key);
+        let Some(control) = openssl(&w, &w.mint.control(&w.mirror, NOW).unwrap()) else {
+            println!("skipped: no openssl");
+            return;
+        };
+        assert_eq!(control, 0);
+        for (defect, expect) in [
+            (Defect::SelfSigned, &[18][..]),
+            // 19: self-signed in chain, 20: no local issuer
+            (Defect::UntrustedCa, &[19, 20]),
+            (Defect::ReplacedKey, &[7]),
+            (Defect::SignatureCorrupt, &[7]),
+            (Defect::HostnameMismatch, &[62]),
+            (Defect::Expired, &[10]),
+            (Defect::NotYetValid, &[9]),
+            (Defect::EkuClientOnly, &[26]),
+            // 24: invalid CA, 79: invalid CA certificate, 32: key usage does not include signing
+            (Defect::IntermediateCaFalse, &[24, 79]),
+            (Defect::LeafAsIssuer, &[24, 79, 32, 20]),
+            (Defect::UnknownCriticalExtension, &[34]),
+        ] {
+            let got = openssl(&w, &w.mint.forged(&w.mirror, &defect, NOW).unwrap()).unwrap();
+            assert!(expect.contains(&got), "{key:?} {defect:?}: error {got}, expected one of {expect:?}");
+        }
+        // OpenSSL falls back to the common name when no subjectAltName is there: it accepts, which is what the attack asks about.
+        assert_eq!(openssl(&w, &w.mint.forged(&w.mirror, &Defect::HostnameCnOnly, NOW).unwrap()), Some(0));
+    }
+}
+
+#[test]
+fn names_cover() {
+    for (name, host, expect) in [
+        (San::of("shop.test"), "SHOP.test", true),
+        (San::of("*.shop.test"), "a.shop.test", true),
+        (San::of("*.shop.test"), "a.b.shop.test", false),
+        (San::of("*.shop.test"), "shop.test", false),
+        (San::of("192.0.2.1"), "192.0.2.1", true),
+        (San::of("::1"), "0:0:0:0:0:0:0:1", true),
+        (San::of("192.0.2.1"), "192.0.2.2", false),
+    ] {
+        assert_eq!(covers(&name, host), expect, "{name:?} {host}");
+    }
+}
+
+#[test]
+fn leaves_stay_the_same_over_a_run_and_short_lived() {
+    let w = world(KeyKind::P256);
+    let first = w.mint.control(&w.mirror, NOW).unwrap();
+    let later = w.mint.control(&w.mirror, NOW.plus(std::time::Duration::from_secs(3600))).unwrap();
+    assert_eq!(first.certificates, later.certificates);
+    let (_, leaf) = X509Certificate::from_der(&first.certificates[0]).unwrap();
+    let days = (leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp()) / 86_400;
+    assert!(days <= 90, "{days}");
+    assert!(leaf.validity().not_after.timestamp() <= w.mint.authority().not_after.0 / 1_000_000_000);
+}
+
+#[test]
+fn odd_hosts() {
+    let mint = world(KeyKind::P256).mint;
+    let long = "a".repeat(60) + "." + &"b".repeat(60) + ".test";
+    for host in ["192.0.2.7", "2001:db8::7", "", long.as_str(), "xn--bcher-kva.test"] {
+        let mirror = Mirror::bare(host);
+        let chain = mint.control(&mirror, NOW).unwrap();
+        assert!(X509Certificate::from_der(&chain.certificates[0]).is_ok(), "{host}");
+    }
+    assert!(mint.forged(&Mirror::bare(&long), &Defect::HostnameCnOnly, NOW).is_err());
+}
