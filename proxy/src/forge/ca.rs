@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::cert::{CRL_SIGN, COMMON_NAME, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Name, ORGANIZATION, Template};
+use super::cert::{COMMON_NAME, CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Name, ORGANIZATION, Template};
 use super::key::{Key, KeyKind};
 use crate::error::Error;
 

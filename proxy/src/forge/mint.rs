@@ -74,14 +74,12 @@ pub struct Mint {
 impl Mint {
     pub fn new(authority: Authority, now: Time) -> Result<Mint, Error> {
         let stranger = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
-        let unable = authority.root.authorise(&format!("Overhear issuing {}", short_label()?), authority.not_before, authority.not_after, false)?;
+        let unable =
+            authority.root.authorise(&format!("Overhear issuing {}", short_label()?), authority.not_before, authority.not_after, false)?;
         let server_key = Arc::new(Key::fresh(KeyKind::P256)?);
         let host = format!("shop-{}.invalid", short_label()?);
-        let template = Template {
-            subject: Name::common(&host),
-            names: vec![San::Dns(host)],
-            ..leaf_template(&authority, KeyKind::P256, now)?
-        };
+        let template =
+            Template { subject: Name::common(&host), names: vec![San::Dns(host)], ..leaf_template(&authority, KeyKind::P256, now)? };
         let certificate = template.signed(&server_key, &authority.intermediate.subject, &authority.intermediate.key)?;
         let server = Issuer { subject: template.subject.der(), key: server_key, certificate: certificate.into() };
         Ok(Mint {

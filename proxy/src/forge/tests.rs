@@ -187,10 +187,12 @@ fn rustls_refuses_each_for_its_reason() {
     for key in [KeyKind::P256, KeyKind::Rsa2048] {
         let w = world(key);
         webpki(&w, &w.mint.control(&w.mirror, NOW).unwrap()).unwrap();
-        let check = |defect: Defect, expect: &dyn Fn(&CertificateError) -> bool| match webpki(&w, &w.mint.forged(&w.mirror, &defect, NOW).unwrap()) {
-            Err(rustls::Error::InvalidCertificate(e)) if expect(&e) => {}
-            other => panic!("{key:?} {defect:?}: {other:?}"),
-        };
+        let check =
+            |defect: Defect, expect: &dyn Fn(&CertificateError) -> bool| match webpki(&w, &w.mint.forged(&w.mirror, &defect, NOW).unwrap())
+            {
+                Err(rustls::Error::InvalidCertificate(e)) if expect(&e) => {}
+                other => panic!("{key:?} {defect:?}: {other:?}"),
+            };
         check(Defect::SelfSigned, &|e| matches!(e, CertificateError::UnknownIssuer));
         check(Defect::UntrustedCa, &|e| matches!(e, CertificateError::UnknownIssuer));
         check(Defect::ReplacedKey, &|e| matches!(e, CertificateError::BadSignature));
@@ -202,7 +204,9 @@ fn rustls_refuses_each_for_its_reason() {
         check(Defect::EkuClientOnly, &|e| matches!(e, CertificateError::InvalidPurposeContext { .. }));
         check(Defect::IntermediateCaFalse, &|e| format!("{e:?}").contains("EndEntityUsedAsCa"));
         check(Defect::LeafAsIssuer, &|e| format!("{e:?}").contains("EndEntityUsedAsCa"));
-        check(Defect::UnknownCriticalExtension, &|e| matches!(e, CertificateError::UnhandledCriticalExtension) || format!("{e:?}").contains("UnsupportedCriticalExtension"));
+        check(Defect::UnknownCriticalExtension, &|e| {
+            matches!(e, CertificateError::UnhandledCriticalExtension) || format!("{e:?}").contains("UnsupportedCriticalExtension")
+        });
     }
 }
 
