@@ -228,6 +228,7 @@ pub enum Close {
 
 /// What the source counted of a flow; handed over when it closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Packets from `a` and from `b`.
     pub packets: [u64; 2],
@@ -243,6 +244,10 @@ pub struct Counts {
     pub missing: [u64; 2],
     /// Frames cut off by the snap length.
     pub cut: u32,
+    /// A FIN was seen from `a`, from `b`.
+    pub fin: [bool; 2],
+    /// A RST was seen from `a`, from `b`.
+    pub rst: [bool; 2],
 }
 
 #[cfg(test)]

@@ -19,12 +19,21 @@ pub trait Kind: Clone + std::fmt::Debug {
     /// What a case keeps; equal keys are one fact.
     type Key: Clone + std::fmt::Debug + PartialEq + Eq + std::hash::Hash;
     const WORD: &'static str;
+    /// Its place in tables that hold one entry per kind.
+    const INDEX: usize;
     fn key(&self) -> Self::Key;
 }
 
 /// Declares the enum of all observations and, for each, its word and its key.
 macro_rules! observations {
     ($( $(#[$doc:meta])* $variant:ident / $word:literal => $key:ty = |$it:ident| $make:expr; )*) => {
+        /// The kinds by number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Tag { $( $variant, )* }
+
+        /// How many kinds there are.
+        pub const KINDS: usize = [ $( Tag::$variant, )* ].len();
+
         /// One fact, of any kind.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -44,6 +53,7 @@ macro_rules! observations {
             impl Kind for $variant {
                 type Key = $key;
                 const WORD: &'static str = $word;
+                const INDEX: usize = Tag::$variant as usize;
                 fn key(&self) -> $key { let $it = self; $make }
             }
         )*

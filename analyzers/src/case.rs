@@ -1,0 +1,269 @@
+//! What is known about one subject, as distinct facts; and the token without which nothing passes.
+
+use std::any::Any;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::journal::{Line, LineNo};
+use crate::observation::{self, App, FlowFact, Kind, Observation};
+use crate::outcome::{Proof, Reason};
+use crate::subject::Subject;
+
+/// How many distinct facts of a kind a case keeps; past it the case is overflowed and can no longer pass.
+pub const FACTS_KEPT: usize = 512;
+/// Trials are facts one by one, and all of them count.
+pub const TRIALS_KEPT: usize = 8192;
+
+/// How often and where a fact was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub count: u64,
+    pub first: LineNo,
+    pub last: LineNo,
+}
+
+type Map<K> = IndexMap<Arc<K>, Span, foldhash::fast::FixedState>;
+
+/// The distinct facts of one kind.
+#[derive(Debug)]
+struct Facts<K: Kind> {
+    map: Map<K::Key>,
+    overflowed: bool,
+}
+
+trait AnyFacts: Any + Send + std::fmt::Debug {
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<K: Kind + 'static> AnyFacts for Facts<K>
+where
+    K::Key: Send + Sync,
+{
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// All that is known about one subject.
+#[derive(Debug)]
+pub struct Case {
+    pub subject: Subject,
+    /// One slot per kind, made when the kind is first seen.
+    facts: [Option<Box<dyn AnyFacts>>; observation::KINDS],
+    caps: Caps,
+    /// Lines folded in from subjects past the cap: overflowed by definition.
+    folded: bool,
+    lines: u64,
+    last: LineNo,
+}
+
+/// Limits of a case; arguments so that tests can show that no setting turns a fail into a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub facts: usize,
+    pub trials: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { facts: FACTS_KEPT, trials: TRIALS_KEPT }
+    }
+}
+
+impl Case {
+    pub fn new(subject: Subject, caps: Caps) -> Case {
+        Case { subject, facts: [const { None }; observation::KINDS], caps, folded: false, lines: 0, last: 0 }
+    }
+
+    /// A case that stands for many subjects: always overflowed.
+    pub fn folded(subject: Subject, caps: Caps) -> Case {
+        Case { folded: true, ..Case::new(subject, caps) }
+    }
+
+    /// Whether this case stands for subjects past the cap.
+    pub fn is_folded(&self) -> bool {
+        self.folded
+    }
+
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The last line that was added: tells whether a judgement is stale.
+    pub fn last(&self) -> LineNo {
+        self.last
+    }
+
+    /// Adds a line's fact.
+    pub fn add(&mut self, line: &Line) {
+        macro_rules! put {
+            ($($variant:ident),*) => {
+                match &line.seen { $( Observation::$variant(it) => self.put::<observation::$variant>(&Arc::new(it.key()), line.n), )* }
+            };
+        }
+        crate::for_each_kind!(put);
+    }
+
+    /// Adds a fact whose key is shared with other cases.
+    pub(crate) fn put<K: Kind + 'static>(&mut self, key: &Arc<K::Key>, n: LineNo)
+    where
+        K::Key: Send + Sync,
+    {
+        self.lines += 1;
+        self.last = n;
+        let cap = if K::INDEX == <observation::Trial as Kind>::INDEX { self.caps.trials } else { self.caps.facts };
+        let slot = self.facts[K::INDEX].get_or_insert_with(|| {
+            Box::new(Facts::<K> { map: Map::with_hasher(foldhash::fast::FixedState::with_seed(7)), overflowed: false })
+        });
+        let Some(facts) = slot.as_any_mut().downcast_mut::<Facts<K>>() else { return };
+        if let Some(span) = facts.map.get_mut(key) {
+            span.count += 1;
+            span.last = n;
+        } else if facts.map.len() < cap {
+            facts.map.insert(Arc::clone(key), Span { count: 1, first: n, last: n });
+        } else {
+            facts.overflowed = true;
+        }
+    }
+
+    /// The distinct facts of kind `K`.
+    pub fn seen<K: Kind + 'static>(&self) -> Seen<'_, K>
+    where
+        K::Key: Send + Sync,
+    {
+        let facts = self.facts[K::INDEX].as_ref().and_then(|f| f.as_any().downcast_ref::<Facts<K>>());
+        if self.folded || facts.is_some_and(|f| f.overflowed) { Seen::Overflowed(facts.map(|f| &f.map)) } else { Seen::All(facts.map(|f| &f.map)) }
+    }
+
+    /// Whether any fact of kind `K` satisfies `is`.
+    pub fn any<K: Kind + 'static>(&self, is: impl Fn(&K::Key) -> bool) -> Option<Span>
+    where
+        K::Key: Send + Sync,
+    {
+        self.seen::<K>().iter().find(|(key, _)| is(key)).map(|(_, span)| *span)
+    }
+
+    /// What of this subject's traffic was not seen and could matter for `concern`, with the lines that say so.
+    fn hole(&self, concern: Concern) -> Option<(Reason, Span)> {
+        let flows = |is: &dyn Fn(&FlowFact) -> bool| self.any::<observation::Flow>(|f| !f.empty && is(f));
+        let unparsed = |is: &dyn Fn(&observation::UnparsedFact) -> bool| self.any::<observation::Unparsed>(is);
+        let bulk_missing = || self.any::<observation::Missed>(|m| m.why != crate::chunk::Lost::MidStream);
+        match concern {
+            Concern::Handshakes => flows(&|f| f.app == App::Unknown && f.incomplete)
+                .map(|s| (Reason::MissedBytes, s))
+                .or_else(|| unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt).map(|s| (Reason::Unparsed, s))),
+            Concern::Clear => bulk_missing()
+                .or_else(|| flows(&|f| f.incomplete && !f.encrypted))
+                .map(|s| (Reason::MissedBytes, s))
+                .or_else(|| unparsed(&|u| u.reason == observation::NotParsed::Limit).map(|s| (Reason::Unparsed, s))),
+            Concern::Everything => bulk_missing()
+                .or_else(|| flows(&|f| f.incomplete))
+                .map(|s| (Reason::MissedBytes, s))
+                .or_else(|| self.any::<observation::Undecrypted>(|_| true).map(|s| (Reason::Undecrypted, s)))
+                .or_else(|| unparsed(&|_| true).map(|s| (Reason::Unparsed, s))),
+            Concern::Trials => None,
+        }
+    }
+
+    /// Why this case cannot answer for all of its subject's traffic, if so: for checks whose table itself is complete.
+    fn complete(&self, concern: Concern) -> Result<Complete, Hole> {
+        if self.folded {
+            return Err(Hole { reason: Reason::Overflowed, line: None });
+        }
+        if self.seen::<observation::Flow>().overflowed() && concern != Concern::Trials {
+            return Err(Hole { reason: Reason::Overflowed, line: None });
+        }
+        match self.hole(concern) {
+            Some((reason, span)) => Err(Hole { reason, line: Some(span.first) }),
+            None => {
+                let covers: Vec<LineNo> = self.seen::<observation::Flow>().iter().map(|(_, s)| s.first).take(Proof::KEPT).collect();
+                Ok(Complete { covers })
+            }
+        }
+    }
+}
+
+/// Which unseen bytes could change an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// Facts of TLS and QUIC handshakes.
+    Handshakes,
+    /// Facts in bytes that were readable on the wire.
+    Clear,
+    /// Facts anywhere, also under encryption.
+    Everything,
+    /// Trials: each carries its own evidence; only dropped trials matter.
+    Trials,
+}
+
+/// Proof that nothing that could matter was missed. Only [`Seen::complete`] makes one.
+#[derive(Debug)]
+pub struct Complete {
+    covers: Vec<LineNo>,
+}
+
+impl Complete {
+    pub(crate) fn proof(&self) -> Option<Proof> {
+        Proof::of(self.covers.iter().copied())
+    }
+}
+
+/// What stands between a case and a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    pub reason: Reason,
+    /// A line that shows it.
+    pub line: Option<LineNo>,
+}
+
+/// The facts of one kind: all there were, or those that were kept.
+#[derive(Debug)]
+pub enum Seen<'c, K: Kind> {
+    All(Option<&'c Map<K::Key>>),
+    Overflowed(Option<&'c Map<K::Key>>),
+}
+
+impl<'c, K: Kind> Seen<'c, K> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'c K::Key, &'c Span)> + use<'c, K> {
+        let (Seen::All(map) | Seen::Overflowed(map)) = *self;
+        map.into_iter().flat_map(|m| m.iter().map(|(k, s)| (&**k, s)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub fn overflowed(&self) -> bool {
+        matches!(self, Seen::Overflowed(_))
+    }
+
+    /// The token for a pass: only when all facts were kept and nothing that could matter was missed on this subject.
+    pub fn complete(&self, case: &Case, concern: Concern) -> Result<Complete, Hole> {
+        match self {
+            Seen::Overflowed(_) => Err(Hole { reason: Reason::Overflowed, line: self.iter().next().map(|(_, s)| s.first) }),
+            Seen::All(_) => case.complete(concern),
+        }
+    }
+
+    /// The first line of each fact that satisfies `is`: evidence.
+    pub fn proof(&self, is: impl Fn(&K::Key) -> bool) -> Option<Proof> {
+        Proof::of(self.iter().filter(|(k, _)| is(k)).map(|(_, s)| s.first))
+    }
+
+    /// How many lines the facts that satisfy `is` stand for.
+    pub fn count(&self, is: impl Fn(&K::Key) -> bool) -> u64 {
+        self.iter().filter(|(k, _)| is(k)).map(|(_, s)| s.count).sum()
+    }
+}
+
+/// Hash that is the same in every run: caps must not depend on chance.
+pub(crate) fn fixed_hash(value: impl std::hash::Hash) -> u64 {
+    foldhash::fast::FixedState::with_seed(7).hash_one(value)
+}

@@ -1,0 +1,232 @@
+//! What a check answers. A pass cannot be made without a [`Complete`] token, nor any verdict without lines.
+
+use std::fmt;
+
+use policies::Severity;
+use serde::{Deserialize, Serialize};
+
+use crate::case::Complete;
+use crate::journal::LineNo;
+
+/// The three answers of a judged case, worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Pass,
+    Inconclusive,
+    Fail,
+}
+
+macro_rules! reasons {
+    ($( $variant:ident = $word:literal, $sentence:literal; )*) => {
+        /// Why something is undecided, not tested or not applicable: a code for machines, a sentence for people.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Reason { $( #[serde(rename = $word)] $variant, )* }
+
+        impl Reason {
+            pub const ALL: &'static [Reason] = &[ $( Reason::$variant, )* ];
+            pub fn word(self) -> &'static str { match self { $( Reason::$variant => $word, )* } }
+            pub fn sentence(self) -> &'static str { match self { $( Reason::$variant => $sentence, )* } }
+        }
+    };
+}
+
+reasons! {
+    // undecided
+    Overflowed = "overflowed", "more distinct facts were seen than are kept; some were folded away";
+    MissedBytes = "missed-bytes", "bytes that could matter are missing from the capture";
+    Undecrypted = "undecrypted", "encrypted bytes that could matter were not opened";
+    Unparsed = "unparsed", "clear bytes that could matter were not understood";
+    StructuralOnly = "structural-only", "only the format speaks for it; no planted value was found";
+    NotAttributed = "not-attributed", "flows that could matter belong to no known device";
+    UnknownActor = "unknown-actor", "it is not known who on the device caused it";
+    NoControl = "no-control", "no control before or after the attempt reached application data";
+    TooFewAttempts = "too-few-attempts", "the device made fewer attempts than the plan asks";
+    NotDelivered = "not-delivered", "the device left before the defect reached it";
+    Incompatible = "incompatible", "the handshake failed for a reason that is not the defect";
+    Silent = "silent", "the connection stayed open and nothing came";
+    NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes other causes than a pin";
+    LossOverLimit = "loss-over-limit", "capture loss is over the limit of the plan";
+    WindowsNotConfirmed = "windows-not-confirmed", "event windows were not confirmed, or too few";
+    VolumeDiffers = "volume-differs", "traffic in the windows differs from the comparison windows";
+    CoverageUnderLevel = "coverage-under-level", "less was read than the plan asks";
+    SignedOutOfSight = "signed-out-of-sight", "integrity may rest on a signature that the capture does not show being checked";
+    PolicyException = "policy-exception", "an exception of the policy covers it";
+    // not tested
+    NotExercised = "not-exercised", "nothing in the traffic exercised it";
+    NoPersona = "no-persona", "no planted values were given, so absence proves nothing";
+    NoDeclaration = "no-declaration", "the declaration it compares against was not given";
+    NoEvents = "no-events", "no stimulus was recorded";
+    NoAttacks = "no-attacks", "the attack was not selected, or the run is passive";
+    NotAuthorised = "not-authorised", "the policy carries no authorisation";
+    LabCaNotTrusted = "lab-ca-not-trusted", "the flawless lab chain did not reach application data here";
+    UserCaNotInstalled = "user-ca-not-installed", "the lab's authority is not in the user store";
+    OneRunOnly = "one-run-only", "a second run or replay is needed";
+    PassiveOnly = "passive-only", "a capture alone cannot show it";
+    // not applicable
+    NotOffered = "not-offered", "the client never offered the version, suite or feature";
+    DeclaredAbsent = "declared-absent", "declared as not present";
+    NothingDeclared = "nothing-declared", "the declaration claims nothing of the kind";
+    NotInThisRun = "not-in-this-run", "the kind of run cannot have it";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The lines that prove a verdict: never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The first lines, at most [`Proof::KEPT`], in order.
+    lines: Vec<LineNo>,
+    total: u64,
+}
+
+impl Proof {
+    /// As many lines as a finding shows (interface: `evidence: [≤16 …]`).
+    pub const KEPT: usize = 16;
+
+    pub fn line(line: LineNo) -> Proof {
+        Proof { lines: vec![line], total: 1 }
+    }
+
+    /// `None` when there are none: no lines, no verdict.
+    pub fn of(lines: impl IntoIterator<Item = LineNo>) -> Option<Proof> {
+        let mut all: Vec<LineNo> = lines.into_iter().collect();
+        all.sort_unstable();
+        all.dedup();
+        let total = all.len() as u64;
+        all.truncate(Proof::KEPT);
+        (total > 0).then_some(Proof { lines: all, total })
+    }
+
+    pub fn lines(&self) -> &[LineNo] {
+        &self.lines
+    }
+
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Both proofs' lines.
+    pub fn and(self, other: &Proof) -> Proof {
+        let total = self.total + other.total;
+        let mut lines = self.lines;
+        lines.extend(&other.lines);
+        lines.sort_unstable();
+        lines.dedup();
+        lines.truncate(Proof::KEPT);
+        Proof { lines, total }
+    }
+}
+
+/// A verdict with what proves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub reason: Option<Reason>,
+    pub evidence: Proof,
+    pub expected: String,
+    pub observed: String,
+    /// Graded up or down from the check's own severity.
+    pub severity: Option<Severity>,
+}
+
+/// A fault of ours, told apart from anything the device did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub what: String,
+}
+
+/// What a check says of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Judged(Judged),
+    NotTested(Reason),
+    NotApplicable(Reason),
+    Error(Fault),
+}
+
+impl Outcome {
+    pub fn fail(evidence: Proof, expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
+        Outcome::Judged(Judged {
+            verdict: Verdict::Fail,
+            reason: None,
+            evidence,
+            expected: expected.into(),
+            observed: observed.into(),
+            severity: None,
+        })
+    }
+
+    /// A pass consumes the token that nothing which could matter was missed.
+    pub fn pass(complete: Complete, evidence: Proof, expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
+        let evidence = match complete.proof() {
+            Some(coverage) => evidence.and(&coverage),
+            None => evidence,
+        };
+        Outcome::Judged(Judged {
+            verdict: Verdict::Pass,
+            reason: None,
+            evidence,
+            expected: expected.into(),
+            observed: observed.into(),
+            severity: None,
+        })
+    }
+
+    pub fn inconclusive(reason: Reason, evidence: Proof, expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
+        Outcome::Judged(Judged {
+            verdict: Verdict::Inconclusive,
+            reason: Some(reason),
+            evidence,
+            expected: expected.into(),
+            observed: observed.into(),
+            severity: None,
+        })
+    }
+
+    /// The same outcome at another severity.
+    pub fn graded(mut self, severity: Severity) -> Outcome {
+        if let Outcome::Judged(judged) = &mut self {
+            judged.severity = Some(severity);
+        }
+        self
+    }
+
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Outcome::Judged(judged) => Some(judged.verdict),
+            _ => None,
+        }
+    }
+
+    pub fn is_fail(&self) -> bool {
+        self.verdict() == Some(Verdict::Fail)
+    }
+
+    /// One word for tables: `pass`, `fail`, `inconclusive`, `not-tested`, `not-applicable`, `error`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Judged(j) => match j.verdict {
+                Verdict::Pass => "pass",
+                Verdict::Fail => "fail",
+                Verdict::Inconclusive => "inconclusive",
+            },
+            Outcome::NotTested(_) => "not-tested",
+            Outcome::NotApplicable(_) => "not-applicable",
+            Outcome::Error(_) => "error",
+        }
+    }
+
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Outcome::Judged(j) => j.reason,
+            Outcome::NotTested(r) | Outcome::NotApplicable(r) => Some(*r),
+            Outcome::Error(_) => None,
+        }
+    }
+}
