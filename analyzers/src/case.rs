@@ -1,7 +1,6 @@
 //! What is known about one subject, as distinct facts; and the token without which nothing passes.
 
 use std::any::Any;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -108,7 +107,7 @@ impl Case {
                 match &line.seen { $( Observation::$variant(it) => self.put::<observation::$variant>(&Arc::new(it.key()), line.n), )* }
             };
         }
-        crate::for_each_kind!(put);
+        observation::for_each_kind!(put);
     }
 
     /// Adds a fact whose key is shared with other cases.
@@ -263,7 +262,3 @@ impl<'c, K: Kind> Seen<'c, K> {
     }
 }
 
-/// Hash that is the same in every run: caps must not depend on chance.
-pub(crate) fn fixed_hash(value: impl std::hash::Hash) -> u64 {
-    foldhash::fast::FixedState::with_seed(7).hash_one(value)
-}

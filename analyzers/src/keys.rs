@@ -1,5 +1,6 @@
 //! A TLS secret that the operator handed in (a key log, a Decryption Secrets Block); its value is never printed.
 
+use std::collections::HashMap;
 use std::fmt;
 
 /// What a secret opens, by the labels of the NSS key log format (draft-ietf-tls-keylogfile §2).
@@ -68,6 +69,41 @@ pub struct Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {{ {}, {} bytes hidden }}", self.label, self.secret.len())
+    }
+}
+
+/// The secrets of a run, found by handshake.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    map: HashMap<(SecretLabel, [u8; 32]), Vec<u8>, foldhash::fast::RandomState>,
+}
+
+impl Keys {
+    /// Secrets beyond this many are not kept: a hostile key log cannot eat memory. (The largest key log seen in tests has some hundreds.)
+    pub const KEPT: usize = 1 << 20;
+
+    /// Adds a secret; false when there are too many.
+    pub fn insert(&mut self, secret: Secret) -> bool {
+        if self.map.len() >= Keys::KEPT || secret.secret.len() > LONGEST_SECRET {
+            return false;
+        }
+        self.map.insert((secret.label, secret.client_random), secret.secret);
+        true
+    }
+
+    pub fn find(&self, label: SecretLabel, client_random: &[u8; 32]) -> Option<&[u8]> {
+        if self.map.is_empty() {
+            return None;
+        }
+        self.map.get(&(label, *client_random)).map(Vec::as_slice)
+    }
+
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 }
 

@@ -1,8 +1,17 @@
-//! What was seen and what it means.
+//! What was seen, and what it means: dissectors, journal, cases, checks, board.
+//!
+//! Pure: no clock, network, async or chance. Time, bytes and keys are arguments; broken input is an observation, never an error.
+
+pub mod case;
 pub mod chunk;
+pub mod dissect;
 pub mod encode;
 pub mod flow;
+pub mod journal;
 pub mod keys;
 pub mod observation;
+pub mod outcome;
+pub mod pipeline;
+pub mod sealed;
 pub mod subject;
 pub mod text;

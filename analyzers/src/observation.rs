@@ -59,8 +59,8 @@ macro_rules! observations {
         )*
 
         /// Calls `$apply!(Variant)` for every kind: for code that treats all kinds alike.
-        #[macro_export]
         macro_rules! for_each_kind { ($apply:ident) => { $apply! { $($variant),* } } }
+        pub(crate) use for_each_kind;
     };
 }
 

@@ -1,0 +1,349 @@
+//! Dissectors: from chunks to observations. By bytes first, port second; broken input is `Odd`, never an error, never a verdict.
+
+use policies::Time;
+
+use crate::chunk::{Chunk, Gap, Unit, Want};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey};
+use crate::keys::Keys;
+use crate::observation::{
+    App, Attribution, Bound, Coverage, Missed, NameSource, NotOpened, NotParsed, Observation, Odd, OddKind, Undecrypted, Unparsed, is_local,
+};
+use crate::pipeline::{Active, Draft, Out, Sink, Told, Tools};
+use crate::subject::{Actor, ClientClass, Peer};
+use crate::text::Text;
+
+pub mod sniff;
+
+/// Reads one protocol in one flow. Both directions come to the same dissector.
+pub trait Dissector: Send + std::fmt::Debug {
+    fn app(&self) -> App;
+
+    /// Bytes in order. Says what it still wants of this direction.
+    fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want;
+
+    /// Bytes that will not come. The next chunk of this direction starts after them.
+    fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want;
+
+    /// The flow has closed: say what is left to say. `counts` tell who sent FIN or RST.
+    fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>);
+}
+
+/// What becomes of bytes that no dissector asked for any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    Analysed,
+    Encrypted,
+    #[default]
+    Unparsed,
+}
+
+/// What is known of a flow beside its dissector's own state.
+#[derive(Debug)]
+pub struct Known {
+    pub ends: Ends,
+    pub first: Time,
+    pub first_frame: u64,
+    pub last: Time,
+    pub coverage: Coverage,
+    pub rest: Rest,
+    pub(crate) bound: bool,
+    pub(crate) delivered: u64,
+    hint: Hint,
+    odd: u32,
+    missed: u32,
+    pub(crate) active: Vec<Active>,
+}
+
+/// What a dissector has learned of the flow's subject before the flow is bound.
+#[derive(Clone, Debug, Default)]
+pub struct Hint {
+    /// The direction in which the client speaks.
+    pub client: Option<Dir>,
+    pub name: Option<(Text, NameSource)>,
+    pub class: Option<ClientClass>,
+    /// The name is only an ECH outer name.
+    pub hidden: bool,
+}
+
+impl Known {
+    pub(crate) fn new(ends: Ends, time: Time, frame: u64) -> Known {
+        Known {
+            ends,
+            first: time,
+            first_frame: frame,
+            last: time,
+            coverage: Coverage::default(),
+            rest: Rest::default(),
+            bound: false,
+            delivered: 0,
+            hint: Hint::default(),
+            odd: 0,
+            missed: 0,
+            active: Vec::new(),
+        }
+    }
+}
+
+/// At most so many `Odd` lines, and so many `Missed` lines, of one flow are written; the flow's closing line counts them all.
+const ODD_PER_FLOW: u32 = 8;
+const MISSED_PER_FLOW: u32 = 4;
+
+/// What a dissector may do: say facts about its flow at a moment, and ask the run's tools.
+pub struct Cx<'a> {
+    pub at: Time,
+    pub frame: u64,
+    pub flow: FlowKey,
+    pub known: &'a mut Known,
+    pub tools: &'a Tools,
+    /// Secrets that became known while running; [`Cx::keys`] asks both.
+    pub(crate) late_keys: &'a Keys,
+    pub(crate) out: &'a mut dyn Sink,
+}
+
+impl std::fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cx").field("at", &self.at).field("frame", &self.frame).field("flow", &self.flow).finish_non_exhaustive()
+    }
+}
+
+impl Cx<'_> {
+    /// Wire bytes as a text that may be shown.
+    pub fn text(&self, bytes: &[u8]) -> Text {
+        Text::veiled(bytes, &*self.tools.veil)
+    }
+
+    /// Tells who the flow is about, before anything is said of it. Changes nothing once the flow is bound.
+    pub fn hint(&mut self, hint: Hint) {
+        if !self.known.bound {
+            self.known.hint = hint;
+        }
+    }
+
+    /// The secret of a handshake, if somebody handed it in.
+    pub fn secret(&self, label: crate::keys::SecretLabel, client_random: &[u8; 32]) -> Option<&[u8]> {
+        self.tools.keys.find(label, client_random).or_else(|| self.late_keys.find(label, client_random))
+    }
+
+    /// Says a fact about this flow, now.
+    pub fn see(&mut self, seen: impl Into<Observation>) {
+        self.see_at(self.at, self.frame, seen);
+    }
+
+    /// Says a fact that an earlier frame of this flow caused.
+    pub fn see_at(&mut self, at: Time, frame: u64, seen: impl Into<Observation>) {
+        self.bind();
+        self.put(at, frame, seen.into());
+    }
+
+    fn put(&mut self, at: Time, frame: u64, seen: Observation) {
+        self.out.put(Out::Seen(Draft { at, frame, flow: Some(self.flow), about: None, seen }));
+    }
+
+    /// Writes the flow's `Bound` line if it has none.
+    pub(crate) fn bind(&mut self) {
+        if self.known.bound {
+            return;
+        }
+        self.known.bound = true;
+        let hint = std::mem::take(&mut self.known.hint);
+        let ends = &self.known.ends;
+        let (side, attribution) = device_side(ends, hint.client, &self.tools.told);
+        let peer_dir = side.map_or(Dir::Back, Dir::other);
+        let at = ends.addr(peer_dir);
+        let (name, named_by) = hint.name.map_or((None, None), |(n, by)| (Some(n), Some(by)));
+        let peer = Peer {
+            addr: (name.is_none() || hint.hidden).then_some(at.ip()),
+            name,
+            port: at.port(),
+            transport: ends.transport,
+            name_hidden: hint.hidden,
+        };
+        let bound = Bound { device: None, attribution, side, peer, named_by, client: hint.class, actor: Actor::default() };
+        self.put(self.at, self.frame, bound.into());
+    }
+
+    /// Something is not as it should be, at `offset` of the stream.
+    pub fn odd(&mut self, what: OddKind, detail: impl AsRef<str>, offset: Option<u64>) {
+        self.known.odd += 1;
+        if self.known.odd <= ODD_PER_FLOW {
+            self.see(Odd { what, detail: Text::ours(detail), offset });
+        }
+    }
+
+    /// Bytes are missing.
+    pub fn missed(&mut self, gap: &Gap) {
+        self.known.missed += 1;
+        if self.known.missed <= MISSED_PER_FLOW {
+            let repeats = u64::from(self.known.missed == MISSED_PER_FLOW);
+            self.see(Missed { why: gap.why, dir: Some(gap.dir), offset: gap.offset, len: gap.len, repeats });
+        }
+    }
+
+    /// Wire bytes a dissector read, left closed, or could not read. Every wire byte is counted once; what is never counted
+    /// becomes the flow's [`Rest`] at its close.
+    pub fn analysed(&mut self, bytes: usize) {
+        self.known.coverage.analysed += bytes as u64;
+    }
+
+    pub fn encrypted(&mut self, bytes: usize) {
+        self.known.coverage.encrypted += bytes as u64;
+    }
+
+    pub fn unparsed(&mut self, bytes: usize) {
+        self.known.coverage.unparsed += bytes as u64;
+    }
+
+    /// What the bytes are that this dissector asks no more for.
+    pub fn rest(&mut self, rest: Rest) {
+        self.known.rest = rest;
+    }
+
+    /// Encrypted bytes stayed closed.
+    pub fn undecrypted(&mut self, protocol: App, reason: NotOpened, bytes: u64) {
+        self.see(Undecrypted { protocol, reason, bytes });
+    }
+
+    /// Clear bytes nobody understood.
+    pub fn not_parsed(&mut self, what: App, reason: NotParsed, bytes: u64) {
+        self.see(Unparsed { what, reason, bytes });
+    }
+
+    pub fn ends(&self) -> &Ends {
+        &self.known.ends
+    }
+}
+
+/// Which side is the device (architecture): as told; else the side that sent SYN, ClientHello, request or question; mid-stream the private
+/// or link-local side; else nobody.
+pub fn device_side(ends: &Ends, client: Option<Dir>, told: &[Told]) -> (Option<Dir>, Attribution) {
+    if !told.is_empty() {
+        let side = Dir::BOTH.into_iter().find(|d| told.iter().any(|t| t.is(ends.addr(*d).ip(), ends.mac(*d))));
+        return (side, if side.is_some() { Attribution::Told } else { Attribution::None });
+    }
+    if let Some(dir) = client {
+        return (Some(dir), Attribution::Opener);
+    }
+    if ends.from_start {
+        return (Some(Dir::Out), Attribution::Opener);
+    }
+    match (is_local(ends.a.ip()), is_local(ends.b.ip())) {
+        (true, false) => (Some(Dir::Out), Attribution::Private),
+        (false, true) => (Some(Dir::Back), Attribution::Private),
+        _ => (None, Attribution::None),
+    }
+}
+
+/// A conversation at one layer: sniffs the protocol from the first bytes, then hands everything to its dissector.
+///
+/// The pipeline holds one for the wire; a decrypting dissector holds another for what it opened.
+#[derive(Debug, Default)]
+pub struct Talk {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    New,
+    /// Too few bytes to tell, per direction.
+    Sniffing(Box<[Early; 2]>),
+    Known(Box<dyn Dissector>),
+    /// Nobody knows these bytes.
+    Opaque,
+}
+
+/// First bytes of a direction that were not enough to tell the protocol.
+#[derive(Debug, Default)]
+struct Early {
+    offset: u64,
+    bytes: Vec<u8>,
+    frame: u64,
+    time: Time,
+}
+
+/// So many first bytes of a direction are enough to tell every protocol we know.
+const SNIFFED: usize = 24;
+
+impl Talk {
+    pub fn app(&self) -> App {
+        match &self.state {
+            State::Known(d) => d.app(),
+            State::New => App::Empty,
+            State::Sniffing(_) | State::Opaque => App::Unknown,
+        }
+    }
+
+    /// Whether nobody knows the protocol: the caller may search the bytes as they are.
+    pub fn is_opaque(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
+    pub fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        match &mut self.state {
+            State::Known(dissector) => dissector.chunk(chunk, cx),
+            State::Opaque => Want::All,
+            State::New | State::Sniffing(_) => self.sniff(chunk, cx),
+        }
+    }
+
+    fn sniff(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        let mut joined = Vec::new();
+        let (unit, bytes) = match (&self.state, chunk.unit) {
+            (State::Sniffing(early), Unit::Stream { .. }) if !early[chunk.dir.index()].bytes.is_empty() => {
+                let mine = &early[chunk.dir.index()];
+                joined.extend_from_slice(&mine.bytes);
+                joined.extend_from_slice(chunk.bytes);
+                (Unit::Stream { offset: mine.offset }, &joined[..])
+            }
+            (_, unit) => (unit, chunk.bytes),
+        };
+        match sniff::sniff(&cx.known.ends, chunk, bytes) {
+            sniff::Guess::Is(mut dissector) => {
+                let other = match std::mem::take(&mut self.state) {
+                    State::Sniffing(mut early) => std::mem::take(&mut early[chunk.dir.other().index()]),
+                    _ => Early::default(),
+                };
+                // What the other direction said while nobody knew the protocol came first.
+                if !other.bytes.is_empty() {
+                    let unit = Unit::Stream { offset: other.offset };
+                    dissector.chunk(&Chunk { dir: chunk.dir.other(), unit, bytes: &other.bytes, time: other.time, frame: other.frame, ..*chunk }, cx);
+                }
+                let want = dissector.chunk(&Chunk { unit, bytes, ..*chunk }, cx);
+                self.state = State::Known(dissector);
+                want
+            }
+            sniff::Guess::More if bytes.len() < SNIFFED && matches!(unit, Unit::Stream { .. }) => {
+                let Unit::Stream { offset } = unit else { return Want::All };
+                let kept = Early { offset, bytes: bytes.to_vec(), frame: chunk.frame, time: chunk.time };
+                if !matches!(self.state, State::Sniffing(_)) {
+                    self.state = State::Sniffing(Box::default());
+                }
+                if let State::Sniffing(early) = &mut self.state {
+                    early[chunk.dir.index()] = kept;
+                }
+                Want::All
+            }
+            _ => {
+                self.state = State::Opaque;
+                Want::All
+            }
+        }
+    }
+
+    pub fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want {
+        match &mut self.state {
+            State::Known(dissector) => dissector.gap(gap, cx),
+            State::Sniffing(_) => {
+                self.state = State::Opaque;
+                Want::All
+            }
+            State::New | State::Opaque => Want::All,
+        }
+    }
+
+    pub fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>) {
+        if let State::Known(dissector) = &mut self.state {
+            dissector.close(end, counts, cx);
+        }
+    }
+}
