@@ -138,7 +138,11 @@ impl Case {
         K::Key: Send + Sync,
     {
         let facts = self.facts[K::INDEX].as_ref().and_then(|f| f.as_any().downcast_ref::<Facts<K>>());
-        if self.folded || facts.is_some_and(|f| f.overflowed) { Seen::Overflowed(facts.map(|f| &f.map)) } else { Seen::All(facts.map(|f| &f.map)) }
+        if self.folded || facts.is_some_and(|f| f.overflowed) {
+            Seen::Overflowed(facts.map(|f| &f.map))
+        } else {
+            Seen::All(facts.map(|f| &f.map))
+        }
     }
 
     /// Whether any fact of kind `K` satisfies `is`.
@@ -155,9 +159,10 @@ impl Case {
         let unparsed = |is: &dyn Fn(&observation::UnparsedFact) -> bool| self.any::<observation::Unparsed>(is);
         let bulk_missing = || self.any::<observation::Missed>(|m| m.why != crate::chunk::Lost::MidStream);
         match concern {
-            Concern::Handshakes => flows(&|f| f.app == App::Unknown && f.incomplete)
-                .map(|s| (Reason::MissedBytes, s))
-                .or_else(|| unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt).map(|s| (Reason::Unparsed, s))),
+            Concern::Handshakes => flows(&|f| f.app == App::Unknown && f.incomplete).map(|s| (Reason::MissedBytes, s)).or_else(|| {
+                unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt)
+                    .map(|s| (Reason::Unparsed, s))
+            }),
             Concern::Clear => bulk_missing()
                 .or_else(|| flows(&|f| f.incomplete && !f.encrypted))
                 .map(|s| (Reason::MissedBytes, s))
@@ -261,4 +266,3 @@ impl<'c, K: Kind> Seen<'c, K> {
         self.iter().filter(|(k, _)| is(k)).map(|(_, s)| s.count).sum()
     }
 }
-

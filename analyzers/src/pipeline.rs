@@ -32,7 +32,12 @@ impl Sink for Vec<Out> {
 #[derive(Debug)]
 pub enum Out {
     /// A flow begins: the scribe numbers it.
-    Opened { flow: FlowKey, ends: Ends, at: Time, frame: u64 },
+    Opened {
+        flow: FlowKey,
+        ends: Ends,
+        at: Time,
+        frame: u64,
+    },
     Seen(Draft),
     /// A personal value for sealed storage; its token is in the `Hit` line.
     Sealed(crate::sealed::Value),
@@ -166,7 +171,15 @@ impl Pipeline {
         live.known.last = live.known.last.max(chunk.time);
         live.known.delivered += chunk.bytes.len() as u64;
         count_active(&self.tools.windows, &mut live.known, chunk.dir, chunk.bytes.len() as u64, chunk.time);
-        let mut cx = Cx { at: chunk.time, frame: chunk.frame, flow: chunk.flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
+        let mut cx = Cx {
+            at: chunk.time,
+            frame: chunk.frame,
+            flow: chunk.flow,
+            known: &mut live.known,
+            tools: &self.tools,
+            late_keys: &self.keys,
+            out,
+        };
         let want = live.talk.chunk(&chunk, &mut cx);
         if live.talk.is_opaque() {
             live.unknown += chunk.bytes.len() as u64;
@@ -185,7 +198,8 @@ impl Pipeline {
     /// Bytes of a stream that will not come.
     pub fn gap(&mut self, gap: Gap, out: &mut impl Sink) -> Want {
         let Some(live) = self.flows.get_mut(&gap.flow) else { return Want::Nothing };
-        let mut cx = Cx { at: gap.time, frame: gap.frame, flow: gap.flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
+        let mut cx =
+            Cx { at: gap.time, frame: gap.frame, flow: gap.flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
         let want = live.talk.gap(&gap, &mut cx);
         cx.missed(&gap);
         want

@@ -306,7 +306,10 @@ impl Talk {
                 // What the other direction said while nobody knew the protocol came first.
                 if !other.bytes.is_empty() {
                     let unit = Unit::Stream { offset: other.offset };
-                    dissector.chunk(&Chunk { dir: chunk.dir.other(), unit, bytes: &other.bytes, time: other.time, frame: other.frame, ..*chunk }, cx);
+                    dissector.chunk(
+                        &Chunk { dir: chunk.dir.other(), unit, bytes: &other.bytes, time: other.time, frame: other.frame, ..*chunk },
+                        cx,
+                    );
                 }
                 let want = dissector.chunk(&Chunk { unit, bytes, ..*chunk }, cx);
                 self.state = State::Known(dissector);
