@@ -1,0 +1,85 @@
+//! The run's clock: the running maximum of frame times, which a lone frame from the future does not move.
+
+use policies::Time;
+
+/// A frame this far ahead of its neighbours (nanoseconds: one hour) does not move the clock.
+const STEP: i64 = 3_600 * 1_000_000_000;
+
+/// Told every frame's time, in file order.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    now: Option<Time>,
+    first: u64,
+    /// A second frame agreed with the first.
+    confirmed: bool,
+    /// A frame far ahead of the one before it; the next frame says whether it was alone.
+    suspect: Option<(u64, Time)>,
+}
+
+impl Clock {
+    /// The clock when frame `number` came. `step` hears of frames that stood alone: number and seconds ahead.
+    #[inline]
+    pub(crate) fn see(&mut self, number: u64, time: Time, step: &mut impl FnMut(u64, u64)) -> Time {
+        let now = match self.now {
+            Some(now) if self.suspect.is_none() && self.confirmed && time.0 <= now.0.saturating_add(STEP) => now.max(time),
+            Some(now) => self.doubtful(now, number, time, step),
+            None => {
+                self.first = number;
+                time
+            }
+        };
+        self.now = Some(now);
+        now
+    }
+
+    #[cold]
+    fn doubtful(&mut self, mut now: Time, number: u64, time: Time, step: &mut impl FnMut(u64, u64)) -> Time {
+        if let Some((which, ahead)) = self.suspect.take() {
+            if time.0 >= ahead.0.saturating_sub(STEP) {
+                // The next frame is there too: the capture paused.
+                now = now.max(ahead);
+            } else {
+                step(which, ahead.since(now).as_secs());
+            }
+        }
+        if !self.confirmed {
+            self.confirmed = true;
+            if time.0 < now.0.saturating_sub(STEP) {
+                step(self.first, now.since(time).as_secs());
+                return time;
+            }
+        }
+        if time.0 > now.0.saturating_add(STEP) {
+            self.suspect = Some((number, time));
+            return now;
+        }
+        now.max(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times in seconds → the clock after each, and the numbers of the frames that stood alone.
+    #[track_caller]
+    fn check(times: &[i64], clocks: &[i64], alone: &[u64]) {
+        let mut clock = Clock::default();
+        let mut steps = Vec::new();
+        let got: Vec<i64> =
+            (1..).zip(times).map(|(n, t)| clock.see(n, Time::from_secs(*t), &mut |n, _| steps.push(n)).0 / 1_000_000_000).collect();
+        assert_eq!((got.as_slice(), steps.as_slice()), (clocks, alone));
+    }
+
+    #[test]
+    fn runs_forward() {
+        check(&[10, 11, 10, 12], &[10, 11, 11, 12], &[]);
+        check(&[10, 11, 9000, 12], &[10, 11, 11, 12], &[3]);
+        check(&[10, 11, 9000, 9001, 9002], &[10, 11, 11, 9001, 9002], &[]);
+        check(&[10, 9000, 18_000, 27_000], &[10, 10, 9000, 18_000], &[]);
+        check(&[9000, 10, 11], &[9000, 10, 11], &[1]);
+        check(&[9000, 9001, 10, 11], &[9000, 9001, 9001, 9001], &[]);
+        check(&[10, 11, 9000, 12, 9000, 13], &[10, 11, 11, 12, 12, 13], &[3, 5]);
+        check(&[i64::MAX / 2_000_000_000, 5, 6], &[i64::MAX / 2_000_000_000, 5, 6], &[1]);
+    }
+}
