@@ -12,6 +12,8 @@ pub mod keys;
 pub mod observation;
 pub mod outcome;
 pub mod pipeline;
+pub mod reading;
+pub mod scribe;
 pub mod sealed;
 pub mod subject;
 pub mod text;

@@ -1,0 +1,389 @@
+//! The scribe joins what all pipelines put out into lines: it numbers flows and devices, names peers from DNS, and says each
+//! certificate once. It is the one serial part of the house, so it does nothing that a pipeline could do.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use policies::Time;
+
+use crate::encode::Digest;
+use crate::flow::{Ends, FlowId, FlowKey, Mac};
+use crate::journal::Line;
+use crate::observation::{Bound, Device, Ledger, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
+use crate::pipeline::{About, Draft, Out, Told};
+use crate::sealed;
+use crate::subject::{Actor, DeviceId, Peer, Subject};
+use crate::text::Text;
+
+/// Bounds of what a hostile input can make the scribe hold.
+const DEVICES_KEPT: usize = 1 << 14;
+const NAMES_KEPT: usize = 1 << 17;
+const CERTIFICATES_KEPT: usize = 1 << 17;
+
+/// Where finished lines and sealed values go.
+pub trait Desk {
+    fn line(&mut self, line: Line);
+    /// A personal value for `sealed/`; dropped unless the desk keeps one.
+    fn sealed(&mut self, flow: Option<FlowId>, value: sealed::Value);
+}
+
+impl Desk for Vec<Line> {
+    fn line(&mut self, mut line: Line) {
+        line.n = self.len() as u64 + 1;
+        self.push(line);
+    }
+
+    fn sealed(&mut self, _: Option<FlowId>, _: sealed::Value) {}
+}
+
+/// A rule that says who caused a flow (from `--actors`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActorRule {
+    /// Either end, address and port; port 0 matches any.
+    pub ends: Vec<(IpAddr, u16)>,
+    pub from: Option<Time>,
+    pub to: Option<Time>,
+    pub actor: Actor,
+}
+
+impl ActorRule {
+    fn fits(&self, ends: &Ends, at: Time) -> bool {
+        let has = |(ip, port): &(IpAddr, u16)| [ends.a, ends.b].iter().any(|s| s.ip() == *ip && (*port == 0 || s.port() == *port));
+        self.ends.iter().all(has) && self.from.is_none_or(|t| t <= at) && self.to.is_none_or(|t| at <= t)
+    }
+}
+
+/// What the operator said before the run.
+#[derive(Clone, Debug, Default)]
+pub struct Briefing {
+    pub told: Vec<Told>,
+    pub label: Option<Text>,
+    pub actors: Vec<ActorRule>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: FlowId,
+    ends: Ends,
+}
+
+/// Joins drafts into lines.
+#[derive(Debug)]
+pub struct Scribe {
+    briefing: Briefing,
+    flows: HashMap<FlowKey, Entry, foldhash::fast::FixedState>,
+    flows_seen: u64,
+    devices: Devices,
+    names: HashMap<IpAddr, Text, foldhash::fast::FixedState>,
+    certificates: HashSet<Digest, foldhash::fast::FixedState>,
+    ledger: Ledger,
+    apps: HashMap<&'static str, u64>,
+}
+
+impl Scribe {
+    pub fn new(briefing: Briefing) -> Scribe {
+        let devices = Devices { label: briefing.label.clone(), told: briefing.told.clone(), ..Devices::default() };
+        Scribe {
+            briefing,
+            flows: HashMap::default(),
+            flows_seen: 0,
+            devices,
+            names: HashMap::default(),
+            certificates: HashSet::default(),
+            ledger: Ledger::default(),
+            apps: HashMap::new(),
+        }
+    }
+
+    /// Takes what a pipeline put out. Must be called in the order of the run (frame, shard, n).
+    pub fn take(&mut self, out: Out, desk: &mut impl Desk) {
+        match out {
+            Out::Opened { flow, ends, .. } => {
+                self.flows_seen += 1;
+                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends });
+            }
+            Out::Seen(draft) => self.draft(draft, desk),
+            Out::Sealed(value) => {
+                let flow = self.flows.get(&value.flow).map(|e| e.id);
+                desk.sealed(flow, value);
+            }
+        }
+    }
+
+    fn draft(&mut self, draft: Draft, desk: &mut impl Desk) {
+        let Draft { at, frame, flow, about, seen } = draft;
+        let frame = (frame > 0).then_some(frame);
+        let id = flow.and_then(|f| self.flows.get(&f)).map(|e| e.id);
+        let subject = about.map(|a| self.subject(a, at, frame, desk));
+        let seen = match seen {
+            Observation::Bound(bound) => Observation::Bound(self.bound(bound, flow, at, frame, desk)),
+            Observation::Certificate(certificate) => {
+                if self.certificates.len() < CERTIFICATES_KEPT && !self.certificates.insert(certificate.sha256) {
+                    return;
+                }
+                Observation::Certificate(certificate)
+            }
+            Observation::Neighbour(fact) => {
+                let grown = self.devices.neighbour(&fact);
+                self.device_line(grown, at, frame, desk);
+                Observation::Neighbour(fact)
+            }
+            Observation::Question(question) => {
+                if question.source == NameSource::Dns {
+                    for address in &question.addresses {
+                        if self.names.len() < NAMES_KEPT || self.names.contains_key(address) {
+                            self.names.insert(*address, question.name.clone());
+                        }
+                    }
+                }
+                Observation::Question(question)
+            }
+            Observation::Flow(closed) => {
+                self.ledger.flows += 1;
+                self.ledger.analysed += closed.coverage.analysed;
+                self.ledger.encrypted += closed.coverage.encrypted;
+                self.ledger.unparsed += closed.coverage.unparsed;
+                self.ledger.missed += closed.counts.missing[0] + closed.counts.missing[1];
+                *self.apps.entry(closed.app.word()).or_default() += 1;
+                if let Some(flow) = flow {
+                    self.flows.remove(&flow);
+                }
+                Observation::Flow(closed)
+            }
+            other => other,
+        };
+        desk.line(Line { n: 0, at, frame, flow: id, subject, seen });
+    }
+
+    fn bound(&mut self, mut bound: Bound, flow: Option<FlowKey>, at: Time, frame: Option<u64>, desk: &mut impl Desk) -> Bound {
+        let Some(entry) = flow.and_then(|f| self.flows.get(&f)) else { return bound };
+        let ends = entry.ends;
+        if let Some(side) = bound.side {
+            let (device, grown) = self.devices.of(ends.addr(side).ip(), ends.mac(side));
+            bound.device = device;
+            self.device_line(grown, at, frame, desk);
+        }
+        if bound.device.is_none() {
+            self.ledger.unattributed += 1;
+        }
+        if self.name(&mut bound.peer) {
+            bound.named_by = Some(NameSource::Dns);
+        }
+        if let Some(rule) = self.briefing.actors.iter().find(|r| r.fits(&ends, at)) {
+            bound.actor = rule.actor.clone();
+        }
+        bound
+    }
+
+    /// Gives a peer that has only an address the name that DNS gave it.
+    fn name(&self, peer: &mut Peer) -> bool {
+        if peer.name.is_some() {
+            return false;
+        }
+        let Some(name) = peer.addr.and_then(|a| self.names.get(&a)) else { return false };
+        peer.name = Some(name.clone());
+        peer.addr = None;
+        true
+    }
+
+    fn subject(&mut self, about: About, at: Time, frame: Option<u64>, desk: &mut impl Desk) -> Subject {
+        let device = about.device.and_then(|ip| {
+            let (device, grown) = self.devices.of(ip, None);
+            self.device_line(grown, at, frame, desk);
+            device
+        });
+        let mut peer = about.peer;
+        if let Some(peer) = &mut peer {
+            self.name(peer);
+        }
+        Subject { device, peer, client: about.client }
+    }
+
+    fn device_line(&self, grown: Option<DeviceId>, at: Time, frame: Option<u64>, desk: &mut impl Desk) {
+        if let Some(device) = grown.and_then(|id| self.devices.line(id)) {
+            desk.line(Line { n: 0, at, frame, flow: None, subject: None, seen: device.into() });
+        }
+    }
+
+    /// The run's denominator; write it last.
+    pub fn ledger(&self) -> Ledger {
+        let mut by_app: Vec<Tally> = self.apps.iter().map(|(name, count)| Tally { name: Text::ours(name), count: *count }).collect();
+        by_app.sort();
+        let mut folded = Vec::new();
+        if self.devices.dropped > 0 {
+            folded.push(Tally { name: Text::ours("devices"), count: self.devices.dropped });
+        }
+        Ledger { by_app, folded, ..self.ledger.clone() }
+    }
+
+    /// The number of a flow that is open.
+    pub fn flow(&self, key: FlowKey) -> Option<FlowId> {
+        self.flows.get(&key).map(|e| e.id)
+    }
+}
+
+/// Addresses joined into devices: by ARP, ND or DHCP, or on-link; a MAC that sources several public addresses is a router.
+#[derive(Debug, Default)]
+struct Devices {
+    all: Vec<Known>,
+    by_ip: HashMap<IpAddr, DeviceId, foldhash::fast::FixedState>,
+    by_mac: HashMap<Mac, Behind, foldhash::fast::FixedState>,
+    label: Option<Text>,
+    told: Vec<Told>,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    macs: Vec<Mac>,
+    ips: Vec<IpAddr>,
+    named: bool,
+}
+
+/// What stands behind a MAC.
+#[derive(Clone, Copy, Debug, Default)]
+struct Behind {
+    device: Option<DeviceId>,
+    public: Option<IpAddr>,
+    router: bool,
+}
+
+/// As many addresses as a device's line lists.
+const ADDRESSES_LISTED: usize = 64;
+
+impl Devices {
+    /// The device at an address, and its id again if it is new or has grown.
+    fn of(&mut self, ip: IpAddr, mac: Option<Mac>) -> (Option<DeviceId>, Option<DeviceId>) {
+        let mac = mac.filter(|m| !m.is_multicast() && m.0 != [0; 6]);
+        if let Some(id) = self.by_ip.get(&ip) {
+            return (Some(*id), None);
+        }
+        if ip.is_multicast() || ip.is_unspecified() {
+            return (None, None);
+        }
+        let on_link = is_local(ip);
+        let mut join = None;
+        if let Some(mac) = mac {
+            let behind = self.by_mac.entry(mac).or_default();
+            if !on_link {
+                match behind.public {
+                    None => behind.public = Some(ip),
+                    Some(known) if known != ip => behind.router = true,
+                    Some(_) => {}
+                }
+            }
+            if !behind.router && on_link {
+                join = behind.device;
+            }
+        }
+        let id = match join {
+            Some(id) => id,
+            None => {
+                if self.all.len() >= DEVICES_KEPT {
+                    self.dropped += 1;
+                    return (None, None);
+                }
+                self.all.push(Known::default());
+                DeviceId(self.all.len() as u32)
+            }
+        };
+        self.by_ip.insert(ip, id);
+        let told = self.told.iter().any(|t| t.is(ip, mac));
+        let known = &mut self.all[id.0 as usize - 1];
+        known.ips.push(ip);
+        known.named |= told;
+        if let Some(mac) = mac
+            && on_link
+            && let Some(behind) = self.by_mac.get_mut(&mac)
+            && !behind.router
+        {
+            behind.device.get_or_insert(id);
+            if !known.macs.contains(&mac) {
+                known.macs.push(mac);
+            }
+        }
+        let small = known.ips.len() <= ADDRESSES_LISTED;
+        (Some(id), small.then_some(id))
+    }
+
+    /// A binding the link told of.
+    fn neighbour(&mut self, fact: &Neighbour) -> Option<DeviceId> {
+        let Neighbour { mac, ip, source } = fact;
+        if mac.is_multicast() || mac.0 == [0; 6] || ip.is_unspecified() || ip.is_multicast() {
+            return None;
+        }
+        let behind = self.by_mac.entry(*mac).or_default();
+        // A proxy that answers ARP for others is a router too; only DHCP and plain private addresses join.
+        if behind.router || (*source != NeighbourSource::Dhcp && !is_local(*ip)) {
+            return None;
+        }
+        match (behind.device, self.by_ip.get(ip).copied()) {
+            (Some(id), None) => {
+                self.by_ip.insert(*ip, id);
+                self.all[id.0 as usize - 1].ips.push(*ip);
+                Some(id)
+            }
+            (None, Some(id)) => {
+                behind.device = Some(id);
+                let known = &mut self.all[id.0 as usize - 1];
+                known.macs.push(*mac);
+                known.named |= self.told.iter().any(|t| t.is(*ip, Some(*mac)));
+                Some(id)
+            }
+            // A device that never sends anything else is not worth a number; two known ones stay two.
+            (None, None) | (Some(_), Some(_)) => None,
+        }
+    }
+
+    fn line(&self, id: DeviceId) -> Option<Device> {
+        let known = self.all.get(id.0 as usize - 1)?;
+        let label = if known.named || (self.told.is_empty() && id.0 == 1) { self.label.clone() } else { None };
+        Some(Device { id, label, macs: known.macs.clone(), ips: known.ips.clone(), named: known.named })
+    }
+}
+
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn mac(n: u8) -> Option<Mac> {
+        Some(Mac([2, 0, 0, 0, 0, n]))
+    }
+
+    /// Rows: (address, MAC) in order of appearance, and the device number each must get.
+    #[track_caller]
+    fn check(rows: &[(&str, Option<Mac>, u32)]) {
+        let mut devices = Devices::default();
+        for (ip, mac, expect) in rows {
+            let (id, _) = devices.of(ip.parse().unwrap(), *mac);
+            assert_eq!(id, Some(DeviceId(*expect)), "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_mac_joins_what_is_on_link() {
+        check(&[("10.0.0.2", mac(1), 1), ("fe80::1", mac(1), 1), ("10.0.0.3", mac(2), 2), ("10.0.0.2", mac(1), 1)]);
+    }
+
+    #[test]
+    fn a_router_joins_nothing() {
+        check(&[("8.8.8.8", mac(9), 1), ("1.1.1.1", mac(9), 2), ("10.0.0.1", mac(9), 3), ("10.0.0.9", mac(9), 4)]);
+    }
+
+    #[test]
+    fn a_public_address_is_no_reason_to_join() {
+        check(&[("10.0.0.2", mac(1), 1), ("8.8.8.8", mac(1), 2)]);
+    }
+
+    #[test]
+    fn arp_joins() {
+        let mut devices = Devices::default();
+        let (one, _) = devices.of("10.0.0.2".parse().unwrap(), None);
+        let fact = |ip: &str| Neighbour { mac: mac(1).unwrap(), ip: ip.parse().unwrap(), source: NeighbourSource::Arp };
+        assert_eq!(devices.neighbour(&fact("10.0.0.2")), one);
+        assert_eq!(devices.neighbour(&fact("10.0.0.7")), one);
+        assert_eq!(devices.of("10.0.0.7".parse().unwrap(), None).0, one);
+    }
+}
