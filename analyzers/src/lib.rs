@@ -17,3 +17,4 @@ pub mod scribe;
 pub mod sealed;
 pub mod subject;
 pub mod text;
+pub mod trial;

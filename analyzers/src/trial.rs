@@ -1,0 +1,566 @@
+//! What attempts under treatment prove (the procedure of `docs/method.md`): pure, from trials to an outcome.
+//!
+//! One acceptance is a fail. A refusal counts only between two controls that reached application data and differ from the attack in
+//! nothing but the defect. Everything else is undecided, and says why.
+
+use policies::{Attack, Defect, Need};
+
+use crate::case::{Case, Concern};
+use crate::journal::LineNo;
+use crate::observation::{Arm, Evidence, Standing, Trial, TrialEnd, TrialResult};
+use crate::outcome::{Outcome, Proof, Reason};
+
+/// What the end of one attempt looked like to the gateway; [`classify`] says what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub grade: Evidence,
+    pub alert: Option<u8>,
+    pub end: TrialEnd,
+    /// A preamble (E4) was answered and the client went on.
+    pub continued: bool,
+    /// A request in clear to the same peer followed within the fall-back window.
+    pub cleartext_followed: bool,
+}
+
+/// Alerts that say *I do not accept this certificate or its proof* (RFC 8446 §6.2): bad_certificate, unsupported_certificate,
+/// certificate_revoked, certificate_expired, certificate_unknown, unknown_ca, access_denied, decrypt_error,
+/// bad_certificate_status_response, bad_certificate_hash_value.
+const REFUSES_CERTIFICATE: [u8; 10] = [42, 43, 44, 45, 46, 48, 49, 51, 113, 114];
+
+/// What stacks were measured to answer a bad handshake signature with: unexpected_message, handshake_failure, illegal_parameter, decode_error.
+const REFUSES_SIGNATURE: [u8; 4] = [10, 40, 47, 50];
+
+/// What stacks answer an old version or a downgrade marker with: unexpected_message, handshake_failure, illegal_parameter,
+/// protocol_version, insufficient_security, inappropriate_fallback.
+const REFUSES_VERSION: [u8; 6] = [10, 40, 47, 70, 71, 86];
+
+/// What one attempt showed. `None` defect = a control or a passed-through attempt.
+pub fn classify(defect: Option<&Defect>, ending: &Ending) -> TrialResult {
+    if ending.cleartext_followed && defect.is_some() {
+        return TrialResult::Accepted;
+    }
+    if ending.grade >= Evidence::E5 || (ending.grade == Evidence::E4 && ending.continued) {
+        return TrialResult::Accepted;
+    }
+    if let Some(Defect::VersionTls11) = defect
+        && ending.grade >= Evidence::E3
+    {
+        // The plaintext-flight prober cannot finish a handshake: a ClientKeyExchange is the acceptance.
+        return TrialResult::Accepted;
+    }
+    if ending.grade == Evidence::E4 {
+        // A preamble alone proves neither: some stacks send it before a late check.
+        return TrialResult::None;
+    }
+    if let Some(Defect::TlsBlocked) = defect {
+        // There is no flight to deliver; the attempt counts when the device tried TLS and nothing in clear followed.
+        return if ending.grade >= Evidence::E1 { TrialResult::Rejected } else { TrialResult::None };
+    }
+    if let Some(alert) = ending.alert {
+        if refuses(defect, alert) {
+            return TrialResult::Rejected;
+        }
+        return match alert {
+            // close_notify, user_canceled: left without a word.
+            0 | 90 if ending.grade >= Evidence::E2 => TrialResult::Rejected,
+            0 | 90 => TrialResult::None,
+            _ => TrialResult::Incompatible,
+        };
+    }
+    if ending.grade < Evidence::E2 {
+        return TrialResult::None;
+    }
+    match ending.end {
+        TrialEnd::Fin | TrialEnd::Rst | TrialEnd::CloseNotify | TrialEnd::Alert => TrialResult::Rejected,
+        TrialEnd::Timeout => TrialResult::Silent,
+        TrialEnd::Us => TrialResult::None,
+    }
+}
+
+fn refuses(defect: Option<&Defect>, alert: u8) -> bool {
+    REFUSES_CERTIFICATE.contains(&alert)
+        || match defect {
+            Some(Defect::KxSignatureCorrupt | Defect::VerifySignatureCorrupt) => REFUSES_SIGNATURE.contains(&alert),
+            Some(Defect::DowngradeMarker12 | Defect::VersionTls11) => REFUSES_VERSION.contains(&alert),
+            _ => false,
+        }
+}
+
+/// The worst of the connections of one attempt group: an acceptance outweighs everything, a refusal outweighs what tells nothing.
+pub fn worst(results: impl IntoIterator<Item = TrialResult>) -> TrialResult {
+    let rank = |r: &TrialResult| match r {
+        TrialResult::Accepted => 4,
+        TrialResult::Silent => 3,
+        TrialResult::Rejected => 2,
+        TrialResult::Incompatible => 1,
+        TrialResult::None => 0,
+    };
+    results.into_iter().max_by_key(rank).unwrap_or(TrialResult::None)
+}
+
+/// What the policy and the rest of the run say, beside the trials themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Bracketed refusals a pass needs (the policy's `n` for the attack's severity).
+    pub required: u32,
+    /// The maker claims a pin for this peer.
+    pub pin_claimed: bool,
+    /// The policy lists this peer's client as strict: it must not trust authorities that the user installed.
+    pub strict: bool,
+    /// The same device and client class accepted the lab chain for another peer: the anchor is live.
+    pub anchor_live: bool,
+    /// The attack was selected and authorised in this run.
+    pub selected: bool,
+}
+
+/// The one-sided 95 % upper bound on the probability that the device accepts, after `n` refusals and no acceptance.
+pub fn bound_percent(n: u32) -> u32 {
+    if n == 0 {
+        return 100;
+    }
+    let bound = 1.0 - 0.05_f64.powf(1.0 / f64::from(n));
+    (bound * 100.0).round() as u32
+}
+
+/// Refusals that complete separation of pinned and unpinned needs: Fisher's exact test, one-sided, 1/C(2n,n) = 0.014 at n = 4.
+const PIN_SEPARATION: u32 = 4;
+
+struct Row<'c> {
+    trial: &'c Trial,
+    line: LineNo,
+}
+
+/// The trials that are this attack's own, and those that are its controls.
+struct Sides<'c> {
+    rows: Vec<Row<'c>>,
+    /// Which rows are attempts of the attack.
+    is_attack: Vec<bool>,
+}
+
+impl<'c> Sides<'c> {
+    fn of(case: &'c Case, attack: &Attack) -> Sides<'c> {
+        let mut rows: Vec<Row<'c>> = case.seen::<Trial>().iter().map(|(trial, span)| Row { trial, line: span.first }).collect();
+        rows.sort_by_key(|r| r.trial.n);
+        let is_attack = rows.iter().map(|r| is_attempt(attack, r.trial)).collect();
+        Sides { rows, is_attack }
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = (usize, &Row<'c>)> {
+        self.rows.iter().enumerate().filter(|(i, _)| self.is_attack[*i])
+    }
+
+    /// The nearest control on one side of attempt `i`, looking no further than the nearest that is comparable.
+    fn control(&self, attack: &Attack, i: usize, before: bool) -> Option<&Row<'c>> {
+        let comparable = |r: &&Row<'c>| is_control(attack, self.rows[i].trial, r.trial);
+        if before { self.rows[..i].iter().rev().find(comparable) } else { self.rows[i + 1..].iter().find(comparable) }
+    }
+
+    /// Both controls of attempt `i`, when both reached application data.
+    fn bracket(&self, attack: &Attack, i: usize) -> Option<[LineNo; 2]> {
+        let good = |before| self.control(attack, i, before).filter(|r| r.trial.result == TrialResult::Accepted).map(|r| r.line);
+        Some([good(true)?, good(false)?])
+    }
+}
+
+/// For the anchor questions (pin.absent, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
+fn is_attempt(attack: &Attack, trial: &Trial) -> bool {
+    match attack.defect {
+        Defect::AddedAnchor | Defect::UserAnchor => trial.arm == Arm::Control,
+        _ => trial.arm == Arm::Attack && trial.attack.as_ref().is_some_and(|a| a == attack.id.as_str()),
+    }
+}
+
+/// A control differs from the attack in the defect only: where the attack rests on the lab's anchor, so must its control;
+/// and both negotiated the same version, where both are known and the defect is not the version itself.
+fn is_control(attack: &Attack, attempt: &Trial, other: &Trial) -> bool {
+    let arm = match attack.defect {
+        Defect::AddedAnchor | Defect::UserAnchor => other.arm == Arm::Pass,
+        _ if attack.needs.contains(&Need::LabCaTrusted) => other.arm == Arm::Control,
+        _ => other.arm != Arm::Attack,
+    };
+    let version = match (attack.defect.clone(), attempt.version, other.version) {
+        (Defect::VersionTls11 | Defect::TlsBlocked, ..) => true,
+        // Passed-through attempts negotiate with the real server: what they show is that the client works at all.
+        _ if other.arm == Arm::Pass => true,
+        (_, Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    arm && version
+}
+
+/// Judges one attack on one subject (a device, a peer, a client stack).
+pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
+    let sides = Sides::of(case, attack);
+    let attempts: Vec<&Row<'_>> = sides.attempts().map(|(_, r)| r).collect();
+    let anchor = matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor);
+    let accepted: Vec<&&Row<'_>> = attempts.iter().filter(|r| r.trial.result == TrialResult::Accepted).collect();
+
+    if anchor && let Some(not_asked) = anchor_question(attack, case, terms) {
+        return not_asked;
+    }
+    if !accepted.is_empty() && attack.defect == Defect::AddedAnchor && !terms.pin_claimed {
+        // Not pinned, and nobody said it was: a fact for the report, not a failure.
+        return Outcome::NotApplicable(Reason::NothingDeclared);
+    }
+    if !accepted.is_empty() {
+        return accepts(attack, &attempts, &accepted);
+    }
+    if let Some(reason) = not_applicable(attack, &sides) {
+        return Outcome::NotApplicable(reason);
+    }
+    if attack.needs.contains(&Need::LabCaTrusted) && !anchor {
+        let controls: Vec<&Row<'_>> = sides.rows.iter().filter(|r| r.trial.arm == Arm::Control).collect();
+        if !controls.is_empty() && !controls.iter().any(|r| r.trial.result == TrialResult::Accepted) {
+            return Outcome::NotTested(Reason::LabCaNotTrusted);
+        }
+    }
+    let Some(all) = Proof::of(attempts.iter().map(|r| r.line)) else {
+        return Outcome::NotTested(if terms.selected { Reason::NotExercised } else { Reason::NoAttacks });
+    };
+    refused(attack, case, terms, &sides, all)
+}
+
+fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Outcome {
+    let best = accepted.iter().map(|r| r.trial.grade).max().unwrap_or(Evidence::E0);
+    let clear = accepted.iter().any(|r| r.trial.cleartext_followed);
+    let did = match attack.defect {
+        Defect::VersionTls11 => "went on with the key exchange",
+        _ if clear => "sent its request in clear after TLS had failed",
+        _ => "sent application data",
+    };
+    let how_often = if accepted.len() == attempts.len() {
+        format!("in {} of {} attempts", accepted.len(), attempts.len())
+    } else {
+        format!("in {} of {} attempts (intermittent: more than one code path?)", accepted.len(), attempts.len())
+    };
+    let what = accepted.iter().find_map(|r| r.trial.first_bytes.as_ref()).map_or(String::new(), |t| format!(": {t}"));
+    let Some(proof) = Proof::of(accepted.iter().map(|r| r.line)) else { return Outcome::NotTested(Reason::NotExercised) };
+    let outcome = Outcome::fail(proof, attack.expect.clone(), format!("the device {did} {how_often}, grade {best:?}{what}"));
+    if best == Evidence::E6 && attack.severity < policies::Severity::Critical { outcome.graded(policies::Severity::Critical) } else { outcome }
+}
+
+/// What must have been offered for the question to exist at all.
+fn not_applicable(attack: &Attack, sides: &Sides<'_>) -> Option<Reason> {
+    if sides.rows.is_empty() {
+        return None;
+    }
+    let never = |offered: fn(&Trial) -> bool| !sides.rows.iter().any(|r| offered(r.trial));
+    let missing = attack.needs.iter().any(|need| match need {
+        Need::OfferedTls13 => never(|t| t.offered_tls13),
+        Need::OfferedTls12 => never(|t| t.offered_tls12),
+        Need::LabCaTrusted | Need::UserCaInstalled | Need::DeclaredPins => false,
+    });
+    missing.then_some(Reason::NotOffered)
+}
+
+/// Whether an anchor question was asked here: it is about claims, and about where the anchor stands.
+fn anchor_question(attack: &Attack, case: &Case, terms: &Terms) -> Option<Outcome> {
+    let in_user_store = case.seen::<Standing>().iter().any(|(s, _)| s.what == "anchor" && s.state == "user");
+    match attack.defect {
+        Defect::UserAnchor if !in_user_store => Some(Outcome::NotTested(Reason::UserCaNotInstalled)),
+        Defect::UserAnchor if !terms.strict => Some(Outcome::NotApplicable(Reason::NothingDeclared)),
+        Defect::AddedAnchorSibling if !terms.pin_claimed => Some(Outcome::NotTested(Reason::NoDeclaration)),
+        _ => None,
+    }
+}
+
+fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: Proof) -> Outcome {
+    let mut bracketed: Vec<LineNo> = Vec::new();
+    let mut refusals = 0;
+    let mut worst_other: Option<(TrialResult, LineNo)> = None;
+    for (i, row) in sides.attempts() {
+        match row.trial.result {
+            TrialResult::Rejected => {
+                refusals += 1;
+                if let Some(controls) = sides.bracket(attack, i) {
+                    bracketed.push(row.line);
+                    bracketed.extend(controls);
+                }
+            }
+            other => {
+                let seen = (other, row.line);
+                if worst_other.is_none_or(|(known, _)| worst([known, other]) != known) {
+                    worst_other = Some(seen);
+                }
+            }
+        }
+    }
+    let counted = sides.attempts().filter(|(i, r)| r.trial.result == TrialResult::Rejected && sides.bracket(attack, *i).is_some()).count() as u32;
+    let required = match attack.defect {
+        Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(PIN_SEPARATION),
+        _ => terms.required.max(1),
+    };
+    let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
+
+    if refusals == 0 {
+        return match worst_other.map(|(r, _)| r) {
+            Some(TrialResult::Silent) => undecided(Reason::Silent, "the connection stayed open and the device sent nothing".to_owned()),
+            Some(TrialResult::Incompatible) => {
+                undecided(Reason::Incompatible, "the handshake failed for a reason that is not the defect".to_owned())
+            }
+            _ => undecided(Reason::NotDelivered, "the device left before the defect reached it, or nothing could be told".to_owned()),
+        };
+    }
+    // A silent attempt could have been an acceptance that waits for the server to speak: it stands against a pass.
+    if let Some((TrialResult::Silent, _)) = worst_other {
+        return undecided(Reason::Silent, format!("{refusals} refusals, and an attempt in which the connection stayed open in silence"));
+    }
+    if counted == 0 {
+        return undecided(Reason::NoControl, format!("{refusals} refusals, none between two controls that reached application data"));
+    }
+    if counted < required {
+        return undecided(
+            Reason::TooFewAttempts,
+            format!("{counted} of {required} refusals between good controls (95 % bound on acceptance {} %)", bound_percent(counted)),
+        );
+    }
+    if matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling) && !(terms.pin_claimed && terms.anchor_live) {
+        return undecided(
+            Reason::NoDiscriminatingTrial,
+            format!("refuses added anchors: {counted} of {counted} attempts, while the real chain was accepted in between"),
+        );
+    }
+    let Some(proof) = Proof::of(bracketed) else { return undecided(Reason::NoControl, "no bracketed refusal".to_owned()) };
+    let observed = format!("refused {counted} of {counted} times between good controls (95 % bound on acceptance {} %)", bound_percent(counted));
+    match case.seen::<Trial>().complete(case, Concern::Trials) {
+        Ok(complete) => Outcome::pass(complete, proof, attack.expect.clone(), observed),
+        Err(hole) => Outcome::inconclusive(hole.reason, proof, attack.expect.clone(), observed),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::case::Caps;
+    use crate::journal::Line;
+    use crate::outcome::Verdict;
+    use crate::subject::Subject;
+    use crate::text::Text;
+    use policies::{Class, Severity, Time};
+
+    fn attack(id: &str, defect: Defect, needs: &[Need]) -> Attack {
+        Attack {
+            id: id.to_owned(),
+            title: String::new(),
+            page: String::new(),
+            defect,
+            expect: "the device sends nothing".to_owned(),
+            class: Class::Critical,
+            severity: Severity::High,
+            brick_risk: 0,
+            needs: needs.to_vec(),
+        }
+    }
+
+    /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
+    /// `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered only TLS 1.2, `c` when clear followed.
+    fn case(id: &str, rows: &str, caps: Caps) -> Case {
+        let mut case = Case::new(Subject::default(), caps);
+        for (n, word) in (1..).zip(rows.split_whitespace()) {
+            let arm = match &word[..1] {
+                "P" => Arm::Pass,
+                "C" => Arm::Control,
+                _ => Arm::Attack,
+            };
+            let (result, grade) = match &word[1..2] {
+                "+" => (TrialResult::Accepted, Evidence::E5),
+                "!" => (TrialResult::Accepted, Evidence::E6),
+                "-" => (TrialResult::Rejected, Evidence::E2),
+                "i" => (TrialResult::Incompatible, Evidence::E2),
+                "s" => (TrialResult::Silent, Evidence::E3),
+                _ => (TrialResult::None, Evidence::E1),
+            };
+            let trial = Trial {
+                n,
+                arm,
+                attack: (arm == Arm::Attack).then(|| Text::ours(id)),
+                result,
+                grade,
+                alert: None,
+                alert_encrypted: false,
+                end: TrialEnd::Fin,
+                flows: Vec::new(),
+                version: Some(if word.contains('2') { 0x0303 } else { 0x0304 }),
+                alpn: None,
+                offered_tls13: !word.contains('o'),
+                offered_tls12: true,
+                first_bytes: None,
+                attempt: None,
+                cleartext_followed: word.contains('c'),
+                waited_ms: 0,
+            };
+            case.add(&Line { n, at: Time(n as i64), frame: None, flow: None, subject: None, seen: trial.into() });
+        }
+        case
+    }
+
+    const TERMS: Terms = Terms { required: 3, pin_claimed: false, strict: false, anchor_live: true, selected: true };
+
+    #[track_caller]
+    fn check(attack: &Attack, rows: &str, terms: Terms, expect: &str) {
+        let outcome = judge(attack, &case(&attack.id, rows, Caps::default()), &terms);
+        let got = outcome.reason().map_or(outcome.word().to_owned(), |r| format!("{} {r}", outcome.word()));
+        assert_eq!(got, expect, "{rows}");
+    }
+
+    #[test]
+    fn an_attack_anybody_can_do() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        for (rows, expect) in [
+            ("", "not-tested not-exercised"),
+            ("P+ P+", "not-tested not-exercised"),
+            ("P+ x- P+ x- P+ x- P+", "pass"),
+            ("C+ x- C+ x- P+ x- C+", "pass"),
+            ("P+ x- x- x- P+", "pass"),
+            ("P+ x- P+ x- P+", "inconclusive too-few-attempts"),
+            ("P+ x- P+ x- P+ x-", "inconclusive too-few-attempts"),
+            ("x- P+ x- P+ x- P+", "inconclusive too-few-attempts"),
+            ("x- x- x-", "inconclusive no-control"),
+            ("P- x- P- x- P- x- P-", "inconclusive no-control"),
+            ("P+ x- P- x- P- x- P+", "inconclusive no-control"),
+            ("P+ x- P+ x+ P+ x- P+", "fail"),
+            ("x+", "fail"),
+            ("P- x+ P-", "fail"),
+            ("P+ x- P+ x- P+ x-c P+ x- P+", "pass"),
+            ("P+ xi P+ xi P+", "inconclusive incompatible"),
+            ("P+ xi P+ x- P+ x- P+ x- P+", "pass"),
+            ("P+ xs P+ x- P+ x- P+ x- P+", "inconclusive silent"),
+            ("P+ x? P+ x? P+", "inconclusive not-delivered"),
+            ("P+ x? P+ x- P+ x- P+ x- P+", "pass"),
+        ] {
+            check(&a, rows, TERMS, expect);
+        }
+        check(&a, "", Terms { selected: false, ..TERMS }, "not-tested no-attacks");
+    }
+
+    #[test]
+    fn an_attack_under_the_labs_anchor() {
+        let a = attack("cert.expired", Defect::Expired, &[Need::LabCaTrusted]);
+        for (rows, expect) in [
+            ("C+ x- C+ x- C+ x- C+", "pass"),
+            // Passed-through attempts say nothing about the lab chain.
+            ("P+ x- P+ x- P+ x- P+", "inconclusive no-control"),
+            ("P+ C- P+ x- P+", "not-tested lab-ca-not-trusted"),
+            ("C- x- C- x- C-", "not-tested lab-ca-not-trusted"),
+            ("C+ x- C- x- C- x- C+", "inconclusive no-control"),
+            // Accepted although the flawless chain was refused: still proof.
+            ("C- x+ C-", "fail"),
+        ] {
+            check(&a, rows, TERMS, expect);
+        }
+    }
+
+    #[test]
+    fn the_control_has_the_attacks_version() {
+        let a = attack("tls.kx-signature-corrupt", Defect::KxSignatureCorrupt, &[Need::LabCaTrusted, Need::OfferedTls12]);
+        check(&a, "C+ x-2 C+ x-2 C+ x-2 C+", TERMS, "inconclusive no-control");
+        check(&a, "C+2 x-2 C+2 C+ x-2 C+2 x-2 C+ C+2", TERMS, "pass");
+    }
+
+    #[test]
+    fn what_was_never_offered_is_not_applicable() {
+        let a = attack("tls.downgrade-marker-12", Defect::DowngradeMarker12, &[Need::OfferedTls13]);
+        check(&a, "P+2o x+2o P+2o", TERMS, "fail");
+        check(&a, "P+2o x-2o P+2o x-2o P+2o x-2o P+2o", TERMS, "not-applicable not-offered");
+        check(&a, "P+ x-2 P+ x-2 P+ x-2 P+", TERMS, "pass");
+    }
+
+    #[test]
+    fn a_pin_needs_more_than_refusals() {
+        let a = attack("pin.absent", Defect::AddedAnchor, &[Need::LabCaTrusted]);
+        let claimed = Terms { pin_claimed: true, ..TERMS };
+        check(&a, "P+ C- P+ C- P+ C- P+ C- P+", TERMS, "inconclusive no-discriminating-trial");
+        check(&a, "P+ C- P+ C- P+ C- P+ C- P+", claimed, "pass");
+        check(&a, "P+ C- P+ C- P+ C- P+ C- P+", Terms { anchor_live: false, ..claimed }, "inconclusive no-discriminating-trial");
+        check(&a, "P+ C- P+ C- P+ C- P+", claimed, "inconclusive too-few-attempts");
+        check(&a, "P+ C+ P+", claimed, "fail");
+        check(&a, "P+ C+ P+", TERMS, "not-applicable nothing-declared");
+    }
+
+    #[test]
+    fn user_anchor_is_asked_of_strict_clients_only() {
+        let a = attack("cert.user-ca-trusted", Defect::UserAnchor, &[Need::UserCaInstalled]);
+        check(&a, "P+ C+ P+", TERMS, "not-tested user-ca-not-installed");
+    }
+
+    #[test]
+    fn a_grade_e6_acceptance_is_critical() {
+        let a = attack("cert.expired", Defect::Expired, &[Need::LabCaTrusted]);
+        let Outcome::Judged(judged) = judge(&a, &case("cert.expired", "C+ x! C+", Caps::default()), &TERMS) else { panic!() };
+        assert_eq!((judged.verdict, judged.severity), (Verdict::Fail, Some(Severity::Critical)));
+    }
+
+    #[test]
+    fn bounds() {
+        for (n, percent) in [(0, 100), (1, 95), (3, 63), (5, 45), (10, 26), (29, 10)] {
+            assert_eq!(bound_percent(n), percent, "{n}");
+        }
+    }
+
+    #[track_caller]
+    fn ends(defect: Option<Defect>, grade: Evidence, alert: Option<u8>, end: TrialEnd, expect: TrialResult) {
+        let ending = Ending { grade, alert, end, continued: false, cleartext_followed: false };
+        assert_eq!(classify(defect.as_ref(), &ending), expect, "{defect:?} {ending:?}");
+    }
+
+    /// Rows measured with real stacks (active-testing C.1, H).
+    #[test]
+    fn endings() {
+        use Evidence::{E1, E2, E3, E4, E5};
+        use TrialEnd::{Alert, CloseNotify, Fin, Rst, Timeout, Us};
+        use TrialResult::{Accepted, Incompatible, None as Nothing, Rejected, Silent};
+        let cert = || Some(Defect::UntrustedCa);
+        ends(cert(), E2, Some(48), Alert, Rejected); // OpenSSL
+        ends(cert(), E2, Some(46), Alert, Rejected); // Chromium, Java
+        ends(cert(), E3, Some(42), Alert, Rejected); // NSS: after the handshake
+        ends(cert(), E3, Some(0), CloseNotify, Rejected); // curl, wrong host
+        ends(cert(), E3, None, Fin, Rejected); // wget
+        ends(cert(), E2, None, Fin, Rejected); // Node, TLS 1.3
+        ends(cert(), E2, None, Rst, Rejected); // Bun
+        ends(cert(), E5, None, Fin, Accepted);
+        ends(cert(), E5, Some(42), Alert, Accepted); // sent, then failed a late check: the data is out
+        ends(cert(), E4, None, Fin, Nothing); // a preamble alone
+        ends(cert(), E3, None, Timeout, Silent);
+        ends(cert(), E1, None, Rst, Nothing); // left before the flight arrived
+        ends(cert(), E2, Some(40), Alert, Incompatible);
+        ends(cert(), E2, Some(70), Alert, Incompatible);
+        ends(cert(), E3, None, Us, Nothing);
+        ends(Some(Defect::VerifySignatureCorrupt), E2, Some(40), Alert, Rejected); // JSSE
+        ends(Some(Defect::KxSignatureCorrupt), E2, Some(10), Alert, Rejected); // Go 1.19
+        ends(Some(Defect::DowngradeMarker12), E2, Some(47), Alert, Rejected);
+        ends(Some(Defect::VersionTls11), E2, Some(70), Alert, Rejected);
+        ends(Some(Defect::VersionTls11), E3, None, Fin, Accepted); // ClientKeyExchange
+        ends(None, E5, None, Fin, Accepted);
+    }
+
+    #[test]
+    fn an_answered_preamble_is_acceptance_and_clear_after_tls_too() {
+        let ending = Ending { grade: Evidence::E4, alert: None, end: TrialEnd::Fin, continued: true, cleartext_followed: false };
+        assert_eq!(classify(Some(&Defect::Expired), &ending), TrialResult::Accepted);
+        let ending = Ending { grade: Evidence::E1, continued: false, cleartext_followed: true, ..ending };
+        assert_eq!(classify(Some(&Defect::TlsBlocked), &ending), TrialResult::Accepted);
+        assert_eq!(classify(None, &ending), TrialResult::None);
+    }
+
+    #[test]
+    fn the_worst_counts() {
+        use TrialResult::{Accepted, Incompatible, None as Nothing, Rejected, Silent};
+        assert_eq!(worst([Rejected, Accepted]), Accepted);
+        assert_eq!(worst([Rejected, Silent, Nothing]), Silent);
+        assert_eq!(worst([Incompatible, Rejected]), Rejected);
+        assert_eq!(worst([]), Nothing);
+    }
+
+    /// No cap turns a fail into a pass, whatever the trials.
+    #[test]
+    fn caps_never_make_a_pass() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let rows = "P+ x- P+ x- P+ x- P+ x+ P+ x- P+";
+        assert!(judge(&a, &case(&a.id, rows, Caps::default()), &TERMS).is_fail());
+        for trials in 0..11 {
+            let outcome = judge(&a, &case(&a.id, rows, Caps { facts: 8, trials }), &TERMS);
+            assert_ne!(outcome.verdict(), Some(Verdict::Pass), "{trials}");
+        }
+    }
+}
