@@ -342,7 +342,6 @@ impl Devices {
     }
 }
 
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {

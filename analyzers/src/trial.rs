@@ -236,7 +236,11 @@ fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Ou
     let what = accepted.iter().find_map(|r| r.trial.first_bytes.as_ref()).map_or(String::new(), |t| format!(": {t}"));
     let Some(proof) = Proof::of(accepted.iter().map(|r| r.line)) else { return Outcome::NotTested(Reason::NotExercised) };
     let outcome = Outcome::fail(proof, attack.expect.clone(), format!("the device {did} {how_often}, grade {best:?}{what}"));
-    if best == Evidence::E6 && attack.severity < policies::Severity::Critical { outcome.graded(policies::Severity::Critical) } else { outcome }
+    if best == Evidence::E6 && attack.severity < policies::Severity::Critical {
+        outcome.graded(policies::Severity::Critical)
+    } else {
+        outcome
+    }
 }
 
 /// What must have been offered for the question to exist at all.
@@ -285,7 +289,8 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
             }
         }
     }
-    let counted = sides.attempts().filter(|(i, r)| r.trial.result == TrialResult::Rejected && sides.bracket(attack, *i).is_some()).count() as u32;
+    let counted =
+        sides.attempts().filter(|(i, r)| r.trial.result == TrialResult::Rejected && sides.bracket(attack, *i).is_some()).count() as u32;
     let required = match attack.defect {
         Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(PIN_SEPARATION),
         _ => terms.required.max(1),
@@ -321,7 +326,8 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         );
     }
     let Some(proof) = Proof::of(bracketed) else { return undecided(Reason::NoControl, "no bracketed refusal".to_owned()) };
-    let observed = format!("refused {counted} of {counted} times between good controls (95 % bound on acceptance {} %)", bound_percent(counted));
+    let observed =
+        format!("refused {counted} of {counted} times between good controls (95 % bound on acceptance {} %)", bound_percent(counted));
     match case.seen::<Trial>().complete(case, Concern::Trials) {
         Ok(complete) => Outcome::pass(complete, proof, attack.expect.clone(), observed),
         Err(hole) => Outcome::inconclusive(hole.reason, proof, attack.expect.clone(), observed),
