@@ -9,6 +9,7 @@ pub mod encode;
 pub mod flow;
 pub mod journal;
 pub mod keys;
+pub mod leak;
 pub mod observation;
 pub mod outcome;
 pub mod pipeline;

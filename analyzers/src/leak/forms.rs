@@ -1,0 +1,659 @@
+//! Normal forms: the ways one value is written, by what it is.
+
+use super::code;
+use super::kind::Kind;
+use super::table::Edge;
+
+/// One way to write a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) bytes: Vec<u8>,
+    /// Case does not matter.
+    pub(super) fold: bool,
+    pub(super) edge: Edge,
+    /// Readable text, of which there are further encodings; otherwise bytes as a binary protocol carries them.
+    pub(super) text: bool,
+    /// Whether digests of this form are sought.
+    pub(super) hashed: bool,
+    /// Says who it is only together with what stands around it.
+    pub(super) partial: bool,
+    /// A word for the chain, where the form is not how people write the value.
+    pub(super) step: Option<&'static str>,
+}
+
+impl Form {
+    fn text(text: impl Into<Vec<u8>>) -> Form {
+        Form { bytes: text.into(), fold: true, edge: Edge::None, text: true, hashed: true, partial: false, step: None }
+    }
+
+    fn raw(bytes: Vec<u8>, step: &'static str) -> Form {
+        Form { bytes, fold: false, edge: Edge::None, text: false, hashed: true, partial: false, step: Some(step) }
+    }
+
+    fn exact(self) -> Form {
+        Form { fold: false, ..self }
+    }
+
+    fn edge(self, edge: Edge) -> Form {
+        Form { edge, ..self }
+    }
+
+    fn unhashed(self) -> Form {
+        Form { hashed: false, ..self }
+    }
+
+    fn partial(self) -> Form {
+        Form { partial: true, hashed: false, ..self }
+    }
+}
+
+/// The digits of a value.
+pub(super) fn digits(value: &str) -> Vec<u8> {
+    value.bytes().filter(u8::is_ascii_digit).collect()
+}
+
+/// The hex digits of a value, lower-case.
+pub(super) fn nibbles(value: &str) -> String {
+    value.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The one form of a value that its token is made of, so that the same value gives the same token however it was written.
+pub(super) fn canonical(kind: Kind, value: &str) -> Vec<u8> {
+    let value = value.trim();
+    match kind {
+        Kind::Imei | Kind::Imeisv => digits(value).into_iter().take(14).collect(),
+        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::Card => digits(value),
+        Kind::Msisdn => {
+            let digits = digits(value);
+            digits.strip_prefix(b"00").map_or_else(|| digits.clone(), <[u8]>::to_vec)
+        }
+        Kind::Mac | Kind::BluetoothAddress | Kind::Bssid => nibbles(value).into_bytes(),
+        Kind::AdId | Kind::AndroidId | Kind::Meid if nibbles(value).len() * 10 >= value.len() * 8 => nibbles(value).into_bytes(),
+        Kind::Password | Kind::Credential | Kind::Jwt | Kind::PushToken | Kind::Text | Kind::DeviceId => value.as_bytes().to_vec(),
+        _ => value.to_lowercase().into_bytes(),
+    }
+}
+
+/// Every form of `value`, the value itself first. Forms too short to mean anything are left out.
+pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    match kind {
+        Kind::Imei | Kind::Imeisv => imei(value, &mut out),
+        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::Card => {
+            let digits = digits(value);
+            out.push(Form::text(value).edge(guard(Kind::Imsi, value)));
+            out.push(Form::text(digits.clone()).edge(if digits.len() < DISTINCT_DIGITS { Edge::Digit } else { Edge::None }));
+            if digits.len() >= 14 {
+                out.push(Form::raw(code::tbcd(&digits), "tbcd").unhashed());
+                let groups: Vec<String> = digits.chunks(4).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+                out.push(Form::text(groups.join(" ")).unhashed());
+                out.push(Form::text(groups.join("-")).unhashed());
+            }
+        }
+        Kind::Msisdn => msisdn(value, &mut out),
+        Kind::Mac | Kind::BluetoothAddress | Kind::Bssid => mac(value, &mut out),
+        Kind::AdId => uuid(value, &mut out),
+        Kind::AndroidId | Kind::Meid => hexadecimal(value, &mut out),
+        Kind::DeviceId | Kind::Serial if is_uuid(value) => uuid(value, &mut out),
+        Kind::Email => email(value, &mut out),
+        Kind::PersonName => person(value, &mut out),
+        Kind::BirthDate => birth(value, &mut out),
+        Kind::Position => position(value, &mut out),
+        Kind::Address => {
+            out.push(Form::text(value));
+            out.push(Form::text(value.split_whitespace().collect::<Vec<_>>().join(" ")));
+            out.push(Form::text(value.replace(", ", ",")));
+            out.push(Form::text(value.replace([',', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+        Kind::Password | Kind::Credential | Kind::Jwt | Kind::PushToken => out.push(Form::text(value).exact().edge(guard(kind, value))),
+        Kind::HostName | Kind::Ssid | Kind::Username | Kind::Serial | Kind::DeviceId | Kind::Text => {
+            out.push(Form::text(value).edge(guard(kind, value)));
+        }
+    }
+    let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(spellings).collect();
+    out.extend(others);
+    // Of two equal forms the first stays: forms are listed from the plainest to the oddest.
+    let mut seen: Vec<Form> = Vec::with_capacity(out.len());
+    for form in out {
+        let same = |other: &Form| {
+            other.text == form.text
+                && (other.bytes == form.bytes || (other.fold && form.fold && other.bytes.eq_ignore_ascii_case(&form.bytes)))
+        };
+        if form.bytes.len() >= super::table::SHORTEST && !seen.iter().any(same) {
+            seen.push(form);
+        }
+    }
+    seen
+}
+
+/// Twelve digits are 40 bits: fewer are found by accident in longer numbers.
+const DISTINCT_DIGITS: usize = 12;
+/// Eight letters and digits taken at random are about 40 bits.
+const DISTINCT_TEXT: usize = 8;
+
+/// What may not stand beside a text of this length.
+fn guard(kind: Kind, value: &str) -> Edge {
+    let digits_only = value.bytes().all(|b| b.is_ascii_digit());
+    if digits_only && value.len() < DISTINCT_DIGITS {
+        if value.len() < DISTINCT_TEXT { Edge::Word } else { Edge::Digit }
+    } else if value.len() < DISTINCT_TEXT
+        || (!digits_only && matches!(kind, Kind::PersonName | Kind::Username | Kind::Ssid | Kind::HostName))
+    {
+        Edge::Word
+    } else {
+        Edge::None
+    }
+}
+
+fn imei(value: &str, out: &mut Vec<Form>) {
+    let all = digits(value);
+    let Some(body) = all.get(..14) else {
+        out.push(Form::text(value).edge(Edge::Word));
+        return;
+    };
+    let check = code::luhn_digit(body).unwrap_or(b'0');
+    let whole = [body, &[check]].concat();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (tac, serial) = (text(&body[..8]), text(&body[8..]));
+    let cd = char::from(check);
+    out.push(Form::text(whole.clone()));
+    out.push(Form::text(body.to_vec()).edge(Edge::Before(check)));
+    if all.len() == 16 {
+        out.push(Form::text(all.clone()));
+    }
+    // TS 23.003 groups them TAC, serial number, check digit; labels and `*#06#` also split the TAC.
+    out.push(Form::text(format!("{tac}-{serial}-{cd}")));
+    out.push(Form::text(format!("{}-{}-{serial}-{cd}", &tac[..2], &tac[2..])));
+    out.push(Form::text(format!("{}-{}-{serial}-{cd}", &tac[..6], &tac[6..])));
+    out.push(Form::text(format!("{} {} {serial} {cd}", &tac[..2], &tac[2..])).unhashed());
+    out.push(Form::text(format!("{} {} {serial} {cd}", &tac[..6], &tac[6..])).unhashed());
+    out.push(Form::text(format!("{tac} {serial} {cd}")).unhashed());
+    out.push(Form::text(format!("{}/{}/{serial}/{cd}", &tac[..6], &tac[6..])).unhashed());
+    // Seven bytes hold fourteen digits, whatever fills the eighth.
+    out.push(Form::raw(code::tbcd(body), "tbcd").unhashed());
+    out.push(Form::raw(crate::encode::unhex(&text(body)).unwrap_or_default(), "bcd").unhashed());
+    if let Ok(number) = text(&whole).parse::<u64>() {
+        out.push(Form::raw(number.to_be_bytes().to_vec(), "u64-be").unhashed());
+        out.push(Form::raw(number.to_le_bytes().to_vec(), "u64-le").unhashed());
+        out.push(Form::text(format!("{number:x}")).edge(Edge::Word));
+    }
+}
+
+fn msisdn(value: &str, out: &mut Vec<Form>) {
+    let all = digits(value);
+    let bare = all.strip_prefix(b"00").unwrap_or(&all);
+    let text = String::from_utf8_lossy(bare).into_owned();
+    out.push(Form::text(format!("+{text}")).edge(Edge::Digit));
+    out.push(Form::text(text.clone()).edge(Edge::Number));
+    out.push(Form::text(format!("00{text}")).edge(Edge::Digit));
+    out.push(Form::text(value).edge(Edge::Digit));
+    if value.starts_with('+') || value.starts_with("00") {
+        let code = country_code(bare);
+        if let (Some(cc), Some(national)) = (text.get(..code), text.get(code..)) {
+            // Most plans put a 0 before national calls; some of the largest (US, ES, IT, PL …) nothing.
+            if national.len() >= 7 {
+                out.push(Form::text(format!("0{national}")).edge(Edge::Digit));
+                out.push(Form::text(national).edge(Edge::Digit));
+                out.push(Form::text(format!("+{cc} {national}")).edge(Edge::Digit));
+                out.push(Form::text(format!("+{cc}-{national}")).edge(Edge::Digit));
+                out.push(Form::text(format!("+{cc}(0){national}")).edge(Edge::Digit));
+                for (sep, cuts) in [(' ', [2, 3]), ('-', [3, 3]), (' ', [3, 3]), ('-', [2, 3])] {
+                    let (a, rest) = national.split_at(cuts[0]);
+                    let (b, c) = rest.split_at(cuts[1].min(rest.len()));
+                    out.push(Form::text(format!("{a}{sep}{b}{sep}{c}")).edge(Edge::Digit).unhashed());
+                    if c.len() == 4 {
+                        out.push(Form::text(format!("{a}{sep}{b}{sep}{}{sep}{}", &c[..2], &c[2..])).edge(Edge::Digit).unhashed());
+                    }
+                }
+                let (a, rest) = national.split_at(3);
+                let (b, c) = rest.split_at(3.min(rest.len()));
+                out.push(Form::text(format!("({a}) {b}-{c}")).edge(Edge::Digit).unhashed());
+            }
+        }
+    }
+    if bare.len() >= 11 {
+        out.push(Form::raw(code::tbcd(bare), "tbcd").unhashed());
+    }
+}
+
+/// How many digits the country code takes (ITU-T E.164 list of assigned codes: one for zones 1 and 7, two for those below, else three).
+pub(super) fn country_code(digits: &[u8]) -> usize {
+    match digits {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
+    }
+}
+
+fn mac(value: &str, out: &mut Vec<Form>) {
+    let hex = nibbles(value);
+    let Some(bytes) = crate::encode::unhex(&hex).and_then(|b| <[u8; 6]>::try_from(b).ok()) else {
+        out.push(Form::text(value).edge(Edge::Word));
+        return;
+    };
+    let pairs: Vec<&str> = hex.as_bytes().chunks(2).filter_map(|c| std::str::from_utf8(c).ok()).collect();
+    out.push(Form::text(pairs.join(":")));
+    out.push(Form::text(pairs.join("-")));
+    out.push(Form::text(hex.clone()));
+    out.push(Form::text(format!("{}.{}.{}", &hex[..4], &hex[4..8], &hex[8..])));
+    out.push(Form::text(pairs.join("_")).unhashed());
+    out.push(Form::text(pairs.join(" ")).unhashed());
+    out.push(Form::text(pairs.join(".")).unhashed());
+    let [a, b, c, d, e, f] = bytes;
+    // RFC 4291 appendix A: the EUI-64 of an address, its universal/local bit turned, as the lower half of an IPv6 address.
+    let eui = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let group = |hi: u8, lo: u8| format!("{:x}", u16::from(hi) << 8 | u16::from(lo));
+    let text = format!("{}:{}:{}:{}", group(eui[0], eui[1]), group(eui[2], eui[3]), group(eui[4], eui[5]), group(eui[6], eui[7]));
+    out.push(Form { step: Some("eui-64"), ..Form::text(text).edge(Edge::Word).unhashed() });
+    out.push(Form { step: Some("eui-64"), ..Form::text(crate::encode::hex(&eui)).unhashed() });
+    out.push(Form::raw(eui.to_vec(), "eui-64").unhashed());
+    // Six bytes that are mostly the same occur in anything.
+    let mut distinct = bytes;
+    distinct.sort_unstable();
+    if distinct.chunk_by(|x, y| x == y).count() >= 4 {
+        out.push(Form::raw(bytes.to_vec(), "raw"));
+        out.push(Form::raw(vec![f, e, d, c, b, a], "raw-reversed").unhashed());
+    }
+}
+
+fn is_uuid(value: &str) -> bool {
+    nibbles(value).len() == 32 && value.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'-' | b'{' | b'}'))
+}
+
+fn uuid(value: &str, out: &mut Vec<Form>) {
+    let hex = nibbles(value);
+    let bytes = crate::encode::unhex(&hex).filter(|b| b.len() == 16 && is_uuid(value));
+    let Some(bytes) = bytes else {
+        out.push(Form::text(value).edge(guard(Kind::Text, value)));
+        return;
+    };
+    out.push(Form::text(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])));
+    out.push(Form::text(hex.clone()));
+    out.push(Form::raw(bytes.clone(), "raw"));
+    // As Windows lays a GUID out in memory.
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    out.push(Form::raw(order.iter().filter_map(|i| bytes.get(*i).copied()).collect(), "guid").unhashed());
+}
+
+fn hexadecimal(value: &str, out: &mut Vec<Form>) {
+    out.push(Form::text(value).edge(guard(Kind::Text, value)));
+    let hex = nibbles(value);
+    if hex.len() != value.len() || hex.len() < 12 {
+        return;
+    }
+    let short = hex.trim_start_matches('0');
+    if short.len() >= 12 {
+        out.push(Form::text(short).edge(Edge::Word));
+    }
+    if let Ok(number) = u64::from_str_radix(&hex, 16)
+        && short.len() >= 12
+    {
+        out.push(Form::raw(number.to_be_bytes().to_vec(), "u64-be"));
+        out.push(Form::raw(number.to_le_bytes().to_vec(), "u64-le").unhashed());
+        out.push(Form::text(number.to_string()).edge(Edge::Digit));
+        out.push(Form::text((number as i64).to_string()).edge(Edge::Digit));
+    }
+}
+
+fn email(value: &str, out: &mut Vec<Form>) {
+    let value = value.strip_prefix("mailto:").unwrap_or(value);
+    out.push(Form::text(value));
+    let Some((local, domain)) = value.rsplit_once('@') else { return };
+    let untagged = local.split('+').next().unwrap_or(local);
+    if untagged != local {
+        out.push(Form::text(format!("{untagged}@{domain}")));
+    }
+    if domain.eq_ignore_ascii_case("gmail.com") || domain.eq_ignore_ascii_case("googlemail.com") {
+        let plain = untagged.replace('.', "");
+        out.push(Form::text(format!("{plain}@{domain}")));
+        for other in ["gmail.com", "googlemail.com"] {
+            out.push(Form::text(format!("{untagged}@{other}")));
+        }
+    }
+    if let Some(ascii) = punycode(domain) {
+        out.push(Form::text(format!("{local}@{ascii}")));
+    }
+    if local.len() >= DISTINCT_TEXT {
+        out.push(Form { step: Some("user-part"), ..Form::text(local).edge(Edge::Local) });
+    }
+}
+
+fn person(value: &str, out: &mut Vec<Form>) {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    out.push(Form::text(value).edge(Edge::Word));
+    let (Some(first), Some(last)) = (words.first(), words.last()) else { return };
+    if words.len() >= 2 {
+        for joined in [" ", ".", "_", "-", "", "+", "\n"] {
+            out.push(Form::text(words.join(joined)).edge(Edge::Word));
+            out.push(Form::text(format!("{last}{joined}{first}")).edge(Edge::Word));
+            out.push(Form::text(format!("{first}{joined}{last}")).edge(Edge::Word));
+        }
+        out.push(Form::text(format!("{last}, {first}")).edge(Edge::Word));
+        out.push(Form::text(format!("{last},{first}")).edge(Edge::Word));
+        // HL7 v2 separates the parts of a name by a caret (chapter 2A, XPN); vCard by a semicolon (RFC 6350, 6.2.2).
+        out.push(Form::text(format!("{last}^{first}")).edge(Edge::Word).unhashed());
+        out.push(Form::text(format!("{last};{first}")).edge(Edge::Word).unhashed());
+    }
+    // What phones call themselves after their owner: the first name in the possessive of common languages.
+    if first.len() >= super::table::SHORTEST {
+        for pattern in [
+            format!("{first}'s"),
+            format!("{first}\u{2019}s"),
+            format!("{first}s-"),
+            format!("von {first}"),
+            format!("de {first}"),
+            format!("von-{first}"),
+            format!("de-{first}"),
+            format!("di {first}"),
+            format!("{first}-iphone"),
+            format!("{first}-phone"),
+            format!("{first}-pixel"),
+            format!("{first}-galaxy"),
+        ] {
+            out.push(Form {
+                step: Some("given-name"),
+                ..Form::text(pattern).edge(if first.len() < 6 { Edge::Word } else { Edge::None }).partial()
+            });
+        }
+    }
+}
+
+fn birth(value: &str, out: &mut Vec<Form>) {
+    out.push(Form::text(value).edge(Edge::Digit).partial());
+    let parts: Vec<&str> = value.split(|c: char| !c.is_ascii_digit()).filter(|p| !p.is_empty()).collect();
+    let (y, m, d) = match parts.as_slice() {
+        [y, m, d] if y.len() == 4 => (*y, *m, *d),
+        [d, m, y] if y.len() == 4 => (*y, *m, *d),
+        _ => return,
+    };
+    let short = |part: &str| part.trim_start_matches('0').to_owned();
+    for sep in ["-", "/", ".", ""] {
+        for order in [[y, m, d], [d, m, y], [m, d, y]] {
+            out.push(Form::text(order.join(sep)).edge(Edge::Digit).partial());
+            if !sep.is_empty() {
+                out.push(Form::text(order.map(short).join(sep)).edge(Edge::Digit).partial());
+            }
+        }
+    }
+}
+
+fn position(value: &str, out: &mut Vec<Form>) {
+    // Numbers are compared as numbers elsewhere; here only the pair as written, for streams.
+    let parts: Vec<&str> = value.split([',', ' ', ';']).filter(|p| !p.is_empty()).collect();
+    let [lat, lon] = parts.as_slice() else { return };
+    for joined in [",", ", ", ";", " ", "/", "%2C"] {
+        out.push(Form::text(format!("{lat}{joined}{lon}")).edge(Edge::Digit).unhashed());
+        out.push(Form::text(format!("{lon}{joined}{lat}")).edge(Edge::Digit).unhashed());
+    }
+}
+
+/// Other spellings of a text that is not ASCII: composed and decomposed, without marks, in either case.
+fn spellings(form: &Form) -> Vec<Form> {
+    let Ok(text) = std::str::from_utf8(&form.bytes) else { return Vec::new() };
+    if text.is_ascii() {
+        return Vec::new();
+    }
+    let mut out: Vec<String> = vec![text.to_lowercase(), text.to_uppercase()];
+    let apart: Vec<String> = out.iter().map(|t| decompose(t, true)).chain([decompose(text, true), decompose(text, false)]).collect();
+    out.extend(apart);
+    out.push(german(text));
+    out.into_iter().map(|text| Form { bytes: text.into_bytes(), ..form.clone() }).collect()
+}
+
+/// Letters of the Latin blocks as base letter and combining mark (Unicode canonical decomposition), or the base letter alone.
+fn decompose(text: &str, marks: bool) -> String {
+    let mut out = String::with_capacity(text.len() + 4);
+    for c in text.chars() {
+        match DECOMPOSED.iter().find(|(whole, _, _)| *whole == c) {
+            Some((_, base, mark)) => {
+                out.push(*base);
+                if marks {
+                    out.push(*mark);
+                }
+            }
+            None => out.push(c),
+        }
+    }
+    out
+}
+
+/// Umlauts as two letters.
+fn german(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 4);
+    for c in text.chars() {
+        match c {
+            'ä' | 'æ' => out.push_str("ae"),
+            'ö' | 'ø' | 'œ' => out.push_str("oe"),
+            'ü' => out.push_str("ue"),
+            'Ä' | 'Æ' => out.push_str("Ae"),
+            'Ö' | 'Ø' => out.push_str("Oe"),
+            'Ü' => out.push_str("Ue"),
+            'ß' => out.push_str("ss"),
+            'å' => out.push_str("aa"),
+            'Å' => out.push_str("Aa"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[rustfmt::skip]
+const DECOMPOSED: &[(char, char, char)] = &[
+    ('À','A','\u{300}'),('Á','A','\u{301}'),('Â','A','\u{302}'),('Ã','A','\u{303}'),('Ä','A','\u{308}'),('Å','A','\u{30a}'),('Ç','C','\u{327}'),('È','E','\u{300}'),
+    ('É','E','\u{301}'),('Ê','E','\u{302}'),('Ë','E','\u{308}'),('Ì','I','\u{300}'),('Í','I','\u{301}'),('Î','I','\u{302}'),('Ï','I','\u{308}'),('Ñ','N','\u{303}'),
+    ('Ò','O','\u{300}'),('Ó','O','\u{301}'),('Ô','O','\u{302}'),('Õ','O','\u{303}'),('Ö','O','\u{308}'),('Ù','U','\u{300}'),('Ú','U','\u{301}'),('Û','U','\u{302}'),
+    ('Ü','U','\u{308}'),('Ý','Y','\u{301}'),('à','a','\u{300}'),('á','a','\u{301}'),('â','a','\u{302}'),('ã','a','\u{303}'),('ä','a','\u{308}'),('å','a','\u{30a}'),
+    ('ç','c','\u{327}'),('è','e','\u{300}'),('é','e','\u{301}'),('ê','e','\u{302}'),('ë','e','\u{308}'),('ì','i','\u{300}'),('í','i','\u{301}'),('î','i','\u{302}'),
+    ('ï','i','\u{308}'),('ñ','n','\u{303}'),('ò','o','\u{300}'),('ó','o','\u{301}'),('ô','o','\u{302}'),('õ','o','\u{303}'),('ö','o','\u{308}'),('ù','u','\u{300}'),
+    ('ú','u','\u{301}'),('û','u','\u{302}'),('ü','u','\u{308}'),('ý','y','\u{301}'),('ÿ','y','\u{308}'),('Ā','A','\u{304}'),('ā','a','\u{304}'),('Ă','A','\u{306}'),
+    ('ă','a','\u{306}'),('Ą','A','\u{328}'),('ą','a','\u{328}'),('Ć','C','\u{301}'),('ć','c','\u{301}'),('Č','C','\u{30c}'),('č','c','\u{30c}'),('Ď','D','\u{30c}'),
+    ('ď','d','\u{30c}'),('Ē','E','\u{304}'),('ē','e','\u{304}'),('Ė','E','\u{307}'),('ė','e','\u{307}'),('Ę','E','\u{328}'),('ę','e','\u{328}'),('Ě','E','\u{30c}'),
+    ('ě','e','\u{30c}'),('Ğ','G','\u{306}'),('ğ','g','\u{306}'),('Ī','I','\u{304}'),('ī','i','\u{304}'),('İ','I','\u{307}'),('Ķ','K','\u{327}'),('ķ','k','\u{327}'),
+    ('Ń','N','\u{301}'),('ń','n','\u{301}'),('Ň','N','\u{30c}'),('ň','n','\u{30c}'),('Ō','O','\u{304}'),('ō','o','\u{304}'),('Ő','O','\u{30b}'),('ő','o','\u{30b}'),
+    ('Ŕ','R','\u{301}'),('ŕ','r','\u{301}'),('Ř','R','\u{30c}'),('ř','r','\u{30c}'),('Ś','S','\u{301}'),('ś','s','\u{301}'),('Ş','S','\u{327}'),('ş','s','\u{327}'),
+    ('Š','S','\u{30c}'),('š','s','\u{30c}'),('Ť','T','\u{30c}'),('ť','t','\u{30c}'),('Ū','U','\u{304}'),('ū','u','\u{304}'),('Ů','U','\u{30a}'),('ů','u','\u{30a}'),
+    ('Ű','U','\u{30b}'),('ű','u','\u{30b}'),('Ź','Z','\u{301}'),('ź','z','\u{301}'),('Ż','Z','\u{307}'),('ż','z','\u{307}'),('Ž','Z','\u{30c}'),('ž','z','\u{30c}'),
+    ('Ș','S','\u{326}'),('ș','s','\u{326}'),('Ț','T','\u{326}'),('ț','t','\u{326}'),
+];
+
+/// A domain with letters beyond ASCII as it stands in DNS (RFC 3492, with the `xn--` of RFC 5890); `None` if it is ASCII already.
+fn punycode(domain: &str) -> Option<String> {
+    if domain.is_ascii() {
+        return None;
+    }
+    let labels: Option<Vec<String>> = domain
+        .to_lowercase()
+        .split('.')
+        .map(|label| if label.is_ascii() { Some(label.to_owned()) } else { label_punycode(label) })
+        .collect();
+    Some(labels?.join("."))
+}
+
+fn label_punycode(label: &str) -> Option<String> {
+    let input: Vec<u32> = label.chars().map(u32::from).collect();
+    let mut out: String = label.chars().filter(char::is_ascii).collect();
+    let basic = out.len() as u32;
+    let (mut handled, mut n, mut delta, mut bias) = (basic, 128u32, 0u32, 72u32);
+    if basic > 0 {
+        out.push('-');
+    }
+    while (handled as usize) < input.len() {
+        let next = input.iter().copied().filter(|c| *c >= n).min()?;
+        delta = delta.checked_add((next - n).checked_mul(handled + 1)?)?;
+        n = next;
+        for c in &input {
+            if *c < n {
+                delta = delta.checked_add(1)?;
+            }
+            if *c == n {
+                let (mut q, mut k) = (delta, 36u32);
+                loop {
+                    let t = k.saturating_sub(bias).clamp(1, 26);
+                    if q < t {
+                        break;
+                    }
+                    out.push(puny_digit(t + (q - t) % (36 - t)));
+                    q = (q - t) / (36 - t);
+                    k += 36;
+                }
+                out.push(puny_digit(q));
+                let mut d = if handled == basic { delta / 700 } else { delta / 2 };
+                d += d / (handled + 1);
+                let mut shift = 0;
+                while d > 455 {
+                    d /= 35;
+                    shift += 36;
+                }
+                bias = shift + 36 * d / (d + 38);
+                delta = 0;
+                handled += 1;
+            }
+        }
+        delta += 1;
+        n += 1;
+    }
+    Some(format!("xn--{out}"))
+}
+
+fn puny_digit(value: u32) -> char {
+    char::from(if value < 26 { b'a' + value as u8 } else { b'0' + (value as u8 - 26) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::hex;
+
+    /// A readable list of forms; raw ones in hex.
+    fn written(kind: Kind, value: &str) -> Vec<String> {
+        forms(kind, value)
+            .into_iter()
+            .map(|f| if f.text { String::from_utf8_lossy(&f.bytes).into_owned() } else { format!("0x{}", hex(&f.bytes)) })
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(kind: Kind, value: &str, expect: &[&str]) {
+        let found = written(kind, value);
+        for form in expect {
+            assert!(found.iter().any(|f| f == form), "{kind} {value}: {form} is not among {found:?}");
+        }
+    }
+
+    #[test]
+    fn each_type_in_its_forms() {
+        check(
+            Kind::Imei,
+            "490154203237518",
+            &["490154203237518", "49015420323751", "49015420-323751-8", "49-015420-323751-8", "490154-20-323751-8", "0x94104502237315"],
+        );
+        check(Kind::Imei, "49-015420-323751-8", &["490154203237518"]);
+        check(Kind::Imei, "49015420323751", &["490154203237518"]);
+        check(Kind::Imeisv, "4901542032375101", &["4901542032375101", "49015420323751"]);
+        check(Kind::Imsi, "310410010001002", &["310410010001002", "0x13400110001000f2", "3104 1001 0001 002"]);
+        check(
+            Kind::Mac,
+            "00:1B:44:11:3A:B7",
+            &[
+                "00:1b:44:11:3a:b7",
+                "00-1b-44-11-3a-b7",
+                "001b44113ab7",
+                "001b.4411.3ab7",
+                "0x001b44113ab7",
+                "21b:44ff:fe11:3ab7",
+                "0x021b44fffe113ab7",
+            ],
+        );
+        check(
+            Kind::AdId,
+            "38400000-8CF0-11BD-B23E-10B96E40000D",
+            &[
+                "38400000-8cf0-11bd-b23e-10b96e40000d",
+                "384000008cf011bdb23e10b96e40000d",
+                "0x384000008cf011bdb23e10b96e40000d",
+                "0x00004038f08cbd11b23e10b96e40000d",
+            ],
+        );
+        check(
+            Kind::AndroidId,
+            "0123456789abcdef",
+            &["0123456789abcdef", "123456789abcdef", "0x0123456789abcdef", "0xefcdab8967452301", "81985529216486895"],
+        );
+        check(
+            Kind::Msisdn,
+            "+41 79 123 45 67",
+            &["+41791234567", "41791234567", "0041791234567", "0791234567", "791234567", "+41 79 123 45 67", "79 123 45 67"],
+        );
+        check(
+            Kind::Email,
+            "Anna.Quist+shop@gmail.com",
+            &["Anna.Quist+shop@gmail.com", "Anna.Quist@gmail.com", "AnnaQuist@gmail.com", "Anna.Quist@googlemail.com", "Anna.Quist+shop"],
+        );
+        check(Kind::Email, "anna@bücher.example", &["anna@xn--bcher-kva.example"]);
+        check(
+            Kind::PersonName,
+            "Anna Quist",
+            &["Anna Quist", "Quist Anna", "Quist, Anna", "Anna.Quist", "QuistAnna", "Quist^Anna", "Anna's"],
+        );
+        check(Kind::PersonName, "Zoë Müller", &["zoe\u{308} mu\u{308}ller", "Zoe Muller", "ZOË MÜLLER"]);
+        check(Kind::BirthDate, "1985-12-05", &["1985-12-05", "05.12.1985", "12/05/1985", "19851205", "5/12/1985", "12/5/1985"]);
+        check(Kind::Position, "47.39770,8.54050", &["47.39770,8.54050", "8.54050,47.39770", "47.39770, 8.54050"]);
+        check(Kind::Serial, "R58M12ABCDE", &["R58M12ABCDE"]);
+    }
+
+    /// RFC 3492 §7.1.
+    #[test]
+    fn punycode_rows() {
+        assert_eq!(punycode("bücher.ch").as_deref(), Some("xn--bcher-kva.ch"));
+        assert_eq!(label_punycode("他们为什么不说中文").as_deref(), Some("xn--ihqwcrb4cv8a8dqg056pqjye"));
+        assert_eq!(label_punycode("ünicode").as_deref(), Some("xn--nicode-2ya"));
+        assert_eq!(punycode("plain.test"), None);
+    }
+
+    #[test]
+    fn one_token_form_for_all() {
+        assert_eq!(canonical(Kind::Imei, "49-015420-323751-8"), canonical(Kind::Imei, "490154203237518"));
+        assert_eq!(canonical(Kind::Mac, "00-1B-44-11-3A-B7"), canonical(Kind::Mac, "001b.4411.3ab7"));
+        assert_eq!(canonical(Kind::Msisdn, "+41 79 123 45 67"), canonical(Kind::Msisdn, "0041791234567"));
+        assert_eq!(canonical(Kind::Email, "A@X.org"), canonical(Kind::Email, "a@x.org"));
+    }
+
+    #[test]
+    fn nothing_too_short() {
+        for (kind, value) in [(Kind::Text, "abc"), (Kind::Password, "x"), (Kind::Email, ""), (Kind::Mac, "00:1")] {
+            for form in forms(kind, value) {
+                assert!(form.bytes.len() >= super::super::table::SHORTEST);
+            }
+        }
+        for kind in Kind::ALL {
+            for value in [
+                "",
+                " ",
+                "1",
+                "a@",
+                "@",
+                "12345678901234",
+                "é",
+                "\u{10ffff}",
+                "--",
+                "1,2",
+                "aa:bb:cc:dd:ee",
+                "+1",
+                "+12",
+                "0000000000000000000000",
+            ] {
+                let _ = (forms(kind, value), canonical(kind, value));
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The leak engine: seeks planted values in every form and coding, recognises identifiers by their shape, and veils both.
+//!
+//! Three ways in. [`Engine::scan`] goes over the bytes of a stream as they come, a value split over segments included, and finds
+//! planted values in their forms and in the codings that are cheaper to seek than to undo. [`Engine::peel`] takes a whole message,
+//! undoes what codes it until nothing is left to undo, and finds planted values and shapes at every depth. As a [`Veil`] the engine
+//! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
+
+mod code;
+mod forms;
+mod found;
+mod kind;
+mod needles;
+mod stream;
+mod table;
+mod veil;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+pub use self::found::{Found, Grade, Secret};
+pub use self::kind::Kind;
+pub use self::stream::Carry;
+
+use self::needles::{Meaning, Needles};
+use self::table::Table;
+use crate::encode::hex;
+use crate::text::Text;
+
+/// A value planted on the device, that nothing else should know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// What reports call it; unique, printable.
+    pub name: String,
+    pub kind: Kind,
+    pub value: String,
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seed").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Everything the leak search knows; made once per run and shared.
+pub struct Engine {
+    seeds: Box<[Planted]>,
+    table: Table,
+    meanings: Box<[Meaning]>,
+    key: hmac::Key,
+    plain: Arc<[Text]>,
+}
+
+struct Planted {
+    name: Arc<str>,
+    kind: Kind,
+    mask: Arc<str>,
+    token: [u8; 16],
+    value: Secret,
+    needles: usize,
+}
+
+impl Engine {
+    /// An engine that seeks `seeds`; tokens and masks are made with `project_key`, which never leaves it.
+    pub fn new(seeds: impl IntoIterator<Item = Seed>, project_key: &[u8; 32]) -> Engine {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, project_key);
+        let mut needles = Needles::default();
+        let mut planted = Vec::new();
+        for (n, seed) in (0u32..).zip(seeds) {
+            let count = needles.add(n, seed.kind, &seed.value);
+            let name: Arc<str> = Text::ours(&seed.name).as_str().into();
+            planted.push(Planted {
+                mask: format!("‹{name}›").into(),
+                name,
+                kind: seed.kind,
+                token: token(&key, seed.kind, &forms::canonical(seed.kind, &seed.value)),
+                value: Secret::new(seed.value.as_bytes()),
+                needles: count,
+            });
+        }
+        let Needles { needles, meanings, .. } = needles;
+        Engine { seeds: planted.into(), table: Table::new(needles), meanings: meanings.into(), key, plain: Arc::new([]) }
+    }
+
+    /// An engine without planted values: shapes only.
+    pub fn bare(project_key: &[u8; 32]) -> Engine {
+        Engine::new([], project_key)
+    }
+
+    /// Names of planted values too short to be sought: their absence proves nothing.
+    pub fn unsought(&self) -> impl Iterator<Item = &str> {
+        self.seeds.iter().filter(|seed| seed.needles == 0).map(|seed| &*seed.name)
+    }
+
+    /// How many byte strings are sought.
+    pub fn needles(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The keyed digest that stands for a value in the journal: equal values of a kind, however written, have equal tokens.
+    pub fn token(&self, kind: Kind, value: &str) -> [u8; 16] {
+        token(&self.key, kind, &forms::canonical(kind, value))
+    }
+
+    /// What is shown in place of a value that was not planted.
+    pub fn mask(&self, kind: Kind, value: &str) -> String {
+        mask(kind, &self.token(kind, value))
+    }
+
+    fn planted(&self, n: u32) -> Option<&Planted> {
+        self.seeds.get(n as usize)
+    }
+}
+
+fn mask(kind: Kind, token: &[u8; 16]) -> String {
+    format!("‹{kind}:{}›", hex(&token[..4]))
+}
+
+fn token(key: &hmac::Key, kind: Kind, canonical: &[u8]) -> [u8; 16] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(kind.as_str().as_bytes());
+    context.update(&[0]);
+    context.update(canonical);
+    let mut out = [0; 16];
+    out.copy_from_slice(&context.sign().as_ref()[..16]);
+    out
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("seeds", &self.seeds.len()).field("needles", &self.table.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+//! From planted values to needles: every form of a value, in every coding that is cheaper to seek than to undo.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::code;
+use super::forms::{Form, forms};
+use super::kind::Kind;
+use super::table::{CORE, Edge, Needle, SHORTEST};
+use crate::encode::{base64, hex};
+use crate::text::Text;
+
+/// What it means that a needle was found.
+#[derive(Clone, Debug)]
+pub(super) struct Meaning {
+    pub(super) seed: u32,
+    /// How the value was coded, outermost first.
+    pub(super) chain: Arc<[Text]>,
+    /// Only part of a value: no proof by itself.
+    pub(super) partial: bool,
+    /// What follows the first [`CORE`] bytes of the needle, and whether its case matters.
+    pub(super) rest: Option<(Box<[u8]>, bool)>,
+    /// Base64 without the characters that its neighbours also determine: the occurrence reaches one further on either side.
+    pub(super) ragged: bool,
+}
+
+/// Collects needles and what they mean.
+#[derive(Debug, Default)]
+pub(super) struct Needles {
+    pub(super) needles: Vec<Needle>,
+    pub(super) meanings: Vec<Meaning>,
+    chains: HashMap<Vec<&'static str>, Arc<[Text]>>,
+    known: HashMap<(u32, Vec<u8>), bool>,
+}
+
+impl Needles {
+    /// Adds all needles of one value; says how many.
+    pub(super) fn add(&mut self, seed: u32, kind: Kind, value: &str) -> usize {
+        let before = self.needles.len();
+        // Plain forms of all before codings of any: what a text equals in the plain is not called coded.
+        let forms = forms(kind, value);
+        for form in &forms {
+            let steps: Vec<&'static str> = form.step.into_iter().collect();
+            self.push(seed, form.bytes.clone(), form, form.fold, form.edge, &steps);
+        }
+        for form in &forms {
+            self.coded(seed, form);
+            if form.hashed && form.bytes.len() >= SHORTEST {
+                self.hashed(seed, form);
+            }
+        }
+        self.needles.len() - before
+    }
+
+    fn coded(&mut self, seed: u32, form: &Form) {
+        let steps = |coding: &[&'static str]| coding.iter().copied().chain(form.step).collect::<Vec<_>>();
+        let bytes = &form.bytes;
+        if form.text {
+            // The neighbours of a percent-coded value are still text, except that a coded one ends in a hex digit.
+            let (first, last) = (bytes.first().copied().unwrap_or(b' '), bytes.last().copied().unwrap_or(b' '));
+            let edge = if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() { form.edge } else { Edge::None };
+            let once = code::percent(bytes);
+            if once != *bytes {
+                self.push(seed, code::percent(&once), form, true, edge, &steps(&["percent", "percent"]));
+                self.push(seed, once, form, true, edge, &steps(&["percent"]));
+                self.push(seed, code::form(bytes), form, true, edge, &steps(&["percent"]));
+            }
+            // A form that begins a longer one begins it in most codings too: only the longer one is sought coded.
+            if form.partial || matches!(form.edge, Edge::Local | Edge::Before(_) | Edge::Number) {
+                return;
+            }
+            self.push(seed, code::percent_all(bytes), form, true, Edge::None, &steps(&["percent"]));
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let json = code::json_ascii(text);
+                if json != *bytes {
+                    self.push(seed, json, form, true, edge, &steps(&["json"]));
+                }
+                for (big, name) in [(false, "utf-16le"), (true, "utf-16be")] {
+                    self.push(seed, code::utf16(text, big), form, form.fold, Edge::None, &steps(&[name]));
+                }
+            }
+        } else if form.partial {
+            return;
+        }
+        let edge = if bytes.len() < 8 { Edge::Word } else { Edge::None };
+        if bytes.len() >= 6 || !form.fold {
+            for variant in cases(form) {
+                self.push(seed, hex(&variant).into_bytes(), form, true, edge, &steps(&["hex"]));
+                // Fewer than eight characters of base64 stand in any long run of it.
+                for phase in 0..3 {
+                    for url in [false, true] {
+                        let core = code::base64_core(&variant, phase, url);
+                        if core.len() >= 8 {
+                            self.push(seed, core, form, false, Edge::None, &steps(&["base64"]));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hashed(&mut self, seed: u32, form: &Form) {
+        let mut inputs: Vec<(Vec<u8>, Option<&'static str>)> = cases(form).into_iter().map(|bytes| (bytes, form.step)).collect();
+        if form.text {
+            for variant in cases(form) {
+                inputs.push((base64(&variant).into_bytes(), Some("base64")));
+                inputs.push((code::percent(&variant), Some("percent")));
+            }
+        }
+        for (input, inner) in inputs {
+            for name in code::HASHES {
+                let digest = code::digest(name, &input);
+                let steps = |coding: &[&'static str]| coding.iter().copied().chain(inner).collect::<Vec<_>>();
+                self.push(seed, hex(&digest).into_bytes(), form, true, Edge::None, &steps(&["hex", name]));
+                for url in [false, true] {
+                    self.push(seed, code::base64_core(&digest, 0, url), form, false, Edge::None, &steps(&["base64", name]));
+                }
+                if name == "md5" {
+                    // Half an MD5, a habit of several advertising kits; and java.util.UUID.nameUUIDFromBytes (RFC 9562, 5.3 without a name space).
+                    self.push(seed, hex(&digest)[8..24].as_bytes().to_vec(), form, true, Edge::Word, &steps(&["hex", "md5-16"]));
+                    let mut uuid = digest.clone();
+                    uuid[6] = uuid[6] & 0x0f | 0x30;
+                    uuid[8] = uuid[8] & 0x3f | 0x80;
+                    let text = hex(&uuid);
+                    let dashed = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-");
+                    self.push(seed, dashed.into_bytes(), form, true, Edge::None, &steps(&["uuid", "md5"]));
+                }
+                self.push(seed, digest, form, false, Edge::None, &steps(&[name]));
+            }
+        }
+    }
+
+    fn push(&mut self, seed: u32, bytes: Vec<u8>, form: &Form, fold: bool, edge: Edge, steps: &[&'static str]) {
+        if bytes.len() < SHORTEST {
+            return;
+        }
+        // An exact needle is already there if the same is sought without regard to case.
+        let folded = (seed, bytes.to_ascii_lowercase());
+        if self.known.get(&folded) == Some(&true) {
+            return;
+        }
+        if fold {
+            self.known.insert(folded, true);
+        } else if self.known.insert((seed, bytes.clone()), false).is_some() {
+            return;
+        }
+        let chain = self.chains.entry(steps.to_vec()).or_insert_with_key(|steps| steps.iter().map(Text::ours).collect()).clone();
+        let bytes = code::cut(bytes);
+        let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
+        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: steps.first() == Some(&"base64") });
+        self.needles.push(Needle { bytes, fold, edge, id: self.meanings.len() as u32 - 1 });
+    }
+}
+
+/// A form as it is and, where case does not matter, in lower and upper case.
+fn cases(form: &Form) -> Vec<Vec<u8>> {
+    let mut out = vec![form.bytes.clone()];
+    if form.fold {
+        for other in [form.bytes.to_ascii_lowercase(), form.bytes.to_ascii_uppercase()] {
+            if !out.contains(&other) {
+                out.push(other);
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,239 @@
+//! The search over a stream: in one pass, with a short tail of what went before.
+//!
+//! Whether something is found at a place depends on at most [`TAIL`] bytes up to its end and one byte after it. So a find is
+//! reported with the first piece that brings the byte after it, or at the end of the stream, and how the stream is cut into
+//! pieces cannot matter.
+
+use std::ops::Range;
+
+use super::found::{Found, Grade};
+use super::table::{CORE, Hit};
+use super::{Engine, Meaning};
+
+/// The longest needle, the byte in front of it and the byte behind.
+const TAIL: usize = CORE + 2;
+
+/// What one direction of a stream needs to remember between two pieces. Costs nothing until there is something to seek.
+#[derive(Clone, Debug, Default)]
+pub struct Carry {
+    tail: Vec<u8>,
+    seen: u64,
+}
+
+impl Carry {
+    /// Bytes of the stream so far, gaps included.
+    pub fn offset(&self) -> u64 {
+        self.seen
+    }
+}
+
+impl Engine {
+    /// Seeks planted values in the next piece of a stream.
+    pub fn scan(&self, carry: &mut Carry, bytes: &[u8], sink: &mut dyn FnMut(Found)) {
+        if !self.table.is_empty() && !bytes.is_empty() {
+            let mut hits = Vec::new();
+            let kept = carry.tail.len();
+            let base = carry.seen - kept as u64;
+            if bytes.len() <= 2 * TAIL {
+                carry.tail.extend_from_slice(bytes);
+                self.window(&carry.tail, None, base, |span| (kept..carry.tail.len()).contains(&span.end), &mut hits);
+            } else {
+                let mut border = [0; 2 * TAIL];
+                let border = &mut border[..kept + TAIL];
+                border[..kept].copy_from_slice(&carry.tail);
+                border[kept..].copy_from_slice(&bytes[..TAIL]);
+                self.window(border, None, base, |span| span.start < kept && (kept..kept + TAIL).contains(&span.end), &mut hits);
+                self.window(bytes, carry.tail.last().copied(), carry.seen, |span| span.end < bytes.len(), &mut hits);
+                carry.tail.clear();
+                carry.tail.extend_from_slice(&bytes[bytes.len() - TAIL..]);
+            }
+            let surplus = carry.tail.len().saturating_sub(TAIL);
+            carry.tail.drain(..surplus);
+            self.report(hits, sink);
+        }
+        carry.seen += bytes.len() as u64;
+    }
+
+    /// The stream ends here: reports what its last bytes were waiting for.
+    pub fn finish(&self, carry: &mut Carry, sink: &mut dyn FnMut(Found)) {
+        let mut hits = Vec::new();
+        let len = carry.tail.len();
+        self.window(&carry.tail, None, carry.seen - len as u64, |span| span.end == len, &mut hits);
+        carry.tail = Vec::new();
+        self.report(hits, sink);
+    }
+
+    /// `len` bytes of the stream are missing: nothing is found across them.
+    pub fn gap(&self, carry: &mut Carry, len: u64, sink: &mut dyn FnMut(Found)) {
+        self.finish(carry, sink);
+        carry.seen += len;
+    }
+
+    fn window(
+        &self,
+        text: &[u8],
+        before: Option<u8>,
+        base: u64,
+        wanted: impl Fn(&Range<usize>) -> bool,
+        hits: &mut Vec<(Range<u64>, u32)>,
+    ) {
+        self.table.find(text, before, &mut |Hit { id, span }| {
+            if wanted(&span) {
+                hits.push((base + span.start as u64..base + span.end as u64, id));
+            }
+        });
+    }
+
+    fn report(&self, mut hits: Vec<(Range<u64>, u32)>, sink: &mut dyn FnMut(Found)) {
+        hits.sort_unstable_by_key(|(span, id)| (span.start, span.end, *id));
+        for (span, id) in hits {
+            if let Some(found) = self.meanings.get(id as usize).and_then(|meaning| self.found(meaning, span)) {
+                sink(found);
+            }
+        }
+    }
+
+    /// The find that an occurrence of a needle is.
+    pub(super) fn found(&self, meaning: &Meaning, span: Range<u64>) -> Option<Found> {
+        let planted = self.planted(meaning.seed)?;
+        Some(Found {
+            kind: planted.kind,
+            seed: Some(planted.name.clone()),
+            grade: if meaning.partial { Grade::Structural } else { Grade::Proof },
+            chain: if meaning.chain.is_empty() { self.plain.clone() } else { meaning.chain.clone() },
+            span,
+            key: None,
+            mask: planted.mask.clone(),
+            token: planted.token,
+            detail: None,
+            value: planted.value.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::{Kind, Seed};
+    use super::*;
+    use crate::encode::{base64, hex, sha256};
+    use proptest::prelude::*;
+
+    fn engine() -> Engine {
+        let seed = |name: &str, kind, value: &str| Seed { name: name.into(), kind, value: value.into() };
+        Engine::new(
+            [
+                seed("email-main", Kind::Email, "anna.quist@example.org"),
+                seed("imei-1", Kind::Imei, "490154203237518"),
+                seed("wifi", Kind::Mac, "a4:5e:60:c1:22:9b"),
+                seed("ad", Kind::AdId, "38400000-8cf0-11bd-b23e-10b96e40000d"),
+                seed("pin", Kind::Password, "zx81"),
+            ],
+            &[7; 32],
+        )
+    }
+
+    fn names(text: &[u8]) -> Vec<String> {
+        let (engine, mut carry, mut out) = (engine(), Carry::default(), Vec::new());
+        let mut sink = |f: Found| {
+            out.push(format!("{}{}@{}", f.seed.unwrap(), f.chain.iter().map(|s| format!("/{s}")).collect::<String>(), f.span.start))
+        };
+        engine.scan(&mut carry, text, &mut sink);
+        engine.finish(&mut carry, &mut sink);
+        out
+    }
+
+    #[track_caller]
+    fn check(text: impl AsRef<[u8]>, expect: &[&str]) {
+        assert_eq!(names(text.as_ref()), expect, "{}", text.as_ref().escape_ascii());
+    }
+
+    #[test]
+    fn codings() {
+        check("GET /?q=anna.quist@example.org HTTP/1.1", &["email-main@8"]);
+        check("GET /?q=Anna.Quist%40Example.org HTTP/1.1", &["email-main/percent@8"]);
+        check("GET /?q=anna.quist%2540example.org", &["email-main/percent/percent@8"]);
+        check("u=anna.quist;", &["email-main/user-part@2"]);
+        check(format!("x{}", base64(b"..anna.quist@example.org")), &["email-main/base64@4"]);
+        check(hex(b"anna.quist@example.org").to_uppercase(), &["email-main/hex@0"]);
+        check(hex(&sha256(b"anna.quist@example.org")), &["email-main/hex/sha256@0"]);
+        check(hex(&sha256(b"ANNA.QUIST@EXAMPLE.ORG")), &["email-main/hex/sha256@0"]);
+        check(base64(&sha256(b"anna.quist@example.org")), &["email-main/base64/sha256@0"]);
+        check(sha256(b"anna.quist@example.org"), &["email-main/sha256@0"]);
+        check(b"a\0n\0n\0a\0.\0q\0u\0i\0s\0t\0@\0e\0x\0a\0m\0p\0l\0e\0.\0o\0r\0g\0", &["email-main/utf-16le@0"]);
+        check("imei=490154203237518&", &["imei-1@5"]);
+        check("imei=49015420323751&", &["imei-1@5"]);
+        check("<urn:gsma:imei:49015420-323751-8>", &["imei-1@15"]);
+        check([0x94, 0x10, 0x45, 0x02, 0x23, 0x73, 0x15], &["imei-1/tbcd@0"]);
+        check("A4-5E-60-C1-22-9B", &["wifi@0"]);
+        check([1, 0xa4, 0x5e, 0x60, 0xc1, 0x22, 0x9b], &["wifi/raw@1"]);
+        check("fe80::a65e:60ff:fec1:229b", &["wifi/eui-64@6"]);
+        check("384000008CF011BDB23E10B96E40000D", &["ad@0"]);
+        check("p=zx81&zx812", &["pin@2"]);
+        check("nothing to see here, 490154203237519 anna@example.org", &[]);
+    }
+
+    #[test]
+    fn gaps_hide_nothing_before_them_and_join_nothing_across() {
+        let (engine, mut carry, mut out) = (engine(), Carry::default(), Vec::new());
+        let mut sink = |f: Found| out.push(f.span);
+        engine.scan(&mut carry, b"imei=490154203237518", &mut sink);
+        engine.gap(&mut carry, 100, &mut sink);
+        engine.scan(&mut carry, b"anna.quist@", &mut sink);
+        engine.gap(&mut carry, 3, &mut sink);
+        engine.scan(&mut carry, b"example.org imei=490154203237518", &mut sink);
+        engine.finish(&mut carry, &mut sink);
+        assert_eq!(out, [5..20, 151..166]);
+    }
+
+    #[test]
+    fn without_a_persona_nothing_is_kept() {
+        let (engine, mut carry) = (Engine::bare(&[0; 32]), Carry::default());
+        engine.scan(&mut carry, b"anything", &mut |_| ());
+        assert_eq!((carry.tail.capacity(), carry.offset(), engine.needles()), (0, 8, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_finds_the_same(
+            parts in proptest::collection::vec(prop_oneof![
+                Just(b"anna.quist@example.org".to_vec()),
+                Just(b"anna.quist".to_vec()),
+                Just(b"490154203237518".to_vec()),
+                Just(b"49015420323751".to_vec()),
+                Just(b"zx81".to_vec()),
+                Just(base64(b"x anna.quist@example.org").into_bytes()),
+                Just(code_all("anna.quist@example.org")),
+                Just(hex(&sha256(b"490154203237518")).into_bytes()),
+                proptest::collection::vec(any::<u8>(), 0..40),
+                "[ =&@0-9a-z]{0,300}".prop_map(String::into_bytes),
+            ], 0..12),
+            cuts in proptest::collection::vec(0usize..400, 0..40),
+        ) {
+            let engine = engine();
+            let text = parts.concat();
+            let whole = {
+                let (mut carry, mut out) = (Carry::default(), Vec::new());
+                engine.scan(&mut carry, &text, &mut |f| out.push((f.span.start, f.span.end, f.seed, f.chain)));
+                engine.finish(&mut carry, &mut |f| out.push((f.span.start, f.span.end, f.seed, f.chain)));
+                out.sort();
+                out
+            };
+            let (mut carry, mut out, mut rest) = (Carry::default(), Vec::new(), &text[..]);
+            for cut in cuts {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                engine.scan(&mut carry, now, &mut |f| out.push((f.span.start, f.span.end, f.seed, f.chain)));
+                prop_assert!(carry.tail.len() <= TAIL);
+                rest = later;
+            }
+            engine.scan(&mut carry, rest, &mut |f| out.push((f.span.start, f.span.end, f.seed, f.chain)));
+            engine.finish(&mut carry, &mut |f| out.push((f.span.start, f.span.end, f.seed, f.chain)));
+            out.sort();
+            prop_assert_eq!(out, whole);
+        }
+    }
+
+    fn code_all(text: &str) -> Vec<u8> {
+        super::super::code::percent_all(text.as_bytes())
+    }
+}
