@@ -170,7 +170,7 @@ mod tests {
         check("fe80::a65e:60ff:fec1:229b", &["wifi/eui-64@6"]);
         check("384000008CF011BDB23E10B96E40000D", &["ad@0"]);
         check("p=zx81&zx812", &["pin@2"]);
-        check("nothing to see here, 490154203237519 anna@example.org", &[]);
+        check("nothing to see here, 490154203337518 anna@example.org", &[]);
     }
 
     #[test]
