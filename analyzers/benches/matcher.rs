@@ -55,7 +55,7 @@ fn plant(engine: &Engine, text: &[u8], seeds: u32) -> String {
     }
     let (mut carry, mut found) = (Carry::default(), 0);
     for piece in text.chunks(1460) {
-        engine.scan(&mut carry, piece, &mut |f| found += u32::from(f.chain.is_empty() && f.seed.as_deref() == Some("value-0")));
+        engine.scan(&mut carry, piece, &mut |f| found += u32::from(f.chain.is_empty() && f.seed.as_ref().is_some_and(|s| *s == "value-0")));
     }
     if seeds == 0 { String::new() } else { format!("{found}/100") }
 }

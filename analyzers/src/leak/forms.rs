@@ -1,8 +1,8 @@
 //! Normal forms: the ways one value is written, by what it is.
 
 use super::code;
-use super::kind::Kind;
 use super::table::Edge;
+use policies::IdentifierType as Kind;
 
 /// One way to write a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +61,15 @@ pub(super) fn nibbles(value: &str) -> String {
 pub(super) fn canonical(kind: Kind, value: &str) -> Vec<u8> {
     let value = value.trim();
     match kind {
-        Kind::Imei | Kind::Imeisv => digits(value).into_iter().take(14).collect(),
-        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::Card => digits(value),
+        Kind::Imei => digits(value).into_iter().take(14).collect(),
+        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::PaymentCard => digits(value),
         Kind::Msisdn => {
             let digits = digits(value);
             digits.strip_prefix(b"00").map_or_else(|| digits.clone(), <[u8]>::to_vec)
         }
-        Kind::Mac | Kind::BluetoothAddress | Kind::Bssid => nibbles(value).into_bytes(),
+        Kind::Mac | Kind::BluetoothMac | Kind::Bssid => nibbles(value).into_bytes(),
         Kind::AdId | Kind::AndroidId | Kind::Meid if nibbles(value).len() * 10 >= value.len() * 8 => nibbles(value).into_bytes(),
-        Kind::Password | Kind::Credential | Kind::Jwt | Kind::PushToken | Kind::Text | Kind::DeviceId => value.as_bytes().to_vec(),
+        Kind::Password | Kind::Token | Kind::PushToken | Kind::Text | Kind::DeviceId => value.as_bytes().to_vec(),
         _ => value.to_lowercase().into_bytes(),
     }
 }
@@ -82,8 +82,8 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
     }
     let mut out = Vec::new();
     match kind {
-        Kind::Imei | Kind::Imeisv => imei(value, &mut out),
-        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::Card => {
+        Kind::Imei => imei(value, &mut out),
+        Kind::Imsi | Kind::Iccid | Kind::Eid | Kind::PaymentCard => {
             let digits = digits(value);
             out.push(Form::text(value).edge(guard(Kind::Imsi, value)));
             out.push(Form::text(digits.clone()).edge(if digits.len() < DISTINCT_DIGITS { Edge::Digit } else { Edge::None }));
@@ -95,7 +95,7 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             }
         }
         Kind::Msisdn => msisdn(value, &mut out),
-        Kind::Mac | Kind::BluetoothAddress | Kind::Bssid => mac(value, &mut out),
+        Kind::Mac | Kind::BluetoothMac | Kind::Bssid => mac(value, &mut out),
         Kind::AdId => uuid(value, &mut out),
         Kind::AndroidId | Kind::Meid => hexadecimal(value, &mut out),
         Kind::DeviceId | Kind::Serial if is_uuid(value) => uuid(value, &mut out),
@@ -103,14 +103,33 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
         Kind::PersonName => person(value, &mut out),
         Kind::BirthDate => birth(value, &mut out),
         Kind::Position => position(value, &mut out),
-        Kind::Address => {
+        Kind::PostalAddress => {
             out.push(Form::text(value));
             out.push(Form::text(value.split_whitespace().collect::<Vec<_>>().join(" ")));
             out.push(Form::text(value.replace(", ", ",")));
             out.push(Form::text(value.replace([',', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Kind::Password | Kind::Credential | Kind::Jwt | Kind::PushToken => out.push(Form::text(value).exact().edge(guard(kind, value))),
-        Kind::HostName | Kind::Ssid | Kind::Username | Kind::Serial | Kind::DeviceId | Kind::Text => {
+        Kind::Password | Kind::Token | Kind::PushToken => out.push(Form::text(value).exact().edge(guard(kind, value))),
+        Kind::Contact if value.contains('@') => email(value, &mut out),
+        Kind::Contact if value.starts_with('+') => msisdn(value, &mut out),
+        Kind::Contact => person(value, &mut out),
+        Kind::Iban => {
+            let compact: String = value.split_whitespace().collect();
+            let groups: Vec<&str> = compact.as_bytes().chunks(4).filter_map(|c| std::str::from_utf8(c).ok()).collect();
+            out.push(Form::text(compact.as_str()));
+            out.push(Form::text(groups.join(" ")));
+        }
+        Kind::HostName
+        | Kind::Ssid
+        | Kind::UserName
+        | Kind::Serial
+        | Kind::DeviceId
+        | Kind::DeviceModel
+        | Kind::Build
+        | Kind::CellId
+        | Kind::NationalId
+        | Kind::Biometric
+        | Kind::Text => {
             out.push(Form::text(value).edge(guard(kind, value)));
         }
     }
@@ -141,7 +160,7 @@ fn guard(kind: Kind, value: &str) -> Edge {
     if digits_only && value.len() < DISTINCT_DIGITS {
         if value.len() < DISTINCT_TEXT { Edge::Word } else { Edge::Digit }
     } else if value.len() < DISTINCT_TEXT
-        || (!digits_only && matches!(kind, Kind::PersonName | Kind::Username | Kind::Ssid | Kind::HostName))
+        || (!digits_only && matches!(kind, Kind::PersonName | Kind::UserName | Kind::Ssid | Kind::HostName))
     {
         Edge::Word
     } else {
@@ -559,7 +578,7 @@ mod tests {
         );
         check(Kind::Imei, "49-015420-323751-8", &["490154203237518"]);
         check(Kind::Imei, "49015420323751", &["490154203237518"]);
-        check(Kind::Imeisv, "4901542032375101", &["4901542032375101", "49015420323751"]);
+        check(Kind::Imei, "4901542032375101", &["4901542032375101", "49015420323751"]);
         check(Kind::Imsi, "310410010001002", &["310410010001002", "0x13400110001000f2", "3104 1001 0001 002"]);
         check(
             Kind::Mac,
@@ -635,7 +654,7 @@ mod tests {
                 assert!(form.bytes.len() >= super::super::table::SHORTEST);
             }
         }
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             for value in [
                 "",
                 " ",

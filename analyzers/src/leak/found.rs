@@ -4,29 +4,17 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use policies::IdentifierType as Kind;
 
-use super::kind::Kind;
+use crate::observation::Grade;
 use crate::text::Text;
-
-/// How sure a find is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Grade {
-    /// Looks the same again and again; nothing says what it is.
-    Linkable,
-    /// Has the format, the check digits and the context of its type.
-    Structural,
-    /// Equals a planted value, or a function of one.
-    Proof,
-}
 
 /// A value found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub kind: Kind,
     /// The planted value it equals.
-    pub seed: Option<Arc<str>>,
+    pub seed: Option<Text>,
     pub grade: Grade,
     /// How it was coded, outermost first: `gzip`, `json:$.device.id`, `base64`, `sha256`. Empty: as people write it.
     pub chain: Arc<[Text]>,
@@ -35,7 +23,7 @@ pub struct Found {
     /// The name of the field that holds it, where there is one.
     pub key: Option<Text>,
     /// Printable stand-in.
-    pub mask: Arc<str>,
+    pub mask: Text,
     /// Keyed digest of the value: equal in all runs of a project, not to be guessed outside.
     pub token: [u8; 16],
     /// More about it, in a word: `randomised`, `permanent`, or how precise a position is.

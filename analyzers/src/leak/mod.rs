@@ -8,7 +8,6 @@
 mod code;
 mod forms;
 mod found;
-mod kind;
 mod needles;
 mod stream;
 mod table;
@@ -19,9 +18,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
-pub use self::found::{Found, Grade, Secret};
-pub use self::kind::Kind;
+pub use self::found::{Found, Secret};
 pub use self::stream::Carry;
+pub use policies::IdentifierType as Kind;
 
 use self::needles::{Meaning, Needles};
 use self::table::Table;
@@ -53,9 +52,9 @@ pub struct Engine {
 }
 
 struct Planted {
-    name: Arc<str>,
+    name: Text,
     kind: Kind,
-    mask: Arc<str>,
+    mask: Text,
     token: [u8; 16],
     value: Secret,
     needles: usize,
@@ -69,9 +68,9 @@ impl Engine {
         let mut planted = Vec::new();
         for (n, seed) in (0u32..).zip(seeds) {
             let count = needles.add(n, seed.kind, &seed.value);
-            let name: Arc<str> = Text::ours(&seed.name).as_str().into();
+            let name = Text::ours(&seed.name);
             planted.push(Planted {
-                mask: format!("‹{name}›").into(),
+                mask: Text::ours(format!("‹{name}›")),
                 name,
                 kind: seed.kind,
                 token: token(&key, seed.kind, &forms::canonical(seed.kind, &seed.value)),
@@ -89,8 +88,8 @@ impl Engine {
     }
 
     /// Names of planted values too short to be sought: their absence proves nothing.
-    pub fn unsought(&self) -> impl Iterator<Item = &str> {
-        self.seeds.iter().filter(|seed| seed.needles == 0).map(|seed| &*seed.name)
+    pub fn unsought(&self) -> impl Iterator<Item = &Text> {
+        self.seeds.iter().filter(|seed| seed.needles == 0).map(|seed| &seed.name)
     }
 
     /// How many byte strings are sought.
@@ -104,7 +103,7 @@ impl Engine {
     }
 
     /// What is shown in place of a value that was not planted.
-    pub fn mask(&self, kind: Kind, value: &str) -> String {
+    pub fn mask(&self, kind: Kind, value: &str) -> Text {
         mask(kind, &self.token(kind, value))
     }
 
@@ -113,13 +112,13 @@ impl Engine {
     }
 }
 
-fn mask(kind: Kind, token: &[u8; 16]) -> String {
-    format!("‹{kind}:{}›", hex(&token[..4]))
+fn mask(kind: Kind, token: &[u8; 16]) -> Text {
+    Text::ours(format!("‹{kind}:{}›", hex(&token[..4])))
 }
 
 fn token(key: &hmac::Key, kind: Kind, canonical: &[u8]) -> [u8; 16] {
     let mut context = hmac::Context::with_key(key);
-    context.update(kind.as_str().as_bytes());
+    context.update(kind.word().as_bytes());
     context.update(&[0]);
     context.update(canonical);
     let mut out = [0; 16];

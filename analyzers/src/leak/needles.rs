@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::code;
 use super::forms::{Form, forms};
-use super::kind::Kind;
 use super::table::{CORE, Edge, Needle, SHORTEST};
 use crate::encode::{base64, hex};
 use crate::text::Text;
+use policies::IdentifierType as Kind;
 
 /// What it means that a needle was found.
 #[derive(Clone, Debug)]

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
-use super::found::{Found, Grade};
+use super::found::Found;
 use super::table::{CORE, Hit};
 use super::{Engine, Meaning};
+use crate::observation::Grade;
 
 /// The longest needle, the byte in front of it and the byte behind.
 const TAIL: usize = CORE + 2;
