@@ -9,7 +9,7 @@ pub mod prober;
 pub mod signer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use ca::Authority;
 pub use key::{Key, KeyKind};

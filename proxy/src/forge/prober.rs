@@ -1,1 +1,252 @@
+//! The plaintext-flight prober: a hand-written server flight up to ServerHelloDone, for versions rustls does not speak.
+//!
+//! No channel is ever made. The device's next record tells: a ClientKeyExchange means that it goes along with what the flight
+//! insists on, an alert or a close that it does not.
 
+use md5::{Digest as _, Md5};
+use num_bigint::BigUint;
+
+use super::der;
+use super::key::{Key, KeyKind};
+use super::mint::Chain;
+use crate::error::Error;
+use crate::hello::Hello;
+
+/// TLS 1.1 and 1.2 as they stand in records.
+pub const TLS11: u16 = 0x0302;
+pub const TLS12: u16 = 0x0303;
+
+/// Suites with RSA authentication that exist in TLS 1.1, best first: (number, with ServerKeyExchange).
+const SUITES_11: [(u16, bool); 6] = [(0xc013, true), (0xc014, true), (0xc012, true), (0x002f, false), (0x0035, false), (0x000a, false)];
+/// For TLS 1.2 also the AEAD suites.
+const SUITES_12: [(u16, bool); 3] = [(0xc02f, true), (0xc030, true), (0xcca8, true)];
+
+/// `secp256r1` and `x25519` of the group registry.
+const P256: u16 = 23;
+const X25519: u16 = 29;
+/// `rsa_pkcs1_sha256`, `rsa_pss_rsae_sha256`.
+const PKCS1_SHA256: u16 = 0x0401;
+
+/// A flight ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    pub bytes: Vec<u8>,
+    pub version: u16,
+    pub suite: u16,
+}
+
+/// What the device did after the flight, from its first records alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A ClientKeyExchange: it goes along.
+    KeyExchange,
+    /// Alert (level, description).
+    Alert(u8, u8),
+    /// Something that belongs to neither.
+    Other,
+    /// Not decided yet.
+    More,
+}
+
+/// Writes the flight: ServerHello of `version`, `chain` (an RSA leaf), ServerKeyExchange if the suite has one, ServerHelloDone.
+///
+/// `random` is the whole ServerHello random; it carries no downgrade marker, so that the version is the only question.
+pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> Result<Flight, Error> {
+    let refuse = |why| Error::NotForgeable { defect: format!("a flight of version {version:#06x}"), why };
+    if chain.key.kind() != KeyKind::Rsa2048 {
+        return Err(refuse("its leaf must have an RSA key"));
+    }
+    let mut suites: Vec<(u16, bool)> = Vec::new();
+    if version == TLS12 {
+        suites.extend(SUITES_12);
+    }
+    suites.extend(SUITES_11);
+    let group = [X25519, P256].into_iter().find(|g| hello.groups.contains(g)).or(hello.groups.is_empty().then_some(P256));
+    let fits = |(suite, exchange): &&(u16, bool)| hello.suites.contains(suite) && (!exchange || group.is_some());
+    let Some(&(suite, exchange)) = suites.iter().find(fits) else {
+        return Err(refuse("the client offered no suite with RSA authentication that this version has"));
+    };
+
+    let mut body = Vec::new();
+    let mut server_hello = version.to_be_bytes().to_vec();
+    server_hello.extend(random);
+    server_hello.push(0);
+    server_hello.extend(suite.to_be_bytes());
+    // Null compression; renegotiation_info is answered empty, without which some clients refuse (RFC 5746 §3.6).
+    server_hello.push(0);
+    server_hello.extend([0, 5, 0xff, 0x01, 0, 1, 0]);
+    body.extend(message(2, &server_hello));
+
+    let certificates: Vec<u8> = chain.certificates.iter().flat_map(|c| with_length(3, c)).collect();
+    body.extend(message(11, &with_length(3, &certificates)));
+
+    if exchange {
+        let group = group.unwrap_or(P256);
+        let mut params = vec![3];
+        params.extend(group.to_be_bytes());
+        params.extend(with_length(1, &share(group)?));
+        let signed = [&hello.random[..], &random, &params].concat();
+        if version == TLS12 {
+            if !hello.schemes.is_empty() && !hello.schemes.contains(&PKCS1_SHA256) {
+                return Err(refuse("the client did not offer rsa_pkcs1_sha256"));
+            }
+            params.extend(PKCS1_SHA256.to_be_bytes());
+            params.extend(with_length(2, &chain.key.sign(&signed)?));
+        } else {
+            params.extend(with_length(2, &sign_md5_sha1(&chain.key, &signed)?));
+        }
+        body.extend(message(12, &params));
+    }
+    body.extend(message(14, &[]));
+
+    let mut bytes = Vec::with_capacity(body.len() + 16);
+    // A record holds 2^14 bytes at most (RFC 5246 §6.2.1).
+    for part in body.chunks(1 << 14) {
+        bytes.push(22);
+        bytes.extend(version.to_be_bytes());
+        bytes.extend(with_length(2, part));
+    }
+    Ok(Flight { bytes, version, suite })
+}
+
+/// Reads the device's bytes that followed the flight.
+pub fn reply(bytes: &[u8]) -> Reply {
+    match bytes {
+        [22, 3, _, _, _, kind, ..] => match kind {
+            16 => Reply::KeyExchange,
+            _ => Reply::Other,
+        },
+        [21, 3, _, 0, 2, level, code, ..] => Reply::Alert(*level, *code),
+        [21, 3, _, rest @ ..] if rest.len() < 4 => Reply::More,
+        [22, 3, ..] if bytes.len() < 6 => Reply::More,
+        [] | [21 | 22] | [21 | 22, 3] => Reply::More,
+        _ => Reply::Other,
+    }
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], with_length(3, body).as_slice()].concat()
+}
+
+/// `body` with its length before it in `bytes` bytes.
+fn with_length(bytes: usize, body: &[u8]) -> Vec<u8> {
+    let len = body.len().to_be_bytes();
+    let mut out: Vec<u8> = len.iter().skip(len.len() - bytes).copied().collect();
+    out.extend_from_slice(body);
+    out
+}
+
+/// A fresh public share of `group`; its private half is thrown away, since no secret will be computed.
+fn share(group: u16) -> Result<Vec<u8>, Error> {
+    use aws_lc_rs::agreement::{ECDH_P256, EphemeralPrivateKey, X25519 as X};
+    let algorithm = if group == X25519 { &X } else { &ECDH_P256 };
+    let key = EphemeralPrivateKey::generate(algorithm, &aws_lc_rs::rand::SystemRandom::new()).map_err(|_| Error::Crypto("key share"))?;
+    Ok(key.compute_public_key().map_err(|_| Error::Crypto("key share"))?.as_ref().to_vec())
+}
+
+/// The signature of TLS 1.0 and 1.1: PKCS#1 block type 1 over MD5 and SHA-1 side by side, without DigestInfo (RFC 4346 §7.4.3).
+fn sign_md5_sha1(key: &Key, message: &[u8]) -> Result<Vec<u8>, Error> {
+    let sha1 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, message);
+    let hashes = [Md5::digest(message).as_slice(), sha1.as_ref()].concat();
+    let (n, d) = modulus_and_exponent(key.pkcs8()).ok_or(Error::Key("not an RSA key in PKCS#8"))?;
+    let size = n.bits().div_ceil(8) as usize;
+    let mut block = vec![0, 1];
+    block.resize(size.saturating_sub(hashes.len() + 1), 0xff);
+    block.push(0);
+    block.extend(hashes);
+    let out = BigUint::from_bytes_be(&block).modpow(&d, &n).to_bytes_be();
+    Ok([vec![0; size.saturating_sub(out.len())], out].concat())
+}
+
+/// n and d of an RSA key: PrivateKeyInfo { version, algorithm, OCTET STRING { RSAPrivateKey { version, n, e, d, … } } }.
+fn modulus_and_exponent(pkcs8: &[u8]) -> Option<(BigUint, BigUint)> {
+    let info = der::elements(der::read(pkcs8)?.content);
+    let key = der::elements(der::read(info.get(2)?.content)?.content);
+    Some((BigUint::from_bytes_be(key.get(1)?.content), BigUint::from_bytes_be(key.get(3)?.content)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::forge::tests::{NOW, world};
+
+    fn hello() -> Hello {
+        Hello { suites: vec![0x1301, 0xc02f, 0xc013, 0x002f], groups: vec![29, 23], random: [7; 32], ..Hello::default() }
+    }
+
+    /// The flight's handshake messages: (type, body).
+    fn messages(flight: &Flight) -> Vec<(u8, Vec<u8>)> {
+        let mut body = Vec::new();
+        let mut at = &flight.bytes[..];
+        while let [22, a, b, hi, lo, rest @ ..] = at {
+            assert_eq!(u16::from_be_bytes([*a, *b]), flight.version);
+            let (now, next) = rest.split_at(usize::from(u16::from_be_bytes([*hi, *lo])));
+            body.extend_from_slice(now);
+            at = next;
+        }
+        assert!(at.is_empty());
+        let mut out = Vec::new();
+        let mut at = &body[..];
+        while let [kind, a, b, c, rest @ ..] = at {
+            let (now, next) = rest.split_at(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
+            out.push((*kind, now.to_vec()));
+            at = next;
+        }
+        out
+    }
+
+    #[test]
+    fn a_flight_in_order_and_its_signature_fits() {
+        let w = world(KeyKind::Rsa2048);
+        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let flight = flight(&hello(), TLS11, &chain, [9; 32]).unwrap();
+        assert_eq!(flight.suite, 0xc013);
+        let m = messages(&flight);
+        assert_eq!(m.iter().map(|(k, _)| *k).collect::<Vec<_>>(), [2, 11, 12, 14]);
+        assert_eq!(m[0].1[..2], [3, 2]);
+        // params: curve type 3, group, share of 32 bytes; then the signature.
+        let (params, signature) = m[2].1.split_at(4 + 32);
+        let signature = BigUint::from_bytes_be(&signature[2..]);
+        let (n, _) = modulus_and_exponent(chain.key.pkcs8()).unwrap();
+        let block = signature.modpow(&BigUint::from(65_537u32), &n).to_bytes_be();
+        let message = [&[7; 32][..], &[9; 32], params].concat();
+        let sha1 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &message);
+        assert_eq!(block[block.len() - 20..], *sha1.as_ref());
+        assert_eq!(block[block.len() - 36..block.len() - 20], *Md5::digest(&message));
+        assert_eq!(block[0], 1);
+    }
+
+    #[test]
+    fn suites_follow_the_offer() {
+        let w = world(KeyKind::Rsa2048);
+        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let check = |suites: &[u16], groups: &[u16], version: u16, expect: Option<u16>| {
+            let hello = Hello { suites: suites.to_vec(), groups: groups.to_vec(), ..hello() };
+            assert_eq!(flight(&hello, version, &chain, [0; 32]).ok().map(|f| f.suite), expect, "{suites:x?}");
+        };
+        check(&[0xc02f, 0xc014], &[23], TLS11, Some(0xc014));
+        check(&[0xc02f, 0xc014], &[23], TLS12, Some(0xc02f));
+        check(&[0xc02f, 0x002f], &[0x11ec], TLS11, Some(0x002f));
+        check(&[0xc02f, 0xc02b], &[29], TLS11, None);
+        check(&[0x1301], &[29], TLS12, None);
+        let w = world(KeyKind::P256);
+        assert!(flight(&hello(), TLS11, &w.mint.control(&w.mirror, NOW).unwrap(), [0; 32]).is_err());
+    }
+
+    #[test]
+    fn replies() {
+        for (bytes, expect) in [
+            (&[22, 3, 2, 0, 70, 16, 0][..], Reply::KeyExchange),
+            (&[21, 3, 2, 0, 2, 2, 70], Reply::Alert(2, 70)),
+            (&[21, 3, 2, 0, 2, 2], Reply::More),
+            (&[22, 3, 2, 0, 70], Reply::More),
+            (&[], Reply::More),
+            (&[22, 3, 1, 0, 70, 1], Reply::Other),
+            (&[20, 3, 3, 0, 1, 1], Reply::Other),
+            (&[72], Reply::Other),
+        ] {
+            assert_eq!(reply(bytes), expect, "{bytes:?}");
+        }
+    }
+}
