@@ -13,13 +13,23 @@ pub const LONGEST: usize = 64 * 1024;
 /// What a connection began with. `seen` holds every byte that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    Tls { hello: Hello, seen: Bytes },
+    Tls {
+        hello: Hello,
+        seen: Bytes,
+    },
     /// Bytes that are not TLS, or TLS that does not hold a readable hello.
-    Other { seen: Bytes },
+    Other {
+        seen: Bytes,
+    },
     /// Nothing came in time: the server speaks first, or nobody does.
-    Silent { seen: Bytes },
+    Silent {
+        seen: Bytes,
+    },
     /// The device closed before saying enough.
-    Gone { seen: Bytes, reset: bool },
+    Gone {
+        seen: Bytes,
+        reset: bool,
+    },
 }
 
 /// What an interceptor needs to know of a ClientHello. GREASE values are left out.

@@ -2,10 +2,14 @@
 
 mod acked;
 pub mod error;
-pub mod forge;
 pub mod face;
+pub mod forge;
 pub mod hello;
+pub mod preamble;
 pub mod relay;
+pub mod serve;
+#[cfg(test)]
+mod serve_tests;
 pub mod treatment;
 pub mod upstream;
 pub mod wire;

@@ -230,11 +230,9 @@ fn mirror(host: &str, chain: Vec<CertificateDer<'static>>) -> Mirror {
         let ParsedExtension::SubjectAlternativeName(san) = e.parsed_extension() else { continue };
         names.extend(san.general_names.iter().filter_map(|name| match name {
             GeneralName::DNSName(name) if name.is_ascii() => Some(San::Dns((*name).to_owned())),
-            GeneralName::IPAddress(ip) => <[u8; 4]>::try_from(*ip)
-                .map(IpAddr::from)
-                .or_else(|_| <[u8; 16]>::try_from(*ip).map(IpAddr::from))
-                .ok()
-                .map(San::Ip),
+            GeneralName::IPAddress(ip) => {
+                <[u8; 4]>::try_from(*ip).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(*ip).map(IpAddr::from)).ok().map(San::Ip)
+            }
             _ => None,
         }));
     }

@@ -16,9 +16,10 @@ use crate::hello::Hello;
 pub const TLS11: u16 = 0x0302;
 pub const TLS12: u16 = 0x0303;
 
-/// Suites with RSA authentication that exist in TLS 1.1, best first: (number, with ServerKeyExchange).
-const SUITES_11: [(u16, bool); 6] = [(0xc013, true), (0xc014, true), (0xc012, true), (0x002f, false), (0x0035, false), (0x000a, false)];
-/// For TLS 1.2 also the AEAD suites.
+/// Suites with RSA authentication that exist in TLS 1.1, in the order they are chosen: (number, with ServerKeyExchange). Those without come
+/// first: a client may refuse the MD5 and SHA-1 signature of TLS 1.1's ServerKeyExchange and still speak TLS 1.1 without one.
+const SUITES_11: [(u16, bool); 6] = [(0x002f, false), (0x0035, false), (0x000a, false), (0xc013, true), (0xc014, true), (0xc012, true)];
+/// For TLS 1.2, after those (so that the twin of a TLS 1.1 flight has its suite), also AEAD suites.
 const SUITES_12: [(u16, bool); 3] = [(0xc02f, true), (0xc030, true), (0xcca8, true)];
 
 /// `secp256r1` and `x25519` of the group registry.
@@ -56,11 +57,10 @@ pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> R
     if chain.key.kind() != KeyKind::Rsa2048 {
         return Err(refuse("its leaf must have an RSA key"));
     }
-    let mut suites: Vec<(u16, bool)> = Vec::new();
+    let mut suites = SUITES_11.to_vec();
     if version == TLS12 {
         suites.extend(SUITES_12);
     }
-    suites.extend(SUITES_11);
     let group = [X25519, P256].into_iter().find(|g| hello.groups.contains(g)).or(hello.groups.is_empty().then_some(P256));
     let fits = |(suite, exchange): &&(u16, bool)| hello.suites.contains(suite) && (!exchange || group.is_some());
     let Some(&(suite, exchange)) = suites.iter().find(fits) else {
@@ -172,7 +172,7 @@ mod tests {
     use crate::forge::tests::{NOW, world};
 
     fn hello() -> Hello {
-        Hello { suites: vec![0x1301, 0xc02f, 0xc013, 0x002f], groups: vec![29, 23], random: [7; 32], ..Hello::default() }
+        Hello { suites: vec![0x1301, 0xc02f, 0xc013], groups: vec![29, 23], random: [7; 32], ..Hello::default() }
     }
 
     /// The flight's handshake messages: (type, body).
@@ -226,7 +226,9 @@ mod tests {
             assert_eq!(flight(&hello, version, &chain, [0; 32]).ok().map(|f| f.suite), expect, "{suites:x?}");
         };
         check(&[0xc02f, 0xc014], &[23], TLS11, Some(0xc014));
-        check(&[0xc02f, 0xc014], &[23], TLS12, Some(0xc02f));
+        check(&[0xc02f, 0xc014], &[23], TLS12, Some(0xc014));
+        check(&[0xc02f], &[23], TLS12, Some(0xc02f));
+        check(&[0xc013, 0x0035], &[23], TLS11, Some(0x0035));
         check(&[0xc02f, 0x002f], &[0x11ec], TLS11, Some(0x002f));
         check(&[0xc02f, 0xc02b], &[29], TLS11, None);
         check(&[0x1301], &[29], TLS12, None);

@@ -1,0 +1,84 @@
+//! How much a device's first application bytes say: nothing, a protocol's fixed opening, or content.
+
+use analyzers::observation::Evidence;
+
+/// The connection preface of HTTP/2 (RFC 9113 §3.4).
+const H2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// E3 for nothing, E4 for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
+pub fn grade(data: &[u8], alpn: Option<&[u8]>) -> Evidence {
+    if data.is_empty() {
+        return Evidence::E3;
+    }
+    let only_opening = match alpn {
+        Some(b"h2") => h2_opening(data),
+        _ => h2_opening(data) || mqtt_connect(data) || greeting(data),
+    };
+    if only_opening { Evidence::E4 } else { Evidence::E5 }
+}
+
+/// The preface and frames that carry no request: PRIORITY 2, RST_STREAM 3, SETTINGS 4, PING 6, GOAWAY 7, WINDOW_UPDATE 8, PRIORITY_UPDATE 16.
+fn h2_opening(data: &[u8]) -> bool {
+    let preface = data.len().min(H2.len());
+    if data.get(..preface) != H2.get(..preface) {
+        return false;
+    }
+    let mut rest = data.get(H2.len()..).unwrap_or_default();
+    while let [a, b, c, kind, after @ ..] = rest {
+        if !matches!(kind, 2 | 3 | 4 | 6 | 7 | 8 | 16) {
+            return false;
+        }
+        let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        // Five more header bytes: flags and stream.
+        rest = after.get(5 + len..).unwrap_or_default();
+    }
+    true
+}
+
+/// A whole MQTT CONNECT without will, user name or password (OASIS MQTT 3.1.1 §3.1.2).
+fn mqtt_connect(data: &[u8]) -> bool {
+    let [0x10, len, 0, 4, b'M', b'Q', b'T', b'T', _, flags, ..] = data else { return false };
+    *len < 128 && data.len() == usize::from(*len) + 2 && flags & 0xc4 == 0
+}
+
+/// One line by which a mail client says hello or asks what the server can.
+fn greeting(data: &[u8]) -> bool {
+    let Some((b"\r\n", line)) = data.split_last_chunk::<2>().map(|(line, end)| (end, line)) else { return false };
+    if line.len() > 255 || line.contains(&b'\n') {
+        return false;
+    }
+    let upper = line.to_ascii_uppercase();
+    let words: Vec<&[u8]> = upper.split(|b| *b == b' ').collect();
+    matches!(words.as_slice(), [b"EHLO" | b"HELO" | b"LHLO", _] | [b"CAPA" | b"NOOP"] | [_, b"CAPABILITY" | b"NOOP"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(data: &[u8], alpn: Option<&[u8]>, expect: Evidence) {
+        assert_eq!(grade(data, alpn), expect, "{}", String::from_utf8_lossy(data));
+    }
+
+    #[test]
+    fn grades() {
+        let settings = [&H2[..], &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100], &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0]].concat();
+        let headers = [settings.as_slice(), &[0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 0x84]].concat();
+        check(b"", None, Evidence::E3);
+        check(H2, Some(b"h2"), Evidence::E4);
+        check(&H2[..10], Some(b"h2"), Evidence::E4);
+        check(&settings, Some(b"h2"), Evidence::E4);
+        check(&settings[..30], Some(b"h2"), Evidence::E4);
+        check(&headers, Some(b"h2"), Evidence::E5);
+        check(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", Some(b"http/1.1"), Evidence::E5);
+        check(b"GET / HT", None, Evidence::E5);
+        check(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab", None, Evidence::E4);
+        check(b"\x10\x12\x00\x04MQTT\x04\x82\x00\x3c\x00\x02ab\x00\x02me", None, Evidence::E5);
+        check(b"EHLO phone.local\r\n", None, Evidence::E4);
+        check(b"a1 CAPABILITY\r\n", None, Evidence::E4);
+        check(b"a1 LOGIN anna secret\r\n", None, Evidence::E5);
+        check(b"AUTH PLAIN AGE=\r\n", None, Evidence::E5);
+        check(b"x", None, Evidence::E5);
+    }
+}

@@ -1,0 +1,682 @@
+//! One accepted connection under one treatment: run it, and say what the device did.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use analyzers::flow::{Close, Dir};
+use analyzers::observation::{Evidence, TrialEnd};
+use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
+use policies::{Defect, Time};
+use rustls::AlertDescription;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::error::Error;
+use crate::face::{Face, Faces};
+use crate::forge::prober::{self, Reply};
+use crate::forge::signer::Astray;
+use crate::forge::{Chain, KeyKind, Mint, Mirror};
+use crate::hello::{Hello, Start};
+use crate::preamble;
+use crate::relay::{self, relay};
+use crate::treatment::{Shape, Treatment};
+use crate::upstream::{Learned, Upstream};
+use crate::wire::{Link, Record, SharedLog, Tap, Wire, is_reset};
+
+/// How much of what a device said under an attack, or first under a control, is kept for judgement.
+pub const KEPT: usize = 64 * 1024;
+/// A greeting longer than this is not one.
+const LONGEST_GREETING: usize = 1024;
+/// How many peers' greetings are remembered.
+const MOST_GREETINGS: usize = 4096;
+
+/// How long to wait for a device. All bounds are per connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// For its first bytes.
+    pub hello: Duration,
+    /// For its answer to our flight.
+    pub handshake: Duration,
+    /// For application data after a completed handshake (half of it, then a greeting if the real server has one, then the rest).
+    pub data: Duration,
+    /// For more data once some came.
+    pub more: Duration,
+    /// For its FIN or RST once it has refused.
+    pub close: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits {
+            hello: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            data: Duration::from_secs(5),
+            more: Duration::from_millis(300),
+            close: Duration::from_millis(500),
+        }
+    }
+}
+
+/// A connection to be treated.
+#[derive(Debug)]
+pub struct Visit<S> {
+    pub stream: S,
+    pub start: Start,
+    /// Where the device wanted to go.
+    pub server: SocketAddr,
+    /// The name it asked for, else the address as text.
+    pub host: String,
+    pub tap: Arc<dyn Tap>,
+    pub now: Time,
+}
+
+/// An alert of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert {
+    pub code: u8,
+    /// Known only of alerts in clear: 1 warning, 2 fatal.
+    pub level: Option<u8>,
+    pub encrypted: bool,
+}
+
+/// Why there is no reaction to the treatment to speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The real server could not be reached.
+    UpstreamDown,
+    /// The real server's chain does not verify: no control is possible.
+    UpstreamUnverified,
+    /// The defect cannot be shown here (no RSA suite offered, no chain learned).
+    NotForgeable,
+    /// The device did not offer the version that the treatment needs.
+    NotOffered,
+    /// The connection holds no ClientHello.
+    NotTls,
+    /// We refused the hello (no common suite, group, scheme, ALPN).
+    NoCommonGround,
+    /// Our own fault.
+    Ours,
+}
+
+/// What the device did: facts for the judge, which alone says whether that is good or bad.
+#[derive(Clone, Debug)]
+pub struct Conduct {
+    pub grade: Evidence,
+    /// The kernel saw our whole flight acknowledged; `None` where it does not say.
+    pub acked: Option<bool>,
+    /// The client's Finished was verified.
+    pub handshake: bool,
+    /// After a hand-written flight: it sent a ClientKeyExchange.
+    pub key_exchange: bool,
+    pub alert: Option<Alert>,
+    pub end: TrialEnd,
+    /// How its TCP side closed, as far as it was waited for.
+    pub close: Close,
+    pub hindrance: Option<Hindrance>,
+    pub version: Option<u16>,
+    pub suite: Option<u16>,
+    pub alpn: Option<Vec<u8>>,
+    /// First application bytes of the device, at most [`KEPT`].
+    pub data: Bytes,
+    /// Application bytes from and to the device (raw bytes for a pass).
+    pub bytes: [u64; 2],
+    /// The device's first record headers.
+    pub records: Vec<Record>,
+    /// From the last byte of our flight to the end.
+    pub waited: Duration,
+    /// From our flight's last byte to the first application byte.
+    pub first_data: Option<Duration>,
+    /// What was presented.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// What the real server presents, if learned.
+    pub honest: Vec<CertificateDer<'static>>,
+}
+
+impl Conduct {
+    fn nothing(hindrance: Option<Hindrance>) -> Conduct {
+        Conduct {
+            grade: Evidence::E1,
+            acked: None,
+            handshake: false,
+            key_exchange: false,
+            alert: None,
+            end: TrialEnd::Us,
+            close: Close::None,
+            hindrance,
+            version: None,
+            suite: None,
+            alpn: None,
+            data: Bytes::new(),
+            bytes: [0, 0],
+            records: Vec::new(),
+            waited: Duration::ZERO,
+            first_data: None,
+            chain: Vec::new(),
+            honest: Vec::new(),
+        }
+    }
+}
+
+/// Everything that serving needs, shared by all connections.
+#[derive(Debug)]
+pub struct Server {
+    pub mint: Mint,
+    pub faces: Faces,
+    pub upstream: Upstream,
+    pub waits: Waits,
+    /// What servers that speak first say, learned from controls: shown to devices that fall silent under an attack.
+    greetings: Mutex<HashMap<(SocketAddr, String), Bytes>>,
+}
+
+/// What the device is about to be shown; known before the first byte goes out, so that it can be written down first.
+#[derive(Debug)]
+pub struct Prepared {
+    treatment: Treatment,
+    learned: Option<Arc<Learned>>,
+    chain: Option<Chain>,
+    hindrance: Option<Hindrance>,
+}
+
+impl Prepared {
+    /// What is really done: a control that is not possible becomes a pass, an attack that cannot be forged too.
+    pub fn treatment(&self) -> &Treatment {
+        if self.hindrance.is_some() { &Treatment::Pass } else { &self.treatment }
+    }
+
+    pub fn hindrance(&self) -> Option<Hindrance> {
+        self.hindrance
+    }
+
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        self.chain.as_ref().map_or(&[], |c| &c.certificates)
+    }
+
+    pub fn honest(&self) -> &[CertificateDer<'static>] {
+        self.learned.as_ref().map_or(&[], |l| &l.mirror.chain)
+    }
+}
+
+impl Server {
+    pub fn new(mint: Mint, upstream: Upstream, waits: Waits) -> Result<Server, Error> {
+        Ok(Server { mint, faces: Faces::new()?, upstream, waits, greetings: Mutex::new(HashMap::new()) })
+    }
+
+    /// Learns from the real server what the treatment mirrors, and forges. Says in [`Prepared::hindrance`] why it cannot.
+    pub async fn prepare<S>(&self, visit: &Visit<S>, treatment: Treatment) -> Prepared {
+        let mut out = Prepared { treatment, learned: None, chain: None, hindrance: None };
+        if out.treatment == Treatment::Pass {
+            return out;
+        }
+        let Start::Tls { hello, .. } = &visit.start else {
+            out.hindrance = Some(Hindrance::NotTls);
+            return out;
+        };
+        let shape = out.treatment.shape();
+        if let Shape::Only(version) | Shape::Flight(version) = shape {
+            // The flight's version is the question itself; the version that rustls is to speak must have been offered.
+            if matches!(shape, Shape::Only(_)) && !hello.offers(version) {
+                out.hindrance = Some(Hindrance::NotOffered);
+                return out;
+            }
+        }
+        if shape == Shape::Cut {
+            return out;
+        }
+        let control = matches!(out.treatment, Treatment::Control { .. });
+        match self.upstream.learn(visit.server, &visit.host, hello).await {
+            Ok(learned) if control && !learned.verified => {
+                out.learned = Some(learned);
+                out.hindrance = Some(Hindrance::UpstreamUnverified);
+                return out;
+            }
+            Ok(learned) => out.learned = Some(learned),
+            Err(_) if control => {
+                out.hindrance = Some(Hindrance::UpstreamDown);
+                return out;
+            }
+            // An attack needs no server: the host alone is mirrored.
+            Err(_) => {}
+        }
+        let mirror = out.learned.as_ref().map_or_else(|| Arc::new(Mirror::bare(&visit.host)), |l| l.mirror.clone());
+        let mirror =
+            if matches!(shape, Shape::Flight(_)) { Arc::new(Mirror { key: KeyKind::Rsa2048, ..(*mirror).clone() }) } else { mirror };
+        let chain = match out.treatment.defect() {
+            None => self.mint.control(&mirror, visit.now),
+            Some(defect) => self.mint.forged(&mirror, defect, visit.now),
+        };
+        match chain {
+            Ok(chain) => out.chain = Some(chain),
+            Err(Error::NotForgeable { .. }) => out.hindrance = Some(Hindrance::NotForgeable),
+            Err(_) => out.hindrance = Some(Hindrance::Ours),
+        }
+        out
+    }
+
+    /// Runs the connection to its end.
+    pub async fn run<S: Link>(&self, visit: Visit<S>, prepared: Prepared) -> Conduct {
+        let hindrance = prepared.hindrance;
+        let honest = prepared.honest().to_vec();
+        let shown = if hindrance.is_none() { prepared.chain().to_vec() } else { Vec::new() };
+        let mut conduct = match (prepared.treatment().clone(), &visit.start) {
+            (Treatment::Pass, _) | (_, Start::Other { .. } | Start::Silent { .. } | Start::Gone { .. }) => self.pass(visit).await,
+            (treatment, Start::Tls { hello, .. }) => {
+                let hello = hello.clone();
+                match (treatment.shape(), prepared.chain) {
+                    (Shape::Cut, _) => cut(visit).await,
+                    (Shape::Flight(version), Some(chain)) => self.probe(visit, &hello, version, &chain).await,
+                    (_, Some(chain)) => self.terminate(visit, &hello, &treatment, chain, prepared.learned).await,
+                    (_, None) => Conduct::nothing(Some(Hindrance::Ours)),
+                }
+            }
+        };
+        conduct.hindrance = conduct.hindrance.or(hindrance);
+        conduct.chain = shown;
+        conduct.honest = honest;
+        conduct
+    }
+
+    /// Relays raw bytes to where the device wanted to go.
+    async fn pass<S: Link>(&self, visit: Visit<S>) -> Conduct {
+        let (prefix, gone) = match visit.start {
+            Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } => (seen, false),
+            Start::Gone { seen, .. } => (seen, true),
+        };
+        let mut wire = Wire::new(visit.stream, prefix, visit.tap);
+        let log = wire.log();
+        let Ok(mut server) = self.upstream.connect(visit.server).await else {
+            wire.link_mut().abort();
+            return Conduct::nothing(Some(Hindrance::UpstreamDown));
+        };
+        let mut conduct = Conduct::nothing(None);
+        let end = relay(&mut wire, &mut server, |_, _| {}).await;
+        carry_over_reset(&end, &mut wire);
+        note(&mut conduct, &log);
+        let log = log.lock();
+        conduct.bytes = [log.received, log.sent];
+        conduct.end = transport_end(log.closed);
+        if gone && log.received == 0 {
+            conduct.grade = Evidence::E0;
+        }
+        conduct
+    }
+
+    /// A hand-written flight, and the one record that answers it.
+    async fn probe<S: Link>(&self, visit: Visit<S>, hello: &Hello, version: u16, chain: &Chain) -> Conduct {
+        let mut random = [0; 32];
+        if aws_lc_rs::rand::fill(&mut random).is_err() {
+            return Conduct::nothing(Some(Hindrance::Ours));
+        }
+        let flight = match prober::flight(hello, version, chain, random) {
+            Ok(flight) => flight,
+            Err(_) => return self.fall_back(visit, Hindrance::NotForgeable).await,
+        };
+        let mut conduct = Conduct::nothing(None);
+        conduct.version = Some(version);
+        conduct.suite = Some(flight.suite);
+        let prefix = prefix_of(&visit.start);
+        let hello_len = prefix.len();
+        let mut wire = Wire::new(visit.stream, prefix, visit.tap);
+        let log = wire.log();
+        // Read our own prefix back out, so that log and tap see it.
+        let mut seen = vec![0; hello_len];
+        let _ = wire.read_exact(&mut seen).await;
+        let sent = async {
+            wire.write_all(&flight.bytes).await?;
+            wire.flush().await
+        };
+        if let Err(e) = sent.await {
+            conduct.end = if is_reset(&e) { TrialEnd::Rst } else { TrialEnd::Us };
+            note(&mut conduct, &log);
+            return conduct;
+        }
+        let until = Instant::now() + self.waits.handshake;
+        let mut answer = Vec::new();
+        conduct.end = loop {
+            match prober::reply(&answer) {
+                Reply::More if answer.len() < KEPT => {}
+                Reply::KeyExchange => {
+                    conduct.key_exchange = true;
+                    break TrialEnd::Us;
+                }
+                Reply::Alert(level, code) => {
+                    conduct.alert = Some(Alert { code, level: Some(level), encrypted: false });
+                    break TrialEnd::Alert;
+                }
+                Reply::Other | Reply::More => break TrialEnd::Us,
+            }
+            match timeout_at(until, wire.read_buf(&mut answer)).await {
+                Err(_) => break TrialEnd::Timeout,
+                Ok(Ok(0)) => break TrialEnd::Fin,
+                Ok(Ok(_)) => {}
+                Ok(Err(e)) => break if is_reset(&e) { TrialEnd::Rst } else { TrialEnd::Us },
+            }
+        };
+        // Asked before our side closes, whose FIN would count as one more.
+        conduct.acked = acked(&wire, &log, flight.bytes.len() as u64);
+        if conduct.acked == Some(true) || conduct.key_exchange {
+            conduct.grade = Evidence::E2;
+        }
+        self.linger(&mut wire, &conduct).await;
+        note(&mut conduct, &log);
+        conduct
+    }
+
+    /// Terminates TLS as the shown face: a control is relayed to the real server, an attack ends here.
+    async fn terminate<S: Link>(
+        &self,
+        visit: Visit<S>,
+        hello: &Hello,
+        treatment: &Treatment,
+        chain: Chain,
+        learned: Option<Arc<Learned>>,
+    ) -> Conduct {
+        let control = matches!(treatment, Treatment::Control { .. });
+        // A control's channel to the real server stands before the device is answered: what it negotiates is what the device gets.
+        let mut leg = None;
+        let mut learned = learned;
+        if control {
+            let opened = async {
+                let stream = self.upstream.connect(visit.server).await?;
+                self.upstream.open(stream, visit.server, &visit.host, hello).await
+            };
+            match opened.await {
+                Ok((tls, now)) => {
+                    leg = Some(tls);
+                    learned = Some(now);
+                }
+                Err(_) => return self.fall_back(visit, Hindrance::UpstreamDown).await,
+            }
+        }
+        let version = match treatment.shape() {
+            Shape::Only(version) => version,
+            _ => learned.as_ref().map(|l| l.version).filter(|v| hello.offers(*v)).unwrap_or_else(|| newest(hello)),
+        };
+        // A server that was not learned speaks HTTP/1.1 if the device does, and otherwise what the device likes best.
+        let fallback = || hello.alpn.iter().find(|p| *p == b"http/1.1").or(hello.alpn.first()).cloned();
+        let alpn = match &learned {
+            Some(l) if l.verified => l.alpn.clone().filter(|p| hello.alpn.contains(p)),
+            _ => fallback(),
+        };
+        let Ok(key) = chain.key.for_rustls() else { return Conduct::nothing(Some(Hindrance::Ours)) };
+        let key = match treatment.defect() {
+            Some(Defect::KxSignatureCorrupt | Defect::VerifySignatureCorrupt) => Arc::new(Astray(key)),
+            _ => key,
+        };
+        let marked = treatment.defect() == Some(&Defect::DowngradeMarker12);
+        let face = Face { chain: chain.certificates, key, version, alpn, marked };
+        let config = self.faces.config(face, visit.tap.clone());
+
+        let mut conduct = Conduct::nothing(None);
+        let prefix = prefix_of(&visit.start);
+        let place = (visit.server, visit.host.clone());
+        let tap = visit.tap.clone();
+        let wire = Wire::new(visit.stream, prefix, visit.tap);
+        let log = wire.log();
+        let accept = TlsAcceptor::from(config).accept(wire).into_fallible();
+        let mut tls = match timeout(self.waits.handshake, accept).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((e, mut wire))) => {
+                read_error(&e, &log, &mut conduct);
+                let flight = log.lock().sent;
+                conduct.acked = acked(&wire, &log, flight);
+                if conduct.hindrance.is_none() && conduct.acked == Some(true) && flight > 0 {
+                    conduct.grade = Evidence::E2;
+                }
+                self.linger(&mut wire, &conduct).await;
+                note(&mut conduct, &log);
+                return conduct;
+            }
+            Err(_) => {
+                conduct.end = TrialEnd::Timeout;
+                note(&mut conduct, &log);
+                return conduct;
+            }
+        };
+        conduct.handshake = true;
+        conduct.acked = Some(true);
+        conduct.grade = Evidence::E3;
+        {
+            let (_, session) = tls.get_ref();
+            conduct.version = session.protocol_version().map(u16::from);
+            conduct.suite = session.negotiated_cipher_suite().map(|s| u16::from(s.suite()));
+            conduct.alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+        }
+        match leg {
+            Some(leg) => self.relay(tls, leg, &log, tap, place, &mut conduct).await,
+            None => {
+                self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
+                let (mut wire, _) = tls.into_inner();
+                self.linger(&mut wire, &conduct).await;
+            }
+        }
+        note(&mut conduct, &log);
+        conduct
+    }
+
+    /// A control: both legs stand, bytes pass unchanged.
+    async fn relay<S: Link>(
+        &self,
+        mut tls: TlsStream<Wire<S>>,
+        mut leg: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+        log: &SharedLog,
+        tap: Arc<dyn Tap>,
+        place: (SocketAddr, String),
+        conduct: &mut Conduct,
+    ) {
+        let after = Instant::now();
+        let mut data: Vec<u8> = Vec::new();
+        let mut greeting: Vec<u8> = Vec::new();
+        let mut bytes = [0u64; 2];
+        let mut first = None;
+        let end = relay(&mut tls, &mut leg, |dir, piece| {
+            tap.plain(dir, piece);
+            let count = &mut bytes[dir.index()];
+            *count += piece.len() as u64;
+            match dir {
+                Dir::Out => {
+                    first.get_or_insert_with(|| after.elapsed());
+                    let room = KEPT.saturating_sub(data.len()).min(piece.len());
+                    data.extend_from_slice(piece.get(..room).unwrap_or_default());
+                }
+                Dir::Back if first.is_none() && greeting.len() + piece.len() <= LONGEST_GREETING => greeting.extend_from_slice(piece),
+                Dir::Back => {}
+            }
+        })
+        .await;
+        if !greeting.is_empty() {
+            let mut all = self.greetings.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= MOST_GREETINGS {
+                all.clear();
+            }
+            all.insert(place, greeting.into());
+        }
+        conduct.first_data = first;
+        conduct.bytes = bytes;
+        conduct.grade = preamble::grade(&data, conduct.alpn.as_deref());
+        conduct.data = data.into();
+        conduct.end = match &end {
+            relay::End::Failed(Dir::Out, e) => {
+                read_error(e, log, conduct);
+                conduct.end
+            }
+            relay::End::Done => TrialEnd::CloseNotify,
+            relay::End::Failed(Dir::Back, _) => TrialEnd::Us,
+        };
+        let (wire, _) = tls.get_mut();
+        carry_over_reset(&end, wire);
+    }
+
+    /// An attack whose handshake was completed: what does the device say into the false channel?
+    async fn listen<S: Link>(
+        &self,
+        tls: &mut TlsStream<Wire<S>>,
+        log: &SharedLog,
+        tap: &dyn Tap,
+        place: &(SocketAddr, String),
+        conduct: &mut Conduct,
+    ) {
+        let after = Instant::now();
+        let half = after + self.waits.data / 2;
+        let until = after + self.waits.data;
+        let h2 = conduct.alpn.as_deref() == Some(b"h2");
+        if h2 {
+            // What any HTTP/2 server says first (RFC 9113 §3.4): an empty SETTINGS frame, so that a client that waits for it goes on.
+            let _ = tls.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+            let _ = tls.flush().await;
+        }
+        let greeting = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned();
+        let mut greeting = greeting.filter(|_| !h2);
+        let mut data: Vec<u8> = Vec::new();
+        let mut bytes = 0u64;
+        let mut buffer = vec![0; 16 * 1024];
+        conduct.end = loop {
+            let content = preamble::grade(&data, conduct.alpn.as_deref()) >= Evidence::E5;
+            let wait = if content {
+                Instant::now() + self.waits.more
+            } else if greeting.is_some() {
+                half
+            } else {
+                until
+            };
+            match timeout_at(wait, tls.read(&mut buffer)).await {
+                Ok(Ok(0)) => break TrialEnd::CloseNotify,
+                Ok(Ok(n)) => {
+                    let piece = buffer.get(..n).unwrap_or_default();
+                    tap.plain(Dir::Out, piece);
+                    conduct.first_data.get_or_insert_with(|| after.elapsed());
+                    bytes += n as u64;
+                    let room = KEPT.saturating_sub(data.len()).min(n);
+                    data.extend_from_slice(piece.get(..room).unwrap_or_default());
+                    if data.len() >= KEPT {
+                        break TrialEnd::Us;
+                    }
+                }
+                Ok(Err(e)) => {
+                    read_error(&e, log, conduct);
+                    break conduct.end;
+                }
+                Err(_) if content => break TrialEnd::Us,
+                Err(_) => match greeting.take() {
+                    Some(words) => {
+                        let _ = tls.write_all(&words).await;
+                        let _ = tls.flush().await;
+                    }
+                    None => break TrialEnd::Timeout,
+                },
+            }
+        };
+        conduct.bytes = [bytes, 0];
+        conduct.grade = preamble::grade(&data, conduct.alpn.as_deref());
+        conduct.data = data.into();
+    }
+
+    /// The treatment cannot be shown after all: the device gets its real server.
+    async fn fall_back<S: Link>(&self, visit: Visit<S>, why: Hindrance) -> Conduct {
+        let mut conduct = Box::pin(self.pass(visit)).await;
+        conduct.hindrance = Some(why);
+        conduct
+    }
+
+    /// Waits a little for the device's FIN or RST, throwing away what it still sends.
+    async fn linger<S: Link>(&self, wire: &mut Wire<S>, conduct: &Conduct) {
+        if matches!(conduct.end, TrialEnd::Us | TrialEnd::Timeout) {
+            return;
+        }
+        let until = Instant::now() + self.waits.close;
+        let mut buffer = [0; 1024];
+        while matches!(timeout_at(until, wire.read(&mut buffer)).await, Ok(Ok(n)) if n > 0) {}
+    }
+}
+
+/// TLS to this server is cut: RST as the answer to the ClientHello.
+async fn cut<S: Link>(visit: Visit<S>) -> Conduct {
+    let mut conduct = Conduct::nothing(None);
+    let prefix = prefix_of(&visit.start);
+    let mut seen = vec![0; prefix.len()];
+    let mut wire = Wire::new(visit.stream, prefix, visit.tap);
+    let _ = wire.read_exact(&mut seen).await;
+    let log = wire.log();
+    wire.link_mut().abort();
+    note(&mut conduct, &log);
+    conduct
+}
+
+fn prefix_of(start: &Start) -> Bytes {
+    match start {
+        Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } | Start::Gone { seen, .. } => seen.clone(),
+    }
+}
+
+fn newest(hello: &Hello) -> u16 {
+    if hello.offers(0x0304) { 0x0304 } else { 0x0303 }
+}
+
+/// Whether all `flight` bytes of ours have reached the device's TCP.
+fn acked<S: Link>(wire: &Wire<S>, log: &SharedLog, flight: u64) -> Option<bool> {
+    let sent = log.lock().sent;
+    wire.link().acked().map(|n| n >= flight.min(sent))
+}
+
+/// Copies out of the log what a conduct keeps of it.
+fn note(conduct: &mut Conduct, log: &SharedLog) {
+    let log = log.lock();
+    conduct.records.clone_from(&log.records);
+    conduct.close = log.closed.unwrap_or(Close::None);
+    if let (Some(sent), Some(received)) = (log.last_sent, log.last_received) {
+        conduct.waited = received.saturating_duration_since(sent);
+    }
+    if conduct.end == TrialEnd::Timeout {
+        conduct.waited = log.last_sent.map_or(Duration::ZERO, |t| t.elapsed());
+    }
+}
+
+fn transport_end(closed: Option<Close>) -> TrialEnd {
+    match closed {
+        Some(Close::Fin) => TrialEnd::Fin,
+        Some(Close::Rst) => TrialEnd::Rst,
+        Some(Close::None) | None => TrialEnd::Us,
+    }
+}
+
+/// A reset on one side of a relay becomes a reset on the other.
+fn carry_over_reset<S: Link>(end: &relay::End, wire: &mut Wire<S>) {
+    if let relay::End::Failed(Dir::Back, e) = end {
+        if is_reset(e) {
+            wire.link_mut().abort();
+        }
+    }
+}
+
+/// The exhaustive table from what the TLS library says to what the device did.
+fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
+    let known = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    conduct.end = match known {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            let code = u8::from(*alert);
+            let plain = log.lock().plain_alert().filter(|(_, c)| *c == code);
+            conduct.alert = Some(Alert { code, level: plain.map(|(level, _)| level), encrypted: plain.is_none() });
+            if *alert == AlertDescription::CloseNotify { TrialEnd::CloseNotify } else { TrialEnd::Alert }
+        }
+        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => {
+            conduct.hindrance = Some(Hindrance::NoCommonGround);
+            TrialEnd::Us
+        }
+        // A device that breaks the protocol ends the attempt by our alert; that is neither acceptance nor refusal.
+        Some(_) => {
+            conduct.hindrance = Some(Hindrance::NoCommonGround);
+            TrialEnd::Us
+        }
+        None if is_reset(e) => {
+            log.lock().closed.get_or_insert(Close::Rst);
+            TrialEnd::Rst
+        }
+        None if e.kind() == io::ErrorKind::UnexpectedEof => TrialEnd::Fin,
+        None => TrialEnd::Us,
+    };
+}
