@@ -1,9 +1,13 @@
 //! The types of personal data and identifiers the house knows by name (a persona's `type`, a hit's `type`).
 
+mod valid;
+
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use valid::{Fault, check, luhn, luhn_digit};
 
 macro_rules! identifier_types {
     ($( $(#[$doc:meta])* $variant:ident = $word:literal, )*) => {
@@ -24,6 +28,8 @@ macro_rules! identifier_types {
 identifier_types! {
     /// 15 digits with a Luhn check digit (3GPP TS 23.003).
     Imei = "imei",
+    /// 16 digits: IMEI without check digit, with software version (3GPP TS 23.003).
+    Imeisv = "imeisv",
     Imsi = "imsi",
     Iccid = "iccid",
     /// eSIM identifier, 32 digits.
@@ -59,6 +65,8 @@ identifier_types! {
     CellId = "cell-id",
     /// The name a device gives itself on the local network.
     HostName = "hostname",
+    IpAddress = "ip-address",
+    /// An entry of the address book that is neither telephone number nor e-mail address.
     Contact = "contact",
     PaymentCard = "payment-card",
     Iban = "iban",
@@ -77,5 +85,52 @@ impl IdentifierType {
 impl fmt::Display for IdentifierType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
+    }
+}
+
+/// What a value tells about, in the division the leak checks use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum About {
+    /// The device, its subscription or its software: links its user over time and places.
+    Device,
+    Person,
+    /// Proof of being somebody: user name and password.
+    Credential,
+    /// Proof of an open session.
+    Session,
+    /// Where the device or person is.
+    Place,
+}
+
+impl IdentifierType {
+    pub fn about(self) -> About {
+        use IdentifierType as T;
+        match self {
+            T::Imei | T::Imeisv | T::Imsi | T::Iccid | T::Eid | T::Meid | T::Mac | T::BluetoothMac => About::Device,
+            T::AndroidId | T::AdId | T::DeviceId | T::PushToken | T::Serial | T::DeviceModel | T::Build | T::HostName | T::IpAddress => {
+                About::Device
+            }
+            T::Msisdn | T::Email | T::PersonName | T::PostalAddress | T::BirthDate | T::Contact | T::PaymentCard | T::Iban => About::Person,
+            T::NationalId | T::Biometric | T::Text => About::Person,
+            T::UserName | T::Password => About::Credential,
+            T::Token => About::Session,
+            T::Position | T::Ssid | T::Bssid | T::CellId => About::Place,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_files() {
+        for kind in IdentifierType::ALL.iter().copied() {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
+            assert_eq!(IdentifierType::parse(kind.word()), Some(kind));
+        }
+        assert_eq!(IdentifierType::parse("IMEI"), None);
     }
 }
