@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use policies::Phase;
 use policies::{IdentifierType, Severity, Time};
 use serde::{Deserialize, Serialize};
 
@@ -984,14 +985,6 @@ pub struct Standing {
     /// `quic`, `dns`, `dot`, `anchor`.
     pub what: Text,
     pub state: Text,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    Start,
-    End,
-    At,
 }
 
 /// A stimulus: what was done to the device and when.

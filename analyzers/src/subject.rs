@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+pub use policies::ActorClass;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Transport;
@@ -94,30 +95,6 @@ pub struct Actor {
     /// How it is known: `actors-file`, `adb`, `socket`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Text>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ActorClass {
-    Os,
-    Preloaded,
-    UserApp,
-    Browser,
-    #[default]
-    Unknown,
-}
-
-impl ActorClass {
-    pub fn parse(word: &str) -> Option<ActorClass> {
-        Some(match word {
-            "os" => ActorClass::Os,
-            "preloaded" => ActorClass::Preloaded,
-            "user-app" => ActorClass::UserApp,
-            "browser" => ActorClass::Browser,
-            "unknown" => ActorClass::Unknown,
-            _ => return None,
-        })
-    }
 }
 
 /// What a case is about. Absent parts widen it: all absent is the run.
