@@ -28,8 +28,6 @@ macro_rules! identifier_types {
 identifier_types! {
     /// 15 digits with a Luhn check digit (3GPP TS 23.003).
     Imei = "imei",
-    /// 16 digits: IMEI without check digit, with software version (3GPP TS 23.003).
-    Imeisv = "imeisv",
     Imsi = "imsi",
     Iccid = "iccid",
     /// eSIM identifier, 32 digits.
@@ -65,8 +63,7 @@ identifier_types! {
     CellId = "cell-id",
     /// The name a device gives itself on the local network.
     HostName = "hostname",
-    IpAddress = "ip-address",
-    /// An entry of the address book that is neither telephone number nor e-mail address.
+    /// An entry of the address book: telephone number, e-mail address or name.
     Contact = "contact",
     PaymentCard = "payment-card",
     Iban = "iban",
@@ -107,8 +104,8 @@ impl IdentifierType {
     pub fn about(self) -> About {
         use IdentifierType as T;
         match self {
-            T::Imei | T::Imeisv | T::Imsi | T::Iccid | T::Eid | T::Meid | T::Mac | T::BluetoothMac => About::Device,
-            T::AndroidId | T::AdId | T::DeviceId | T::PushToken | T::Serial | T::DeviceModel | T::Build | T::HostName | T::IpAddress => {
+            T::Imei | T::Imsi | T::Iccid | T::Eid | T::Meid | T::Mac | T::BluetoothMac => About::Device,
+            T::AndroidId | T::AdId | T::DeviceId | T::PushToken | T::Serial | T::DeviceModel | T::Build | T::HostName => {
                 About::Device
             }
             T::Msisdn | T::Email | T::PersonName | T::PostalAddress | T::BirthDate | T::Contact | T::PaymentCard | T::Iban => About::Person,
