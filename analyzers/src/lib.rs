@@ -2,7 +2,9 @@
 //!
 //! Pure: no clock, network, async or chance. Time, bytes and keys are arguments; broken input is an observation, never an error.
 
+pub mod board;
 pub mod case;
+pub mod checks;
 pub mod chunk;
 pub mod dissect;
 pub mod encode;

@@ -1,0 +1,576 @@
+//! The board: (subject × check) → outcome, requirement → verdict, coverage. It stores what was seen, and derives the rest.
+//!
+//! The board is a function of journal and policy: fed live or from disk it says the same.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use policies::{Attack, Declaration, Needs, Policy, Requirement, Severity, Strength, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::case::{Case, Caps};
+use crate::checks::{self, Context};
+use crate::encode;
+use crate::flow::{FlowId, Transport};
+use crate::journal::Line;
+use crate::observation::{self, Bound, Ledger, Observation, Run};
+use crate::outcome::{Outcome, Reason, Verdict};
+use crate::reading::Reading;
+use crate::subject::{Actor, ActorClass, Peer, Scope, Subject};
+use crate::text::Text;
+use crate::trial::{self, Terms};
+
+/// What the operator demands of a run.
+#[derive(Clone, Debug)]
+pub struct Demands {
+    pub policy: Policy,
+    pub declaration: Option<Declaration>,
+    pub requirements: Vec<Requirement>,
+    pub attacks: Vec<Attack>,
+}
+
+impl Demands {
+    /// The shipped catalogues under a policy.
+    pub fn new(policy: Policy, declaration: Option<Declaration>) -> Demands {
+        Demands { policy, declaration, requirements: policies::requirement::catalogue(), attacks: policies::attack::catalogue() }
+    }
+}
+
+/// Subjects with a case of their own; further ones share their device's *other peers*, which can fail and never pass.
+pub const SUBJECTS_KEPT: usize = 1 << 13;
+
+type Fixed = foldhash::fast::FixedState;
+
+/// Folds lines into cases and judges them.
+#[derive(Debug)]
+pub struct Board {
+    demands: Arc<Demands>,
+    caps: Caps,
+    subjects_kept: usize,
+    cases: IndexMap<Subject, Case, Fixed>,
+    /// For each open flow its subject's cases, widest first.
+    flows: HashMap<FlowId, Homes, Fixed>,
+    /// Who caused what a subject did: the classes seen, by case.
+    actors: HashMap<usize, Vec<Actor>, Fixed>,
+    run: Option<Run>,
+    ledger: Ledger,
+    first: Option<Time>,
+    last: Time,
+    lines: u64,
+    folded: u64,
+}
+
+/// The cases a line counts in: run, device, peer, client, as far as the subject goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Homes {
+    at: [u32; 4],
+    len: u8,
+}
+
+impl Homes {
+    fn push(&mut self, case: usize) {
+        if let Some(slot) = self.at.get_mut(usize::from(self.len)) {
+            *slot = case as u32;
+            self.len += 1;
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        self.at.into_iter().take(usize::from(self.len)).map(|c| c as usize)
+    }
+}
+
+/// A check's answer for one subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub check: String,
+    pub subject: Subject,
+    pub outcome: Outcome,
+    pub severity: Severity,
+    pub transport: Option<Transport>,
+    /// The one who caused it, when all flows of the subject agree; `unknown` otherwise.
+    pub actor: Actor,
+    pub waived: Option<String>,
+    /// Stable across runs: check, peer, actor and client, without addresses, times and keys.
+    pub fingerprint: String,
+    pub active: bool,
+}
+
+/// What a requirement comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequirementVerdict {
+    Pass,
+    /// Nothing speaks against it, and nothing seen here could prove it.
+    NoIndication,
+    NotApplicable,
+    NotTested,
+    Inconclusive,
+    FailWaived,
+    Fail,
+}
+
+impl RequirementVerdict {
+    pub fn word(self) -> &'static str {
+        match self {
+            RequirementVerdict::Pass => "pass",
+            RequirementVerdict::NoIndication => "no-indication",
+            RequirementVerdict::NotApplicable => "not-applicable",
+            RequirementVerdict::NotTested => "not-tested",
+            RequirementVerdict::Inconclusive => "inconclusive",
+            RequirementVerdict::FailWaived => "fail-waived",
+            RequirementVerdict::Fail => "fail",
+        }
+    }
+}
+
+/// A requirement with its verdict and what its checks said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolled {
+    /// Index in [`Demands::requirements`].
+    pub index: usize,
+    pub id: String,
+    pub verdict: RequirementVerdict,
+    /// Word of each check that speaks to it, in the requirement's order.
+    pub checks: Vec<(String, &'static str)>,
+}
+
+/// How a check did over all its subjects: the worst of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tallied {
+    pub fail: u32,
+    pub waived: u32,
+    /// Fails whose actor is not known.
+    pub fail_unknown_actor: u32,
+    /// Fails caused by apps the user installed, or by a browser.
+    pub fail_user_app: u32,
+    pub pass: u32,
+    pub inconclusive: u32,
+    pub not_tested: u32,
+    pub not_applicable: u32,
+    pub error: u32,
+}
+
+impl Tallied {
+    fn add(&mut self, finding: &Finding) {
+        match &finding.outcome {
+            Outcome::Judged(j) => match j.verdict {
+                Verdict::Fail if finding.waived.is_some() => self.waived += 1,
+                Verdict::Fail => {
+                    self.fail += 1;
+                    match finding.actor.class {
+                        ActorClass::Unknown => self.fail_unknown_actor += 1,
+                        ActorClass::UserApp | ActorClass::Browser => self.fail_user_app += 1,
+                        ActorClass::Os | ActorClass::Preloaded => {}
+                    }
+                }
+                Verdict::Pass => self.pass += 1,
+                Verdict::Inconclusive => self.inconclusive += 1,
+            },
+            Outcome::NotTested(_) => self.not_tested += 1,
+            Outcome::NotApplicable(_) => self.not_applicable += 1,
+            Outcome::Error(_) => self.error += 1,
+        }
+    }
+
+    pub fn word(&self) -> &'static str {
+        if self.fail > 0 {
+            "fail"
+        } else if self.error > 0 {
+            "error"
+        } else if self.inconclusive > 0 {
+            "inconclusive"
+        } else if self.waived > 0 {
+            "fail-waived"
+        } else if self.pass > 0 {
+            "pass"
+        } else if self.not_tested > 0 || self.not_applicable == 0 {
+            "not-tested"
+        } else {
+            "not-applicable"
+        }
+    }
+}
+
+impl Board {
+    pub fn new(demands: Arc<Demands>) -> Board {
+        Board::with_caps(demands, Caps::default(), SUBJECTS_KEPT)
+    }
+
+    /// With other caps: for tests that show that no setting turns a fail into a pass.
+    pub fn with_caps(demands: Arc<Demands>, caps: Caps, subjects_kept: usize) -> Board {
+        let mut cases = IndexMap::with_hasher(Fixed::with_seed(7));
+        cases.insert(Subject::default(), Case::new(Subject::default(), caps));
+        Board {
+            demands,
+            caps,
+            subjects_kept,
+            cases,
+            flows: HashMap::default(),
+            actors: HashMap::default(),
+            run: None,
+            ledger: Ledger::default(),
+            first: None,
+            last: Time::MIN,
+            lines: 0,
+            folded: 0,
+        }
+    }
+
+    pub fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
+    /// The case of the whole run.
+    pub fn run_case(&self) -> &Case {
+        // The first case is made with the board.
+        &self.cases[0]
+    }
+
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Times of the first and the last line.
+    pub fn span(&self) -> Option<(Time, Time)> {
+        self.first.map(|f| (f, self.last))
+    }
+
+    pub fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.cases.values()
+    }
+
+    pub fn case(&self, subject: &Subject) -> Option<&Case> {
+        self.cases.get(subject)
+    }
+
+    fn home(&mut self, subject: &Subject) -> usize {
+        if let Some(i) = self.cases.get_index_of(subject) {
+            return i;
+        }
+        if self.cases.len() >= self.subjects_kept && subject.scope() > Scope::Run {
+            self.folded += 1;
+            let device = subject.device.filter(|_| self.cases.len() < self.subjects_kept * 2);
+            let subject = Subject { device, peer: Some(other_peers()), client: None };
+            let caps = self.caps;
+            let entry = self.cases.entry(subject.clone());
+            let index = entry.index();
+            entry.or_insert_with(|| Case::folded(subject, caps));
+            return index;
+        }
+        self.cases.insert_full(subject.clone(), Case::new(subject.clone(), self.caps)).0
+    }
+
+    fn homes(&mut self, subject: &Subject) -> Homes {
+        let mut homes = Homes::default();
+        for scope in Scope::ALL {
+            if let Some(prefix) = subject.at(scope) {
+                let home = self.home(&prefix);
+                if !homes.iter().any(|h| h == home) {
+                    homes.push(home);
+                }
+            }
+        }
+        homes
+    }
+
+    fn bind(&mut self, flow: FlowId, bound: &Bound) -> Homes {
+        let subject = Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client };
+        let homes = self.homes(&subject);
+        self.flows.insert(flow, homes);
+        for home in homes.iter() {
+            let known = self.actors.entry(home).or_default();
+            if known.len() < 4 && !known.contains(&bound.actor) {
+                known.push(bound.actor.clone());
+            }
+        }
+        homes
+    }
+
+    fn put(&mut self, homes: Homes, line: &Line) {
+        macro_rules! put {
+            ($($variant:ident),*) => {
+                match &line.seen { $( Observation::$variant(it) => {
+                    let key = Arc::new(observation::Kind::key(it));
+                    for home in homes.iter() {
+                        if let Some((_, case)) = self.cases.get_index_mut(home) {
+                            case.put::<observation::$variant>(&key, line.n);
+                        }
+                    }
+                } )* }
+            };
+        }
+        observation::for_each_kind!(put);
+    }
+
+    /// Every check on every subject it speaks of, in a fixed order: by check, then by subject.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut out = Vec::new();
+        for check in checks::all() {
+            self.each(check.rule.scope, &mut |index, case| {
+                let cx = self.context(&case.subject);
+                let outcome = (check.rule.judge)(case, &cx);
+                out.push(self.finding(&check.id, index, case, outcome, check.rule.severity, false));
+            });
+        }
+        let selected: Vec<&Text> = self.run.iter().flat_map(|r| &r.attacks).collect();
+        for attack in &self.demands.attacks {
+            self.each(Scope::Client, &mut |index, case| {
+                if case.seen::<observation::Hello>().is_empty() && case.seen::<observation::Trial>().is_empty() {
+                    return;
+                }
+                let terms = self.terms(attack, case, selected.iter().any(|s| s.as_str() == attack.id));
+                let outcome = trial::judge(attack, case, &terms);
+                out.push(self.finding(&attack.id, index, case, outcome, attack.severity, true));
+            });
+        }
+        out.sort_by(|a, b| (&a.check, &a.subject).cmp(&(&b.check, &b.subject)));
+        out
+    }
+
+    fn each(&self, scope: Scope, apply: &mut dyn FnMut(usize, &Case)) {
+        for (index, (subject, case)) in self.cases.iter().enumerate() {
+            // Folded cases stand in for whatever scope was folded.
+            let fits = subject.scope() == scope || (case.is_folded() && scope > Scope::Device);
+            if fits {
+                apply(index, case);
+            }
+        }
+    }
+
+    fn context<'a>(&'a self, subject: &'a Subject) -> Context<'a> {
+        let device = subject.at(Scope::Device).and_then(|d| self.cases.get(&d));
+        let demands = &self.demands;
+        Context { subject, run: self.run_case(), device, policy: &demands.policy, declaration: demands.declaration.as_ref() }
+    }
+
+    fn finding(&self, check: &str, index: usize, case: &Case, outcome: Outcome, severity: Severity, active: bool) -> Finding {
+        let subject = case.subject.clone();
+        let severity = match &outcome {
+            Outcome::Judged(j) => j.severity.unwrap_or(severity),
+            _ => severity,
+        };
+        let actor = match self.actors.get(&index).map(Vec::as_slice) {
+            Some([one]) => one.clone(),
+            _ => Actor::default(),
+        };
+        let named = subject.peer.as_ref().and_then(|p| p.name.as_ref().map(|n| (n.as_str(), p.port)));
+        let waived = outcome.is_fail().then(|| self.demands.policy.waiver(check, named, self.last)).flatten().map(|w| w.reason.clone());
+        let fingerprint = fingerprint(check, &subject, &actor);
+        let transport = subject.peer.as_ref().map(|p| p.transport);
+        Finding { check: check.to_owned(), subject, outcome, severity, transport, actor, waived, fingerprint, active }
+    }
+
+    fn terms(&self, attack: &Attack, case: &Case, selected: bool) -> Terms {
+        let demands = &self.demands;
+        let peer = case.subject.peer.as_ref();
+        let name = peer.and_then(|p| p.name.as_ref()).map_or("", Text::as_str);
+        let port = peer.map_or(0, |p| p.port);
+        let listed = |patterns: &[policies::PeerPattern]| patterns.iter().any(|p| p.matches(name, port));
+        let live = |other: &Case| {
+            other.seen::<observation::Trial>().iter().any(|(t, _)| {
+                t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted
+            })
+        };
+        let anchor_live = self.cases.values().any(|other| {
+            other.subject.scope() == Scope::Client
+                && other.subject.device == case.subject.device
+                && other.subject.client == case.subject.client
+                && live(other)
+        });
+        Terms {
+            required: demands.policy.n.of(attack.severity),
+            pin_claimed: listed(&demands.policy.pins_required) || demands.declaration.as_ref().is_some_and(|d| d.pinned(name)),
+            strict: listed(&demands.policy.strict),
+            anchor_live,
+            selected,
+        }
+    }
+
+    /// Each check's tally over its findings.
+    pub fn tally(findings: &[Finding]) -> HashMap<&str, Tallied> {
+        let mut out: HashMap<&str, Tallied> = HashMap::new();
+        for finding in findings {
+            out.entry(&finding.check).or_default().add(finding);
+        }
+        out
+    }
+
+    /// Requirements rolled up from findings (architecture: *A false PASS does not compile*).
+    pub fn roll_up(&self, findings: &[Finding]) -> Vec<Rolled> {
+        let tally = Board::tally(findings);
+        self.demands
+            .requirements
+            .iter()
+            .enumerate()
+            .map(|(index, requirement)| {
+                let verdict = roll_up(requirement, &tally);
+                let words = requirement.checks().into_iter().map(|id| (id.to_owned(), tally.get(id).map_or("not-tested", Tallied::word)));
+                Rolled { index, id: requirement.id.clone(), verdict, checks: words.collect() }
+            })
+            .collect()
+    }
+}
+
+fn other_peers() -> Peer {
+    Peer { name: Some(Text::ours("(other peers)")), addr: None, port: 0, transport: Transport::Other(0), name_hidden: false }
+}
+
+/// What one branch of a requirement's needs comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Branch {
+    Pass,
+    NotApplicable,
+    NotTested,
+    Undecided,
+    Waived,
+    Fail,
+}
+
+fn branch(needs: &Needs, of: &dyn Fn(&str) -> Branch) -> Branch {
+    match needs {
+        Needs::Check(id) => of(id),
+        Needs::AllOf(parts) => {
+            let parts: Vec<Branch> = parts.iter().map(|p| branch(p, of)).collect();
+            let has = |b| parts.contains(&b);
+            if has(Branch::Fail) {
+                Branch::Fail
+            } else if has(Branch::Undecided) || (has(Branch::NotTested) && (has(Branch::Pass) || has(Branch::Waived))) {
+                Branch::Undecided
+            } else if has(Branch::NotTested) || parts.is_empty() {
+                Branch::NotTested
+            } else if has(Branch::Waived) {
+                Branch::Waived
+            } else if has(Branch::Pass) {
+                Branch::Pass
+            } else {
+                Branch::NotApplicable
+            }
+        }
+        // An alternative that holds is enough; without one the worst decides, for a failed way is not a way.
+        Needs::AnyOf(parts) => {
+            let parts: Vec<Branch> = parts.iter().map(|p| branch(p, of)).collect();
+            let best = [Branch::Pass, Branch::Fail, Branch::Waived, Branch::Undecided, Branch::NotTested, Branch::NotApplicable];
+            best.into_iter().find(|b| parts.contains(b)).unwrap_or(Branch::NotTested)
+        }
+    }
+}
+
+fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> RequirementVerdict {
+    let excludes_apps = excludes_user_apps(requirement);
+    let of = |id: &str| -> Branch {
+        let Some(t) = tally.get(id) else { return Branch::NotTested };
+        let (fails, unknown) = if excludes_apps {
+            (t.fail - t.fail_user_app - t.fail_unknown_actor, t.fail_unknown_actor)
+        } else {
+            (t.fail, 0)
+        };
+        if fails > 0 {
+            Branch::Fail
+        } else if unknown > 0 || t.inconclusive > 0 || t.error > 0 {
+            Branch::Undecided
+        } else if t.waived > 0 {
+            Branch::Waived
+        } else if t.pass > 0 {
+            Branch::Pass
+        } else if t.not_tested > 0 || t.not_applicable == 0 {
+            Branch::NotTested
+        } else {
+            Branch::NotApplicable
+        }
+    };
+    let supports: Vec<Branch> = requirement.supports.iter().map(|id| of(id)).collect();
+    let whole = branch(&requirement.needs, &of);
+    let holds = if requirement.strength == Strength::Decides { RequirementVerdict::Pass } else { RequirementVerdict::NoIndication };
+    match whole {
+        Branch::Fail => RequirementVerdict::Fail,
+        _ if supports.contains(&Branch::Fail) => RequirementVerdict::Fail,
+        Branch::Undecided => RequirementVerdict::Inconclusive,
+        Branch::Waived => RequirementVerdict::FailWaived,
+        _ if supports.contains(&Branch::Waived) => RequirementVerdict::FailWaived,
+        Branch::Pass => holds,
+        Branch::NotTested => {
+            // What only refutes is helped by every check that did run; what decides is not.
+            let spoke = supports.contains(&Branch::Pass);
+            if spoke && requirement.strength == Strength::RefutesOnly && requirement.needs.is_empty() { holds } else { RequirementVerdict::NotTested }
+        }
+        Branch::NotApplicable => RequirementVerdict::NotApplicable,
+    }
+}
+
+/// The consumer-mobile-device family leaves out apps that the user installed.
+fn excludes_user_apps(requirement: &Requirement) -> bool {
+    requirement.id.starts_with("ts103732") || requirement.id.starts_with("ts103932")
+}
+
+fn fingerprint(check: &str, subject: &Subject, actor: &Actor) -> String {
+    let peer = subject.peer.as_ref();
+    let name = peer.and_then(|p| p.name.as_ref()).map_or("-", Text::as_str);
+    let port = peer.map_or(String::from("-"), |p| format!("{}/{}", p.port, p.transport));
+    let client = subject.client.map_or(String::from("-"), |c| c.to_string());
+    let package = actor.package.as_ref().map_or("-", Text::as_str);
+    encode::hex(&encode::sha256(format!("{check}\n{name}\n{port}\n{:?}\n{package}\n{client}", actor.class).as_bytes())[..12])
+}
+
+impl Reading for Board {
+    type End = Board;
+
+    fn line(&mut self, line: &Line) {
+        self.lines += 1;
+        self.first.get_or_insert(line.at);
+        self.last = self.last.max(line.at);
+        match &line.seen {
+            Observation::Run(run) => self.run = Some(run.clone()),
+            Observation::Ledger(ledger) => self.ledger = ledger.clone(),
+            _ => {}
+        }
+        let homes = match (&line.subject, line.flow, &line.seen) {
+            (Some(subject), ..) => self.homes(subject),
+            (None, Some(flow), Observation::Bound(bound)) => self.bind(flow, bound),
+            (None, Some(flow), seen) => {
+                let homes = if matches!(seen, Observation::Flow(_)) { self.flows.remove(&flow) } else { self.flows.get(&flow).copied() };
+                homes.unwrap_or_else(run_only)
+            }
+            (None, None, Observation::Device(device)) => self.homes(&Subject { device: Some(device.id), ..Subject::default() }),
+            (None, None, _) => run_only(),
+        };
+        self.put(homes, line);
+    }
+
+    fn end(self) -> Board {
+        self
+    }
+}
+
+fn run_only() -> Homes {
+    let mut homes = Homes::default();
+    homes.push(0);
+    homes
+}
+
+/// What the exit code and gates look at: needed findings only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    pub fail: u64,
+    pub undecided: u64,
+    pub pass: u64,
+}
+
+/// Whether a not-tested answer leaves something needed undecided, or only says that its precondition was not met.
+pub fn leaves_undecided(outcome: &Outcome, active: bool) -> bool {
+    match outcome {
+        Outcome::Judged(j) => j.verdict == Verdict::Inconclusive,
+        Outcome::NotTested(reason) => active && matches!(reason, Reason::NotExercised),
+        Outcome::NotApplicable(_) => false,
+        Outcome::Error(_) => true,
+    }
+}

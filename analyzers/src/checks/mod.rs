@@ -1,0 +1,221 @@
+//! Passive checks: one file each. A check is a pure function from a case to an outcome that cites the lines proving it.
+//!
+//! Its id is its file's name (`checks/tls/negotiated_version.rs` is `tls.negotiated-version`), its title the first line of its file, its
+//! page the text below that, under fixed headings. Nothing about a check is written twice.
+
+use std::sync::OnceLock;
+
+use policies::{Attack, Declaration, Policy, Severity};
+
+use crate::case::Case;
+use crate::outcome::Outcome;
+use crate::subject::{Scope, Subject};
+
+/// Where a check's answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Active,
+    Passive,
+    Both,
+    Declared,
+}
+
+impl Mode {
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Active => "active",
+            Mode::Passive => "passive",
+            Mode::Both => "both",
+            Mode::Declared => "declared",
+        }
+    }
+}
+
+/// What a check's file says of it, beside its words.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub scope: Scope,
+    pub severity: Severity,
+    pub mode: Mode,
+    /// What must have been given or seen, in the catalogue's words; printed by `checks ID`.
+    pub needs: &'static [&'static str],
+    pub judge: fn(&Case, &Context<'_>) -> Outcome,
+    pub examples: &'static [Example],
+}
+
+/// What a check may look at beside its own case.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub subject: &'a Subject,
+    /// The case of the whole run: what was planted, which events there were.
+    pub run: &'a Case,
+    /// The case of the subject's device, if the subject has one.
+    pub device: Option<&'a Case>,
+    pub policy: &'a Policy,
+    pub declaration: Option<&'a Declaration>,
+}
+
+/// Journal facts with the answer they must give: the check's own test, and part of its page.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    pub name: &'static str,
+    /// JSON of one observation per line, as in a journal's `seen`.
+    pub facts: &'static str,
+    /// TOML of a declaration, if one is given.
+    pub declaration: Option<&'static str>,
+    /// TOML of a policy, if not the default one.
+    pub policy: Option<&'static str>,
+    /// `pass`, `fail`, or `inconclusive REASON`, `not-tested REASON`, `not-applicable REASON`.
+    pub expect: &'static str,
+}
+
+impl Example {
+    pub const fn new(name: &'static str, facts: &'static str, expect: &'static str) -> Example {
+        Example { name, facts, declaration: None, policy: None, expect }
+    }
+
+    pub const fn declared(self, declaration: &'static str) -> Example {
+        Example { declaration: Some(declaration), ..self }
+    }
+
+    pub const fn under(self, policy: &'static str) -> Example {
+        Example { policy: Some(policy), ..self }
+    }
+}
+
+/// A check with its words.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// `family.name`.
+    pub id: String,
+    pub title: String,
+    /// Markdown below the title.
+    pub page: String,
+    pub rule: Rule,
+}
+
+impl Check {
+    fn read(module: &str, source: &str, rule: Rule) -> Check {
+        let place = module.strip_prefix("analyzers::checks::").unwrap_or(module);
+        let (family, name) = place.split_once("::").unwrap_or(("", place));
+        let id = format!("{}.{}", family.replace('_', "-"), name.replace('_', "-"));
+        let mut words = source.lines().map_while(|l| l.strip_prefix("//!")).map(|l| l.strip_prefix(' ').unwrap_or(l));
+        let title = words.next().unwrap_or_default().trim_end_matches('.').to_owned();
+        let page = words.collect::<Vec<_>>().join("\n").trim().to_owned();
+        Check { id, title, page, rule }
+    }
+
+    pub fn family(&self) -> &str {
+        self.id.split_once('.').map_or("", |(f, _)| f)
+    }
+}
+
+/// Declares families of checks and the table of all of them.
+macro_rules! families {
+    ($( $family:ident { $( $name:ident, )* } )*) => {
+        $( pub mod $family { $( pub mod $name; )* } )*
+
+        fn table() -> Vec<Check> {
+            vec![ $( $( Check::read(
+                concat!("analyzers::checks::", stringify!($family), "::", stringify!($name)),
+                include_str!(concat!(stringify!($family), "/", stringify!($name), ".rs")),
+                $family::$name::RULE,
+            ), )* )* ]
+        }
+    };
+}
+
+families! {
+    tls {
+        negotiated_version,
+    }
+}
+
+/// All passive checks, by id.
+pub fn all() -> &'static [Check] {
+    static ALL: OnceLock<Vec<Check>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all = table();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    })
+}
+
+/// The check of that id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().iter().find(|c| c.id == id)
+}
+
+/// The severity of a check or attack by id.
+pub fn severity(id: &str, attacks: &[Attack]) -> Option<Severity> {
+    find(id).map(|c| c.rule.severity).or_else(|| attacks.iter().find(|a| a.id == id).map(|a| a.severity))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::case::Caps;
+    use crate::journal::Line;
+    use crate::observation::Observation;
+    use policies::Time;
+
+    const HEADINGS: [&str; 5] = ["What it does", "Why it matters", "How it is judged", "Evidence", "References"];
+
+    /// Judges an example as the board would: every fact stands in the subject's case and in the run's.
+    fn answer(check: &Check, example: &Example) -> String {
+        let policy = example.policy.map_or_else(Policy::default_analyze, |t| Policy::parse("example", t).unwrap());
+        let declaration = example.declaration.map(|t| Declaration::parse("example", t).unwrap());
+        let mut run = Case::new(Subject::default(), Caps::default());
+        for (n, text) in (1..).zip(example.facts.lines().map(str::trim).filter(|l| !l.is_empty())) {
+            let seen: Observation = serde_json::from_str(text).unwrap_or_else(|e| panic!("{} / {}: line {n}: {e}", check.id, example.name));
+            run.add(&Line { n, at: Time(n as i64), frame: Some(n), flow: None, subject: None, seen });
+        }
+        let peer = crate::subject::Peer {
+            name: Some(crate::text::Text::ours("shop.test")),
+            addr: None,
+            port: 443,
+            transport: crate::flow::Transport::Tcp,
+            name_hidden: false,
+        };
+        let client = crate::subject::ClientClass([1; 6]);
+        let whole = Subject { device: Some(crate::subject::DeviceId(1)), peer: Some(peer), client: Some(client) };
+        let subject = whole.at(check.rule.scope).unwrap();
+        let cx = Context { subject: &subject, run: &run, device: Some(&run), policy: &policy, declaration: declaration.as_ref() };
+        let outcome = (check.rule.judge)(&run, &cx);
+        outcome.reason().map_or(outcome.word().to_owned(), |r| format!("{} {r}", outcome.word()))
+    }
+
+    #[test]
+    fn examples_hold() {
+        for check in all() {
+            for example in check.rule.examples {
+                assert_eq!(answer(check, example), example.expect, "{}: {}", check.id, example.name);
+            }
+        }
+    }
+
+    /// A check that cannot fail, pass or stay undecided is a defect, unless the catalogue says it never fails.
+    #[test]
+    fn every_check_has_every_answer() {
+        for check in all() {
+            let has = |word: &str| check.rule.examples.iter().any(|e| e.expect.starts_with(word));
+            assert!(has("pass") || NEVER_PASSES.contains(&check.id.as_str()), "{} has no example that passes", check.id);
+            assert!(has("fail") || check.rule.severity == Severity::Info, "{} has no example that fails", check.id);
+            assert!(has("inconclusive") || has("not-"), "{} has no undecided example", check.id);
+        }
+    }
+
+    /// Silence is never proven: the best answer is *no indication*, which the catalogue writes as undecided.
+    const NEVER_PASSES: [&str; 1] = ["biometric.enrolment-silent"];
+
+    #[test]
+    fn every_check_has_a_page() {
+        for check in all() {
+            assert!(!check.title.is_empty(), "{} has no title", check.id);
+            for heading in HEADINGS {
+                assert!(check.page.contains(&format!("# {heading}")), "{} lacks the heading {heading}", check.id);
+            }
+        }
+    }
+}

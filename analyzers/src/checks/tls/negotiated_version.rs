@@ -1,0 +1,62 @@
+//! Every handshake ends on TLS 1.2 or 1.3
+//!
+//! # What it does
+//! Looks at the version that each server chose (`ServerHello`, or its `supported_versions` extension) and the device went on with.
+//!
+//! # Why it matters
+//! TLS 1.0 and 1.1 are deprecated (RFC 8996); SSL 3.0 is broken (RFC 7568). A device that still talks them can be read or altered.
+//!
+//! # How it is judged
+//! *Fail*: a handshake of this client with this peer ended on an older version. *Pass*: all were 1.2 or newer, and no handshake of the
+//! subject was hidden by lost or unreadable bytes. A handshake that was seen only in part leaves it undecided.
+//!
+//! # Evidence
+//! The `served` lines; each names its flow and frame.
+//!
+//! # References
+//! RFC 8996, RFC 9325 §3.1.1.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule};
+use crate::observation::Served;
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Client, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const TLS12: u16 = 0x0303;
+const EXPECTED: &str = "TLS 1.2 or 1.3 in every handshake";
+
+fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+    let served = case.seen::<Served>();
+    if let Some(old) = served.proof(|s| s.version < TLS12) {
+        let n = served.count(|s| s.version < TLS12);
+        return Outcome::fail(old, EXPECTED, format!("{n} handshakes ended on a version older than TLS 1.2"));
+    }
+    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|_| true));
+    match served.complete(case, Concern::Handshakes) {
+        Ok(complete) => Outcome::pass(complete, proof, EXPECTED, observed),
+        Err(hole) => Outcome::inconclusive(hole.reason, proof, EXPECTED, observed),
+    }
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("TLS 1.3 only", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
+    Example::new(
+        "one handshake on TLS 1.0",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false}}"#,
+        "fail",
+    ),
+    Example::new(
+        "a handshake that could not be read",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"unparsed":{"what":"tls","reason":"broken","bytes":120}}"#,
+        "inconclusive unparsed",
+    ),
+    Example::new("no handshake", "", "not-tested not-exercised"),
+];
