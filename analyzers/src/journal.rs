@@ -78,6 +78,11 @@ impl<W: Write> Writer<W> {
         }
     }
 
+    /// Goes on where a journal that was read to its end stopped; `out` must append to it.
+    pub fn resume(out: W, tail: &Tail) -> Writer<W> {
+        Writer { lines: tail.lines, seals: tail.seals, prev: tail.head.unwrap_or(Digest::of(b"")), ..Writer::new(out) }
+    }
+
     /// Writes a line, giving it its number; seals first when one is due.
     pub fn write(&mut self, line: &mut Line) -> io::Result<()> {
         if self.since_seal >= self.seal_every {

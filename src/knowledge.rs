@@ -1,0 +1,187 @@
+//! What the operator knows and demands, read from files: policy, persona, declaration, events, actors.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use analyzers::board::Demands;
+use analyzers::encode::{Digest, hex};
+use analyzers::leak::{Engine, Seed};
+use analyzers::observation::{Event, Observation, Phase, Planted};
+use analyzers::pipeline::{Told, Window};
+use analyzers::scribe::ActorRule;
+use analyzers::subject::{Actor, ActorClass};
+use analyzers::text::Text;
+use policies::{Declaration, EventRow, Persona, Policy, Time, When};
+
+use crate::cli;
+use crate::fault::Fault;
+use crate::private;
+
+/// Everything that shapes a run beside its traffic.
+pub(crate) struct Knowledge {
+    pub(crate) policy_text: String,
+    pub(crate) persona: Option<Persona>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) demands: Arc<Demands>,
+}
+
+impl Knowledge {
+    /// Reads the files named; `default` is the policy without one.
+    pub(crate) fn read(args: &cli::Knowledge, default: impl FnOnce() -> Policy, default_text: &str) -> Result<Knowledge, Fault> {
+        let (policy, policy_text) = match &args.policy {
+            Some(path) => {
+                let text = read(path)?;
+                (Policy::parse(&path.display().to_string(), &text)?, text)
+            }
+            None => (default(), default_text.to_owned()),
+        };
+        let persona = match &args.persona {
+            Some(path) => Some(Persona::parse(&path.display().to_string(), &read(path)?)?),
+            None => None,
+        };
+        let declaration = match &args.declaration {
+            Some(path) => Some(Declaration::parse(&path.display().to_string(), &read(path)?)?),
+            None => None,
+        };
+        let key = private::project_key(args.project_key.as_deref())?;
+        let seeds = persona.iter().flat_map(|p| &p.values).map(|v| Seed {
+            name: v.name.clone(),
+            kind: v.kind,
+            value: v.value.expose().to_owned(),
+        });
+        let engine = Arc::new(Engine::new(seeds, &key));
+        let demands = Arc::new(Demands::new(policy, declaration));
+        Ok(Knowledge { policy_text, persona, engine, demands })
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.demands.policy
+    }
+
+    pub(crate) fn policy_sha256(&self) -> Digest {
+        Digest::of(self.policy_text.as_bytes())
+    }
+
+    /// What was planted, for the journal: names, types and tokens.
+    pub(crate) fn planted(&self) -> Vec<Observation> {
+        let values = self.persona.iter().flat_map(|p| &p.values);
+        let line = |v: &policies::PersonaValue| Planted {
+            name: Text::ours(&v.name),
+            kind: v.kind,
+            token: Text::ours(hex(&self.engine.token(v.kind, v.value.expose()))),
+        };
+        values.map(|v| line(v).into()).collect()
+    }
+}
+
+/// A user's file, at most as large as any sane one.
+pub(crate) fn read(path: &Path) -> Result<String, Fault> {
+    use std::io::Read as _;
+    const LARGEST: u64 = 64 << 20;
+    let file = std::fs::File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text).map_err(|e| Fault::io("read", path, &e))?;
+    Ok(text)
+}
+
+/// The shipped catalogues as one digest: same digest, same rules.
+pub(crate) fn catalogue_sha256(demands: &Demands) -> Digest {
+    let mut text = String::new();
+    for check in analyzers::checks::all() {
+        text.push_str(&check.id);
+        text.push_str(&check.page);
+    }
+    for attack in &demands.attacks {
+        text.push_str(&format!("{attack:?}"));
+    }
+    for requirement in &demands.requirements {
+        text.push_str(&format!("{requirement:?}"));
+    }
+    Digest::of(text.as_bytes())
+}
+
+/// Devices as the operator names them; `auto` leaves it to the traffic.
+pub(crate) fn told(words: &[String]) -> Result<Vec<Told>, Fault> {
+    let named = words.iter().filter(|w| *w != "auto");
+    named
+        .map(|w| Told::parse(w).ok_or_else(|| Fault::new(format!("--device '{w}' is neither a MAC nor an IP address"), "e.g. 3c:07:54:aa:bb:cc or 10.0.0.7")))
+        .collect()
+}
+
+/// Events as journal lines, and the windows they open. Rows by frame are placed when the frame's time is known: `time_of`.
+pub(crate) fn events(path: &Path, time_of: &dyn Fn(u64) -> Option<Time>) -> Result<(Vec<Event>, Vec<Window>), Fault> {
+    let rows = policies::events::parse(&path.display().to_string(), &read(path)?)?;
+    let events: Vec<Event> = rows.iter().filter_map(|row| Some(event(row, time_of)?)).collect();
+    let windows = windows(&events);
+    Ok((events, windows))
+}
+
+fn event(row: &EventRow, time_of: &dyn Fn(u64) -> Option<Time>) -> Option<Event> {
+    let at = match row.when {
+        When::Time(t) => t,
+        When::Frame(n) => time_of(n)?,
+    };
+    let words = |s: &str| (!s.is_empty()).then(|| Text::ours(s));
+    Some(Event {
+        at,
+        kind: Text::ours(row.kind.as_str()),
+        phase: match row.phase {
+            policies::Phase::Start => Phase::Start,
+            policies::Phase::End => Phase::End,
+            policies::Phase::At => Phase::At,
+        },
+        confirmed: row.confirmed,
+        by: words(&row.operator),
+        note: words(&row.note),
+    })
+}
+
+/// Pairs each start with the next end of its kind; a start without an end runs to the end of time.
+pub(crate) fn windows(events: &[Event]) -> Vec<Window> {
+    let mut sorted: Vec<&Event> = events.iter().collect();
+    sorted.sort_by_key(|e| e.at);
+    let mut out: Vec<Window> = Vec::new();
+    for event in sorted {
+        match event.phase {
+            Phase::Start => {
+                let n = out.iter().filter(|w| w.kind == event.kind).count() as u32 + 1;
+                out.push(Window { kind: event.kind.clone(), n, start: event.at, end: Time::MAX, confirmed: event.confirmed });
+            }
+            Phase::End => {
+                if let Some(open) = out.iter_mut().rev().find(|w| w.kind == event.kind && w.end == Time::MAX) {
+                    open.end = event.at;
+                    open.confirmed &= event.confirmed;
+                }
+            }
+            Phase::At => {}
+        }
+    }
+    out
+}
+
+/// Who caused what, as rules for the scribe.
+pub(crate) fn actors(path: &Path) -> Result<Vec<ActorRule>, Fault> {
+    let rows = policies::actors::parse(&path.display().to_string(), &read(path)?)?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let class = match row.class {
+                policies::ActorClass::Os => ActorClass::Os,
+                policies::ActorClass::Preloaded => ActorClass::Preloaded,
+                policies::ActorClass::UserApp => ActorClass::UserApp,
+                policies::ActorClass::Browser => ActorClass::Browser,
+                policies::ActorClass::Unknown => ActorClass::Unknown,
+            };
+            let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
+            let actor = Actor { class, package, method: Some(Text::ours("actors-file")) };
+            match &row.of {
+                policies::ActorOf::Flow(tuple) => {
+                    let ends = [tuple.from, tuple.to].into_iter().filter_map(|e| Some((e.addr?, e.port.unwrap_or(0)))).collect();
+                    ActorRule { ends, from: None, to: None, actor }
+                }
+                policies::ActorOf::Window { from, to } => ActorRule { ends: Vec::<(IpAddr, u16)>::new(), from: Some(*from), to: Some(*to), actor },
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,72 @@
+//! Files nobody else may read: the project key, sealed values, certificate keys. Made with mode 0600 from the first byte.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+
+use crate::fault::Fault;
+
+/// Opens a new file that only its owner may read.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// A file that only its owner may read, to add to.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// A folder that only its owner may enter.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Bytes from the system's random source.
+pub(crate) fn random(out: &mut [u8]) -> Result<(), Fault> {
+    SystemRandom::new().fill(out).map_err(|_| Fault::new("the system gave no random bytes", "check /dev/urandom"))
+}
+
+/// The project key: 32 random bytes that masks and tokens are made with. Same key = comparable runs; never in a run or bundle.
+pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => default_key()?,
+    };
+    match File::open(&path) {
+        Ok(mut file) => {
+            let mode = file.metadata().map_err(|e| Fault::io("read", &path, &e))?.permissions().mode();
+            if mode & 0o077 != 0 {
+                return Err(Fault::new(
+                    format!("the project key {} can be read by others (mode {:o})", path.display(), mode & 0o777),
+                    "chmod 600 it, or make a new one by removing it",
+                ));
+            }
+            let mut text = String::new();
+            file.by_ref().take(256).read_to_string(&mut text).map_err(|e| Fault::io("read", &path, &e))?;
+            let bytes = analyzers::encode::unhex(text.trim()).and_then(|b| <[u8; 32]>::try_from(b.as_slice()).ok());
+            bytes.ok_or_else(|| Fault::new(format!("{} is not a project key (64 hex digits)", path.display()), "remove it to get a new one"))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            random(&mut key)?;
+            if let Some(parent) = path.parent() {
+                folder(parent).map_err(|e| Fault::io("make", parent, &e))?;
+            }
+            let mut file = create(&path).map_err(|e| Fault::io("write", &path, &e))?;
+            writeln!(file, "{}", analyzers::encode::hex(&key)).map_err(|e| Fault::io("write", &path, &e))?;
+            Ok(key)
+        }
+        Err(e) => Err(Fault::io("read", &path, &e)),
+    }
+}
+
+fn default_key() -> Result<PathBuf, Fault> {
+    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
+    match base {
+        Some(base) => Ok(base.join("overhear/project.key")),
+        None => Err(Fault::new("there is no home folder for the project key", "name one with --project-key FILE")),
+    }
+}

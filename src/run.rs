@@ -1,0 +1,195 @@
+//! A run is a folder: `journal.jsonl` is the truth, everything else is rendered from it. It is whole when `run.json` exists.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use analyzers::encode::{Digest, hex};
+use analyzers::flow::FlowId;
+use analyzers::journal::{self, Broken, Line, Tail, Writer};
+use analyzers::sealed::Value;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::private;
+
+/// `run.json`: written last, by rename.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunFile {
+    pub(crate) schema: String,
+    pub(crate) tool: String,
+    pub(crate) version: String,
+    pub(crate) inputs: Vec<RunInput>,
+    /// Lines and seals of the journal, and the digest of its last seal line.
+    pub(crate) lines: u64,
+    pub(crate) head: Digest,
+    /// What was given beside the policy, so that the run can be made again.
+    pub(crate) devices: Vec<String>,
+    pub(crate) persona: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunInput {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: Option<Digest>,
+}
+
+pub(crate) const RUN_SCHEMA: &str = "overhear/run/1";
+
+/// A run's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+}
+
+impl Folder {
+    /// A new run folder; one that is not empty is refused without `force`, and what a run wrote there is then removed.
+    pub(crate) fn make(path: &Path, force: bool) -> Result<Folder, Fault> {
+        let full = std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
+        if full && !force {
+            return Err(Fault::new(format!("{} is not empty", path.display()), "choose another folder with --out, or add --force"));
+        }
+        private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
+        let folder = Folder { path: path.to_owned() };
+        if full {
+            for name in ["run.json", "journal.jsonl", "report.html", "report.json", "policy.toml", "capture.pcapng"] {
+                let _ = std::fs::remove_file(folder.file(name));
+            }
+            for name in ["sealed", "tables", "evidence"] {
+                let _ = std::fs::remove_dir_all(folder.file(name));
+            }
+        }
+        Ok(folder)
+    }
+
+    /// An existing run.
+    pub(crate) fn open(path: &Path) -> Result<Folder, Fault> {
+        let folder = Folder { path: path.to_owned() };
+        if folder.file("journal.jsonl").is_file() {
+            Ok(folder)
+        } else {
+            Err(Fault::new(format!("{} is not a run folder: it has no journal.jsonl", path.display()), "name a folder that analyze, lab or intercept made"))
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.file("run.json").is_file()
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let path = self.file(name);
+        let mut file = private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        file.write_all(bytes).and_then(|()| file.flush()).map_err(|e| Fault::io("write", &path, &e))
+    }
+
+    /// Writes `run.json` by rename: from then on the run is whole.
+    pub(crate) fn finish(&self, run: &RunFile) -> Result<(), Fault> {
+        let text = serde_json::to_vec_pretty(run).map_err(|e| Fault::new(format!("run.json: {e}"), ""))?;
+        self.write("run.json.new", &text)?;
+        let to = self.file("run.json");
+        std::fs::rename(self.file("run.json.new"), &to).map_err(|e| Fault::io("write", &to, &e))
+    }
+
+    pub(crate) fn run_file(&self) -> Result<RunFile, Fault> {
+        let path = self.file("run.json");
+        let text = std::fs::read(&path).map_err(|e| Fault::io("read", &path, &e))?;
+        serde_json::from_slice(&text).map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run was made by another version, or damaged"))
+    }
+
+    pub(crate) fn journal(&self) -> Result<Writer<BufWriter<File>>, Fault> {
+        let path = self.file("journal.jsonl");
+        let file = private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        Ok(Writer::new(BufWriter::with_capacity(1 << 20, file)))
+    }
+
+    /// Reads the journal from disk.
+    pub(crate) fn read(&self, each: impl FnMut(Line)) -> Result<(Tail, Vec<Broken>), Fault> {
+        let path = self.file("journal.jsonl");
+        let file = File::open(&path).map_err(|e| Fault::io("read", &path, &e))?;
+        journal::read(BufReader::with_capacity(1 << 20, file), each).map_err(|e| Fault::io("read", &path, &e))
+    }
+
+    /// Adds lines to the end of a journal and seals them; the chain goes on.
+    pub(crate) fn append(&self, lines: &mut [Line]) -> Result<(), Fault> {
+        let (tail, broken) = self.read(|_| {})?;
+        if let Some(first) = broken.first() {
+            return Err(Fault::new(format!("{}: {first}", self.file("journal.jsonl").display()), "a broken journal is not written to; see `overhear verify`"));
+        }
+        if tail.torn > 0 || tail.unsealed > 0 {
+            return Err(Fault::new(format!("{} has an unsealed tail", self.file("journal.jsonl").display()), "the run was cut off; it stays as it is"));
+        }
+        let path = self.file("journal.jsonl");
+        let file = private::append(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        let mut writer = Writer::resume(BufWriter::new(file), &tail);
+        let written = lines.iter_mut().try_for_each(|l| writer.write(l)).and_then(|()| writer.finish());
+        let (_, head) = written.map_err(|e| Fault::io("write", &path, &e))?;
+        if self.is_whole() {
+            let mut run = self.run_file()?;
+            run.lines = tail.lines + lines.len() as u64 + 1;
+            run.head = head;
+            self.finish(&run)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sealed values: one JSON line each, mode 0600, each token once per flow.
+pub(crate) struct Sealed {
+    path: PathBuf,
+    out: Option<BufWriter<File>>,
+    known: HashSet<([u8; 16], Option<FlowId>)>,
+    bytes: u64,
+    error: Option<io::Error>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SealedLine {
+    pub(crate) token: String,
+    pub(crate) flow: Option<FlowId>,
+    /// Hex, for values need not be text.
+    pub(crate) value: String,
+}
+
+/// No run needs more: values are short, and each is kept once per flow.
+const SEALED_KEPT: u64 = 64 << 20;
+
+impl Sealed {
+    pub(crate) fn new(folder: &Folder) -> Sealed {
+        Sealed { path: folder.file("sealed"), out: None, known: HashSet::new(), bytes: 0, error: None }
+    }
+
+    pub(crate) fn put(&mut self, flow: Option<FlowId>, value: &Value) {
+        if self.error.is_some() || self.bytes > SEALED_KEPT || !self.known.insert((value.token, flow)) {
+            return;
+        }
+        self.bytes += value.bytes.len() as u64 + 80;
+        if let Err(e) = self.write(flow, value) {
+            self.error = Some(e);
+        }
+    }
+
+    fn write(&mut self, flow: Option<FlowId>, value: &Value) -> io::Result<()> {
+        if self.out.is_none() {
+            private::folder(&self.path)?;
+            self.out = Some(BufWriter::new(private::create(&self.path.join("values.jsonl"))?));
+        }
+        let line = SealedLine { token: hex(&value.token), flow, value: hex(&value.bytes) };
+        if let Some(out) = &mut self.out {
+            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if let Some(out) = &mut self.out {
+            out.flush()?;
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+}
