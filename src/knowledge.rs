@@ -7,12 +7,12 @@ use std::sync::Arc;
 use analyzers::board::Demands;
 use analyzers::encode::{Digest, hex};
 use analyzers::leak::{Engine, Seed};
-use analyzers::observation::{Event, Observation, Phase, Planted};
+use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
 use analyzers::scribe::ActorRule;
 use analyzers::subject::{Actor, ActorClass};
 use analyzers::text::Text;
-use policies::{Declaration, EventRow, Persona, Policy, Time, When};
+use policies::{Declaration, EventRow, Persona, Phase, Policy, Time, When};
 
 use crate::cli;
 use crate::fault::Fault;

@@ -30,13 +30,6 @@ pub struct Demands {
     pub attacks: Vec<Attack>,
 }
 
-impl Demands {
-    /// The shipped catalogues under a policy.
-    pub fn new(policy: Policy, declaration: Option<Declaration>) -> Demands {
-        Demands { policy, declaration, requirements: policies::requirement::catalogue(), attacks: policies::attack::catalogue() }
-    }
-}
-
 /// Subjects with a case of their own; further ones share their device's *other peers*, which can fail and never pass.
 pub const SUBJECTS_KEPT: usize = 1 << 13;
 
