@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use policies::{Attack, Declaration, Needs, Policy, Requirement, Severity, Strength, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Caps};
+use crate::case::{Caps, Case};
 use crate::checks::{self, Context};
 use crate::encode;
 use crate::flow::{FlowId, Transport};
@@ -370,9 +370,10 @@ impl Board {
         let port = peer.map_or(0, |p| p.port);
         let listed = |patterns: &[policies::PeerPattern]| patterns.iter().any(|p| p.matches(name, port));
         let live = |other: &Case| {
-            other.seen::<observation::Trial>().iter().any(|(t, _)| {
-                t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted
-            })
+            other
+                .seen::<observation::Trial>()
+                .iter()
+                .any(|(t, _)| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted)
         };
         let anchor_live = self.cases.values().any(|other| {
             other.subject.scope() == Scope::Client
@@ -462,11 +463,8 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
     let excludes_apps = excludes_user_apps(requirement);
     let of = |id: &str| -> Branch {
         let Some(t) = tally.get(id) else { return Branch::NotTested };
-        let (fails, unknown) = if excludes_apps {
-            (t.fail - t.fail_user_app - t.fail_unknown_actor, t.fail_unknown_actor)
-        } else {
-            (t.fail, 0)
-        };
+        let (fails, unknown) =
+            if excludes_apps { (t.fail - t.fail_user_app - t.fail_unknown_actor, t.fail_unknown_actor) } else { (t.fail, 0) };
         if fails > 0 {
             Branch::Fail
         } else if unknown > 0 || t.inconclusive > 0 || t.error > 0 {
@@ -494,7 +492,11 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
         Branch::NotTested => {
             // What only refutes is helped by every check that did run; what decides is not.
             let spoke = supports.contains(&Branch::Pass);
-            if spoke && requirement.strength == Strength::RefutesOnly && requirement.needs.is_empty() { holds } else { RequirementVerdict::NotTested }
+            if spoke && requirement.strength == Strength::RefutesOnly && requirement.needs.is_empty() {
+                holds
+            } else {
+                RequirementVerdict::NotTested
+            }
         }
         Branch::NotApplicable => RequirementVerdict::NotApplicable,
     }
