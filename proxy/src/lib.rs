@@ -5,6 +5,7 @@ pub mod error;
 pub mod face;
 pub mod forge;
 pub mod hello;
+pub mod plan;
 pub mod preamble;
 pub mod relay;
 pub mod serve;

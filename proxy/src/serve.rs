@@ -359,7 +359,10 @@ impl Server {
         };
         // Asked before our side closes, whose FIN would count as one more.
         conduct.acked = acked(&wire, &log, flight.bytes.len() as u64);
-        if conduct.acked == Some(true) || conduct.key_exchange {
+        if conduct.key_exchange {
+            // There will be no Finished to verify: this is as far as a client can go along with such a flight.
+            conduct.grade = Evidence::E3;
+        } else if conduct.acked == Some(true) {
             conduct.grade = Evidence::E2;
         }
         self.linger(&mut wire, &conduct).await;

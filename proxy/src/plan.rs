@@ -1,0 +1,454 @@
+//! What to do with the next attempt of a subject: pure, from what was tried so far.
+//!
+//! Attacks stand between controls that differ from them in nothing but the defect: *control, x, control, y, control* – one control
+//! serves both neighbours where it fits both. The cheapest question comes first, a decided one never again.
+
+use std::time::Duration;
+
+use analyzers::observation::{Arm, TrialResult};
+use policies::{Attack, Defect, Need, Severity, Time};
+
+use crate::treatment::{Shape, Treatment};
+
+/// Connections of one subject this close to the first of them are one attempt: stacks race and retry at once.
+pub const GROUP: Duration = Duration::from_secs(3);
+/// Untouched attempts before anything is tried (live).
+const LEARN: usize = 2;
+/// At most one attempt in so many is an attack (live): the device must stay usable.
+const SHARE: usize = 3;
+/// Least time between two attacks on one host (live).
+const REST: Duration = Duration::from_secs(30);
+/// Attempts of one attack beyond those required, before it is given up as undecidable here.
+const SPARE: usize = 3;
+/// Controls that may fail in a row before a subject counts as not answering.
+const PATIENCE: usize = 3;
+/// Refusals that tell a pinned client from one that is merely broken: Fisher's exact test gives 1/C(8,4) = 0.014 at four.
+const PIN_SEPARATION: usize = 4;
+/// Peers on which a client class must have refused an unknown authority before its library is believed to refuse its like.
+const LIKE: usize = 3;
+
+/// How attempts come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A command is run again and again: each run is one attempt, nothing depends on the clock.
+    Runs,
+    /// A device does as it pleases, and must go on working.
+    Live,
+}
+
+/// One attempt that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    pub arm: Arm,
+    pub attack: Option<String>,
+    pub shape: Shape,
+    pub result: TrialResult,
+    pub at: Time,
+}
+
+/// What is known of one subject (device, peer, client class).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    pub past: Vec<Past>,
+    pub offered_tls13: bool,
+    pub offered_tls12: bool,
+    /// The gateway could not show these attacks here (no suite, no chain), by id, with how often.
+    pub hindered: Vec<String>,
+    /// Attacks this class has refused elsewhere often enough, by id with the number of peers.
+    pub refused_elsewhere: Vec<(String, usize)>,
+    /// Peers on which this class refused an authority it does not know.
+    pub strangers_refused_on: usize,
+}
+
+/// What the policy says about one subject.
+#[derive(Clone, Debug)]
+pub struct Terms<'a> {
+    /// Selected attacks. Their order is the order of asking, after the planner's own preference.
+    pub attacks: &'a [Attack],
+    /// Refusals between good controls that a pass needs.
+    pub required: fn(Severity) -> u32,
+    pub mode: Mode,
+    /// Authorised, in scope, not spared.
+    pub allowed: bool,
+    pub pin_claimed: bool,
+    /// The device's own connectivity checks and most of its hosts work.
+    pub healthy: bool,
+    /// How long this device was seen to wait between attempts at this peer.
+    pub interval: Option<Duration>,
+}
+
+/// The treatment for the next attempt.
+pub fn plan(history: &History, terms: &Terms<'_>, now: Time) -> Treatment {
+    if !terms.allowed || !terms.healthy {
+        return Treatment::Pass;
+    }
+    if terms.mode == Mode::Live {
+        if history.past.iter().filter(|p| p.arm == Arm::Pass).count() < LEARN {
+            return Treatment::Pass;
+        }
+        if let Some(wait) = restrained(history, terms, now) {
+            return wait;
+        }
+    }
+    let view = View { history, terms };
+    // What an earlier attack still lacks: the control after it.
+    if let Some(last) = view.open_bracket() {
+        return view.control_for(last);
+    }
+    let Some(attack) = view.next() else { return Treatment::Pass };
+    view.step(attack)
+}
+
+/// Ids of the attacks that another attempt could still decide. Empty: the subject is finished.
+pub fn undecided<'a>(history: &History, terms: &Terms<'a>) -> Vec<&'a str> {
+    if !terms.allowed {
+        return Vec::new();
+    }
+    let view = View { history, terms };
+    let mut out: Vec<&str> = terms.attacks.iter().filter(|a| view.open(a)).map(|a| a.id.as_str()).collect();
+    if out.is_empty() {
+        // A last refusal still waits for the control after it.
+        out.extend(view.open_bracket().map(|a| a.id.as_str()));
+    }
+    out
+}
+
+/// Live only: the share of attacks, the rest between them and the device's own backing off.
+fn restrained(history: &History, terms: &Terms<'_>, now: Time) -> Option<Treatment> {
+    let attacks = history.past.iter().filter(|p| p.arm == Arm::Attack).count();
+    if (attacks + 1) * SHARE > history.past.len() + 1 {
+        return Some(Treatment::Pass);
+    }
+    let rest = terms.interval.map_or(REST, |i| REST.max(i * 2));
+    let last = history.past.iter().rev().find(|p| p.arm == Arm::Attack);
+    // An open bracket may be closed at any time; only the next attack has to wait.
+    let waits = last.is_some_and(|p| now.since(p.at) < rest) && history.past.last().is_some_and(|p| p.arm != Arm::Attack);
+    (waits || backing_off(history)).then_some(Treatment::Pass)
+}
+
+/// The device waits 1.8 times longer each time, three times in a row: it suffers, leave it alone.
+fn backing_off(history: &History) -> bool {
+    let [.., a, b, c, d] = history.past.as_slice() else { return false };
+    let gaps = [b.at.since(a.at), c.at.since(b.at), d.at.since(c.at)];
+    let grows = |x: Duration, y: Duration| x > Duration::from_millis(100) && y.as_nanos() * 10 >= x.as_nanos() * 18;
+    let suffers = |p: &Past| p.result != TrialResult::Accepted;
+    grows(gaps[0], gaps[1]) && grows(gaps[1], gaps[2]) && [b, c, d].into_iter().all(suffers)
+}
+
+#[derive(Clone, Copy)]
+struct View<'h, 'a> {
+    history: &'h History,
+    terms: &'h Terms<'a>,
+}
+
+impl<'a> View<'_, 'a> {
+    /// The next question: cheapest first, and questions of one handshake shape together, so that their controls are shared.
+    fn next(self) -> Option<&'a Attack> {
+        let open = self.terms.attacks.iter().filter(|a| self.open(a));
+        // An attack in the middle of its repetitions goes on.
+        let begun = |a: &&Attack| self.tries(a).next().is_some();
+        let mut open: Vec<&Attack> = open.collect();
+        open.sort_by_key(|a| (order(&a.defect), !begun(a)));
+        open.first().copied()
+    }
+
+    /// The treatment that this attack needs now.
+    fn step(self, attack: &Attack) -> Treatment {
+        let last = self.history.past.last();
+        let good_before = last.is_some_and(|p| p.result == TrialResult::Accepted && self.comparable(attack, p));
+        if good_before { self.attempt(attack) } else { self.control_for(attack) }
+    }
+
+    fn attempt(self, attack: &Attack) -> Treatment {
+        if is_anchor(&attack.defect) {
+            return Treatment::Control { twin: None };
+        }
+        Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone() }
+    }
+
+    /// The control this attack is compared with: the lab's flawless chain where the device trusts it, else its own server.
+    fn control_for(self, attack: &Attack) -> Treatment {
+        if is_anchor(&attack.defect) {
+            return Treatment::Pass;
+        }
+        let shape = Shape::twin_of(&attack.defect);
+        let twin = matches!(shape, Shape::Only(_)).then(|| attack.defect.clone());
+        if attack.needs.contains(&Need::LabCaTrusted) || self.anchor() != Anchor::Refused { Treatment::Control { twin } } else { Treatment::Pass }
+    }
+
+    /// Whether a past attempt is a control for this attack.
+    fn comparable(self, attack: &Attack, past: &Past) -> bool {
+        match past.arm {
+            Arm::Attack => false,
+            Arm::Pass => is_anchor(&attack.defect) || !attack.needs.contains(&Need::LabCaTrusted) && self.anchor() == Anchor::Refused,
+            Arm::Control => {
+                let twin = Shape::twin_of(&attack.defect);
+                !is_anchor(&attack.defect) && (past.shape == twin || !matches!(twin, Shape::Only(_)) && past.shape == Shape::Mirrored)
+            }
+        }
+    }
+
+    fn is_attempt(self, attack: &Attack, past: &Past) -> bool {
+        if is_anchor(&attack.defect) { past.arm == Arm::Control } else { past.attack.as_deref() == Some(attack.id.as_str()) }
+    }
+
+    fn tries(self, attack: &Attack) -> impl Iterator<Item = (usize, &'a Past)>
+    where
+        Self: 'a,
+    {
+        let past: &'a [Past] = &self.history.past;
+        let attack = attack.clone();
+        past.iter().enumerate().filter(move |(_, p)| self.is_attempt(&attack, p))
+    }
+
+    /// The attack whose refusal is the newest trial that tells something and lacks the control after it.
+    fn open_bracket(self) -> Option<&'a Attack> {
+        let at = self.history.past.iter().rposition(|p| p.arm == Arm::Attack || p.arm == Arm::Control && p.result == TrialResult::Rejected)?;
+        let past = self.history.past.get(at)?;
+        if past.result != TrialResult::Rejected {
+            return None;
+        }
+        let attack = self.terms.attacks.iter().find(|a| self.is_attempt(a, past) && (past.arm == Arm::Attack || is_anchor(&a.defect)))?;
+        let after = self.history.past.get(at + 1..).unwrap_or_default();
+        let tried = after.iter().filter(|p| self.comparable(attack, p)).count();
+        let closed = after.iter().any(|p| self.comparable(attack, p));
+        (!closed && tried < PATIENCE).then_some(attack)
+    }
+
+    /// How often this attack was refused between two controls that worked.
+    fn bracketed(self, attack: &Attack) -> usize {
+        let past = &self.history.past;
+        let good = |p: Option<&Past>| p.is_some_and(|p| p.result == TrialResult::Accepted);
+        let refused = self.tries(attack).filter(|(_, p)| p.result == TrialResult::Rejected);
+        refused
+            .filter(|(i, _)| {
+                let before = past.get(..*i).unwrap_or_default().iter().rev().find(|p| self.comparable(attack, p));
+                let after = past.get(i + 1..).unwrap_or_default().iter().find(|p| self.comparable(attack, p));
+                good(before) && good(after)
+            })
+            .count()
+    }
+
+    /// Whether another attempt could still tell something about this attack.
+    fn open(self, attack: &Attack) -> bool {
+        let required = match attack.defect {
+            Defect::AddedAnchor | Defect::AddedAnchorSibling => PIN_SEPARATION.max((self.terms.required)(attack.severity) as usize),
+            _ => ((self.terms.required)(attack.severity) as usize).max(1),
+        };
+        let tries = self.tries(attack).count();
+        if self.tries(attack).any(|(_, p)| p.result == TrialResult::Accepted) {
+            return false;
+        }
+        if tries >= required + SPARE || self.bracketed(attack) >= required {
+            return false;
+        }
+        // Two silences are enough to know that this client waits for its server to speak.
+        if self.tries(attack).filter(|(_, p)| p.result == TrialResult::Silent).count() >= 2 {
+            return false;
+        }
+        if self.history.hindered.iter().filter(|id| **id == attack.id).count() >= 2 {
+            return false;
+        }
+        let nothing_yet = self.history.past.is_empty();
+        let unmet = |need: &Need| match need {
+            Need::OfferedTls13 => !nothing_yet && !self.history.offered_tls13,
+            Need::OfferedTls12 => !nothing_yet && !self.history.offered_tls12,
+            Need::LabCaTrusted => !is_anchor(&attack.defect) && self.anchor() == Anchor::Refused,
+            Need::DeclaredPins => !self.terms.pin_claimed,
+            Need::UserCaInstalled => false,
+        };
+        !attack.needs.iter().any(unmet) && !self.dead() && !self.predicted(attack)
+    }
+
+    /// The subject has stopped working even when left alone.
+    fn dead(self) -> bool {
+        let mut passes = self.history.past.iter().rev().filter(|p| p.arm == Arm::Pass);
+        let last: Vec<&Past> = passes.by_ref().take(PATIENCE).collect();
+        last.len() == PATIENCE && last.iter().all(|p| p.result != TrialResult::Accepted)
+    }
+
+    /// A question about the library that this class has answered elsewhere (live only: in a lab every answer is cheap).
+    fn predicted(self, attack: &Attack) -> bool {
+        let of_library = !matches!(attack.defect, Defect::UntrustedCa | Defect::HostnameMismatch | Defect::TlsBlocked) && !is_anchor(&attack.defect);
+        self.terms.mode == Mode::Live
+            && of_library
+            && self.history.strangers_refused_on >= LIKE
+            && self.history.refused_elsewhere.iter().any(|(id, peers)| *id == attack.id && *peers >= 1)
+    }
+
+    /// Whether the device takes the lab's flawless chain here.
+    fn anchor(self) -> Anchor {
+        let mut controls = self.history.past.iter().filter(|p| p.arm == Arm::Control).peekable();
+        if controls.peek().is_none() {
+            return Anchor::Unknown;
+        }
+        if controls.clone().any(|p| p.result == TrialResult::Accepted) {
+            return Anchor::Trusted;
+        }
+        // Whatever the reason is: two flawless chains that did not lead to data are no controls.
+        if controls.count() >= 2 { Anchor::Refused } else { Anchor::Unknown }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anchor {
+    Unknown,
+    Trusted,
+    Refused,
+}
+
+fn is_anchor(defect: &Defect) -> bool {
+    matches!(defect, Defect::AddedAnchor | Defect::UserAnchor)
+}
+
+/// Cheapest first: the questions that most careless clients fail, then their like, grouped by handshake shape.
+fn order(defect: &Defect) -> u8 {
+    match defect {
+        Defect::UntrustedCa => 0,
+        Defect::HostnameMismatch => 1,
+        Defect::SelfSigned => 2,
+        Defect::Expired => 3,
+        Defect::ReplacedKey | Defect::SignatureCorrupt | Defect::LeafAsIssuer | Defect::IntermediateCaFalse => 4,
+        Defect::HostnameCnOnly | Defect::NotYetValid | Defect::EkuClientOnly | Defect::UnknownCriticalExtension => 5,
+        Defect::AddedAnchor | Defect::UserAnchor | Defect::AddedAnchorSibling => 6,
+        Defect::VerifySignatureCorrupt => 7,
+        Defect::KxSignatureCorrupt | Defect::DowngradeMarker12 => 8,
+        Defect::VersionTls11 => 9,
+        Defect::TlsBlocked => 10,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use policies::Class;
+
+    fn attack(id: &str, defect: Defect, needs: &[Need]) -> Attack {
+        Attack {
+            id: id.to_owned(),
+            title: String::new(),
+            page: String::new(),
+            defect,
+            expect: String::new(),
+            class: Class::Critical,
+            severity: Severity::High,
+            brick_risk: 0,
+            needs: needs.to_vec(),
+        }
+    }
+
+    fn terms(attacks: &[Attack], mode: Mode) -> Terms<'_> {
+        Terms { attacks, required: |_| 2, mode, allowed: true, pin_claimed: false, healthy: true, interval: None }
+    }
+
+    fn short(t: &Treatment) -> String {
+        match t {
+            Treatment::Pass => "P".to_owned(),
+            Treatment::Control { twin: None } => "C".to_owned(),
+            Treatment::Control { twin: Some(_) } => "T".to_owned(),
+            Treatment::Attack { id, .. } => id.clone(),
+        }
+    }
+
+    /// Plays a client against the planner until nothing is undecided: the sequence of treatments.
+    fn play(attacks: &[Attack], mode: Mode, seconds: i64, client: impl Fn(&Treatment) -> TrialResult) -> (String, Vec<String>) {
+        let terms = terms(attacks, mode);
+        let mut history = History::default();
+        let mut out = Vec::new();
+        for i in 0..80 {
+            if undecided(&history, &terms).is_empty() {
+                break;
+            }
+            let now = Time::from_secs(1000 + i * seconds);
+            let t = plan(&history, &terms, now);
+            out.push(short(&t));
+            let (arm, id) = match &t {
+                Treatment::Pass => (Arm::Pass, None),
+                Treatment::Control { .. } => (Arm::Control, None),
+                Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
+            };
+            history.past.push(Past { arm, attack: id, shape: t.shape(), result: client(&t), at: now });
+            (history.offered_tls13, history.offered_tls12) = (true, true);
+        }
+        let left = undecided(&history, &terms).into_iter().map(str::to_owned).collect();
+        (out.join(" "), left)
+    }
+
+    #[track_caller]
+    fn check(attacks: &[Attack], client: impl Fn(&Treatment) -> TrialResult, expect: &str) {
+        let (got, left) = play(attacks, Mode::Runs, 0, client);
+        assert_eq!(got, expect);
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    fn strict(t: &Treatment) -> TrialResult {
+        if matches!(t, Treatment::Attack { .. }) { TrialResult::Rejected } else { TrialResult::Accepted }
+    }
+
+    #[test]
+    fn runs() {
+        let ca = || attack("ca", Defect::UntrustedCa, &[]);
+        let host = || attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted]);
+        let kx = || attack("kx", Defect::KxSignatureCorrupt, &[Need::LabCaTrusted, Need::OfferedTls12]);
+        let pin = || attack("pin", Defect::AddedAnchor, &[]);
+        // A sound client: controls are shared between neighbours, the shape of a handshake gets its own.
+        check(&[ca(), host()], strict, "C ca C ca C host C host C");
+        check(&[kx(), ca()], strict, "C ca C ca C T kx T kx T");
+        // One acceptance decides at once.
+        check(&[ca(), host()], |_| TrialResult::Accepted, "C ca C host");
+        // A client that does not trust the lab: its own server is the control, and what needs the anchor is not asked.
+        let untrusting = |t: &Treatment| if *t == Treatment::Pass { TrialResult::Accepted } else { TrialResult::Rejected };
+        check(&[ca(), host()], untrusting, "C C P ca P ca P");
+        // Pins: the flawless chain is the attempt, the untouched connection its control.
+        check(&[pin()], |_| TrialResult::Accepted, "P C");
+        check(&[pin()], untrusting, "P C P C P C P C P");
+        // Nobody answers: it ends.
+        let (_, left) = play(&[ca(), host()], Mode::Runs, 0, |_| TrialResult::None);
+        assert!(left.is_empty());
+        // A client that waits for its server to speak is left after two silences.
+        let quiet = |t: &Treatment| if matches!(t, Treatment::Attack { .. }) { TrialResult::Silent } else { TrialResult::Accepted };
+        check(&[ca()], quiet, "C ca C ca");
+        // Not allowed: nothing to decide, everything passes.
+        let attacks = [ca()];
+        let spared = Terms { allowed: false, ..terms(&attacks, Mode::Runs) };
+        assert_eq!(plan(&History::default(), &spared, Time::default()), Treatment::Pass);
+        assert!(undecided(&History::default(), &spared).is_empty());
+    }
+
+    #[test]
+    fn live_is_gentle() {
+        let attacks = [attack("ca", Defect::UntrustedCa, &[]), attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted])];
+        let (got, left) = play(&attacks, Mode::Live, 20, strict);
+        assert!(left.is_empty(), "{got} {left:?}");
+        let words: Vec<&str> = got.split(' ').collect();
+        assert_eq!(words[..2], ["P", "P"]);
+        for end in 1..=words.len() {
+            let attacked = words[..end].iter().filter(|w| w.len() > 1).count();
+            assert!(attacked * SHARE <= end, "{got}");
+        }
+        let sick = Terms { healthy: false, ..terms(&attacks, Mode::Live) };
+        let history = History { past: vec![], ..History::default() };
+        assert_eq!(plan(&history, &sick, Time::default()), Treatment::Pass);
+    }
+
+    #[test]
+    fn live_backs_off_with_the_device() {
+        let past = |secs: i64, result| Past { arm: Arm::Pass, attack: None, shape: Shape::Mirrored, result, at: Time::from_secs(secs) };
+        let attacks = [attack("ca", Defect::UntrustedCa, &[])];
+        let bad = TrialResult::None;
+        let history = History { past: vec![past(0, bad), past(10, bad), past(30, bad), past(70, bad)], ..History::default() };
+        assert!(backing_off(&history));
+        assert_eq!(plan(&history, &terms(&attacks, Mode::Live), Time::from_secs(200)), Treatment::Pass);
+        let steady = History { past: vec![past(0, bad), past(10, bad), past(20, bad), past(30, bad)], ..History::default() };
+        assert!(!backing_off(&steady));
+    }
+
+    #[test]
+    fn answered_elsewhere() {
+        let attacks = [attack("eku", Defect::EkuClientOnly, &[]), attack("ca", Defect::UntrustedCa, &[])];
+        let known = History { refused_elsewhere: vec![("eku".into(), 1), ("ca".into(), 3)], strangers_refused_on: 3, ..History::default() };
+        assert_eq!(undecided(&known, &terms(&attacks, Mode::Live)), ["ca"]);
+        assert_eq!(undecided(&known, &terms(&attacks, Mode::Runs)), ["eku", "ca"]);
+    }
+}
