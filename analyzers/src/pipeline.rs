@@ -39,6 +39,11 @@ pub enum Out {
         frame: u64,
     },
     Seen(Draft),
+    /// A trial (live), whose `flows` the scribe fills in: a group of flows is judged after some of them have closed.
+    Tried {
+        draft: Draft,
+        flows: Vec<FlowKey>,
+    },
     /// A personal value for sealed storage; its token is in the `Hit` line.
     Sealed(crate::sealed::Value),
 }

@@ -1,7 +1,7 @@
 //! The scribe joins what all pipelines put out into lines: it numbers flows and devices, names peers from DNS, and says each
 //! certificate once. It is the one serial part of the house, so it does nothing that a pipeline could do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use policies::Time;
@@ -19,6 +19,8 @@ use crate::text::Text;
 const DEVICES_KEPT: usize = 1 << 14;
 const NAMES_KEPT: usize = 1 << 17;
 const CERTIFICATES_KEPT: usize = 1 << 17;
+/// Closed flows whose number a late trial may still ask for: far more than one device opens in a trial's three seconds.
+const CLOSED_KEPT: usize = 1 << 13;
 
 /// Where finished lines and sealed values go.
 pub trait Desk {
@@ -73,6 +75,8 @@ pub struct Scribe {
     briefing: Briefing,
     flows: HashMap<FlowKey, Entry, foldhash::fast::FixedState>,
     flows_seen: u64,
+    /// The newest closed flows, oldest first.
+    closed: VecDeque<(FlowKey, FlowId)>,
     devices: Devices,
     names: HashMap<IpAddr, Text, foldhash::fast::FixedState>,
     certificates: HashSet<Digest, foldhash::fast::FixedState>,
@@ -87,6 +91,7 @@ impl Scribe {
             briefing,
             flows: HashMap::default(),
             flows_seen: 0,
+            closed: VecDeque::new(),
             devices,
             names: HashMap::default(),
             certificates: HashSet::default(),
@@ -103,6 +108,12 @@ impl Scribe {
                 self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends });
             }
             Out::Seen(draft) => self.draft(draft, desk),
+            Out::Tried { mut draft, flows } => {
+                if let Observation::Trial(trial) = &mut draft.seen {
+                    trial.flows = flows.iter().filter_map(|f| self.number(*f)).collect();
+                }
+                self.draft(draft, desk);
+            }
             Out::Sealed(value) => {
                 let flow = self.flows.get(&value.flow).map(|e| e.id);
                 desk.sealed(flow, value);
@@ -110,10 +121,16 @@ impl Scribe {
         }
     }
 
+    /// The run's number of a flow that is open or was closed lately.
+    fn number(&self, flow: FlowKey) -> Option<FlowId> {
+        let open = self.flows.get(&flow).map(|e| e.id);
+        open.or_else(|| self.closed.iter().rev().find(|(key, _)| *key == flow).map(|(_, id)| *id))
+    }
+
     fn draft(&mut self, draft: Draft, desk: &mut impl Desk) {
         let Draft { at, frame, flow, about, seen } = draft;
         let frame = (frame > 0).then_some(frame);
-        let id = flow.and_then(|f| self.flows.get(&f)).map(|e| e.id);
+        let id = flow.and_then(|f| self.number(f));
         let subject = about.map(|a| self.subject(a, at, frame, desk));
         let seen = match seen {
             Observation::Bound(bound) => Observation::Bound(self.bound(bound, flow, at, frame, desk)),
@@ -145,8 +162,11 @@ impl Scribe {
                 self.ledger.unparsed += closed.coverage.unparsed;
                 self.ledger.missed += closed.counts.missing[0] + closed.counts.missing[1];
                 *self.apps.entry(closed.app.word()).or_default() += 1;
-                if let Some(flow) = flow {
-                    self.flows.remove(&flow);
+                if let Some((key, entry)) = flow.and_then(|f| self.flows.remove_entry(&f)) {
+                    if self.closed.len() >= CLOSED_KEPT {
+                        self.closed.pop_front();
+                    }
+                    self.closed.push_back((key, entry.id));
                 }
                 Observation::Flow(closed)
             }
