@@ -173,7 +173,11 @@ impl<'a> View<'_, 'a> {
         }
         let shape = Shape::twin_of(&attack.defect);
         let twin = matches!(shape, Shape::Only(_)).then(|| attack.defect.clone());
-        if attack.needs.contains(&Need::LabCaTrusted) || self.anchor() != Anchor::Refused { Treatment::Control { twin } } else { Treatment::Pass }
+        if attack.needs.contains(&Need::LabCaTrusted) || self.anchor() != Anchor::Refused {
+            Treatment::Control { twin }
+        } else {
+            Treatment::Pass
+        }
     }
 
     /// Whether a past attempt is a control for this attack.
@@ -203,7 +207,8 @@ impl<'a> View<'_, 'a> {
 
     /// The attack whose refusal is the newest trial that tells something and lacks the control after it.
     fn open_bracket(self) -> Option<&'a Attack> {
-        let at = self.history.past.iter().rposition(|p| p.arm == Arm::Attack || p.arm == Arm::Control && p.result == TrialResult::Rejected)?;
+        let at =
+            self.history.past.iter().rposition(|p| p.arm == Arm::Attack || p.arm == Arm::Control && p.result == TrialResult::Rejected)?;
         let past = self.history.past.get(at)?;
         if past.result != TrialResult::Rejected {
             return None;
@@ -269,7 +274,8 @@ impl<'a> View<'_, 'a> {
 
     /// A question about the library that this class has answered elsewhere (live only: in a lab every answer is cheap).
     fn predicted(self, attack: &Attack) -> bool {
-        let of_library = !matches!(attack.defect, Defect::UntrustedCa | Defect::HostnameMismatch | Defect::TlsBlocked) && !is_anchor(&attack.defect);
+        let of_library =
+            !matches!(attack.defect, Defect::UntrustedCa | Defect::HostnameMismatch | Defect::TlsBlocked) && !is_anchor(&attack.defect);
         self.terms.mode == Mode::Live
             && of_library
             && self.history.strangers_refused_on >= LIKE
