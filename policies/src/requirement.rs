@@ -44,6 +44,31 @@ impl Requirement {
         out
     }
 
+    /// The requirement's own verdict from those of its checks.
+    ///
+    /// A needed check that fails inside *any of* refutes only if every alternative does; any other failure refutes, also of a supporting check.
+    pub fn roll_up(&self, of: &mut dyn FnMut(&str) -> Standing) -> RollUp {
+        if self.is_out_of_sight() {
+            return RollUp::NotTested;
+        }
+        if self.supports.iter().any(|id| of(id) == Standing::Refuted) {
+            return RollUp::Fail;
+        }
+        let needs = if self.needs.is_empty() {
+            Needs::SomeOf(self.supports.iter().cloned().map(Needs::Check).collect())
+        } else {
+            self.needs.clone()
+        };
+        match (needs.standing(of), self.strength) {
+            (Standing::Refuted, _) => RollUp::Fail,
+            (Standing::Undecided, _) => RollUp::Inconclusive,
+            (Standing::NotTested, _) => RollUp::NotTested,
+            (Standing::NotApplicable, _) => RollUp::NotApplicable,
+            (Standing::Fulfilled, Strength::Decides) if self.verified == Verified::Seen => RollUp::Pass,
+            (Standing::Fulfilled, _) => RollUp::NoIndication,
+        }
+    }
+
     /// No test on the network speaks to it: shown as *not observable*, never as fulfilled.
     pub fn is_out_of_sight(&self) -> bool {
         self.needs.is_empty() && self.supports.is_empty()
@@ -56,6 +81,19 @@ impl Requirement {
             Identifiers::Unverified => format!("{} (identifiers unverified)", self.clause),
         }
     }
+}
+
+/// What became of a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RollUp {
+    Pass,
+    Fail,
+    /// Nothing spoke against it, and nothing from the network can speak for it.
+    NoIndication,
+    Inconclusive,
+    NotTested,
+    NotApplicable,
 }
 
 /// How a requirement can be seen from the network.
@@ -108,12 +146,16 @@ pub enum Strength {
     RefutesOnly,
 }
 
-/// What must be decided: a check, all of several, or any of several alternatives.
+/// What must be decided: a check, all of several, alternatives, or tests of the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Needs {
     Check(String),
+    /// Every part must hold.
     AllOf(Vec<Needs>),
+    /// The standard allows alternatives (a channel, a signature or a hash): one that holds is enough, whatever becomes of the others.
     AnyOf(Vec<Needs>),
+    /// Tests of the same thing, told apart by what they require of the lab: one that was decided is enough, and any that fails refutes.
+    SomeOf(Vec<Needs>),
 }
 
 impl Default for Needs {
@@ -122,31 +164,39 @@ impl Default for Needs {
     }
 }
 
+/// Where a check, or a group of them, stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    Fulfilled,
+    Refuted,
+    /// Tried without a result.
+    Undecided,
+    NotTested,
+    NotApplicable,
+}
+
 impl Needs {
-    /// Three-valued: `Some(true)` fulfilled, `Some(false)` refuted, `None` undecided.
-    ///
-    /// `of` says the same for one check. An alternative is refuted only when every branch is; nothing needed is undecided, not fulfilled.
-    pub fn decide(&self, of: &mut dyn FnMut(&str) -> Option<bool>) -> Option<bool> {
-        match self {
-            Needs::Check(id) => of(id),
-            Needs::AllOf(parts) if parts.is_empty() => None,
-            Needs::AllOf(parts) => {
-                let decided: Vec<Option<bool>> = parts.iter().map(|p| p.decide(of)).collect();
-                if decided.contains(&Some(false)) { Some(false) } else { decided.iter().all(Option::is_some).then_some(true) }
-            }
-            Needs::AnyOf(parts) if parts.is_empty() => None,
-            Needs::AnyOf(parts) => {
-                let decided: Vec<Option<bool>> = parts.iter().map(|p| p.decide(of)).collect();
-                if decided.contains(&Some(true)) { Some(true) } else { decided.iter().all(Option::is_some).then_some(false) }
-            }
-        }
+    /// Where the whole stands; `of` says the same of one check. Nothing needed is not tested: never fulfilled.
+    pub fn standing(&self, of: &mut dyn FnMut(&str) -> Standing) -> Standing {
+        use Standing::{Fulfilled, NotApplicable, NotTested, Refuted, Undecided};
+        let (parts, order) = match self {
+            Needs::Check(id) => return of(id),
+            Needs::AllOf(parts) => (parts, [Refuted, Undecided, NotTested, Fulfilled, NotApplicable]),
+            Needs::AnyOf(parts) => (parts, [Fulfilled, Undecided, NotTested, Refuted, NotApplicable]),
+            Needs::SomeOf(parts) => (parts, [Refuted, Fulfilled, Undecided, NotTested, NotApplicable]),
+        };
+        let parts: Vec<Standing> = parts.iter().map(|p| p.standing(of)).collect();
+        let whole = order.into_iter().find(|s| parts.contains(s)).unwrap_or(NotTested);
+        // Half tested is more than not tested: it was tried and is not finished.
+        let begun = parts.iter().any(|s| !matches!(s, NotTested | NotApplicable));
+        if whole == NotTested && begun { Undecided } else { whole }
     }
 
     /// Every check named, in order; one named in two branches comes twice.
     pub fn checks(&self) -> Vec<&str> {
         match self {
             Needs::Check(id) => vec![id],
-            Needs::AllOf(parts) | Needs::AnyOf(parts) => parts.iter().flat_map(Needs::checks).collect(),
+            Needs::AllOf(parts) | Needs::AnyOf(parts) | Needs::SomeOf(parts) => parts.iter().flat_map(Needs::checks).collect(),
         }
     }
 
@@ -161,6 +211,7 @@ impl fmt::Display for Needs {
             Needs::Check(id) => return f.write_str(id),
             Needs::AllOf(parts) => (parts, " and "),
             Needs::AnyOf(parts) => (parts, " or "),
+            Needs::SomeOf(parts) => (parts, " or else "),
         };
         for (i, part) in parts.iter().enumerate() {
             f.write_str(if i == 0 { "" } else { word })?;
@@ -173,7 +224,7 @@ impl fmt::Display for Needs {
     }
 }
 
-/// A check's id, `{ all_of = […] }`, `{ any_of = […] }`, or a list, which is *all of*.
+/// A check's id, `{ all_of = […] }`, `{ any_of = […] }`, `{ some_of = […] }`, or a list, which is *all of*.
 impl<'de> Deserialize<'de> for Needs {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Needs, D::Error> {
         struct Either;
@@ -181,7 +232,7 @@ impl<'de> Deserialize<'de> for Needs {
             type Value = Needs;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a check's id, { all_of = [...] }, { any_of = [...] }, or a list")
+                f.write_str("a check's id, a list, or { all_of, any_of or some_of = [...] }")
             }
 
             fn visit_str<E: serde::de::Error>(self, id: &str) -> Result<Needs, E> {
@@ -197,15 +248,16 @@ impl<'de> Deserialize<'de> for Needs {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Needs, A::Error> {
-                let Some(key) = map.next_key::<String>()? else { return Err(A::Error::custom("expected all_of or any_of")) };
+                let Some(key) = map.next_key::<String>()? else { return Err(A::Error::custom("expected all_of, any_of or some_of")) };
                 let out = match key.as_str() {
                     "all_of" => Needs::AllOf(map.next_value()?),
                     "any_of" => Needs::AnyOf(map.next_value()?),
-                    other => return Err(A::Error::unknown_field(other, &["all_of", "any_of"])),
+                    "some_of" => Needs::SomeOf(map.next_value()?),
+                    other => return Err(A::Error::unknown_field(other, &["all_of", "any_of", "some_of"])),
                 };
                 match map.next_key::<String>()? {
                     None => Ok(out),
-                    Some(_) => Err(A::Error::custom("all_of and any_of do not stand side by side: put one inside the other")),
+                    Some(_) => Err(A::Error::custom("all_of, any_of and some_of do not stand side by side: put one inside the other")),
                 }
             }
         }
@@ -225,6 +277,7 @@ impl JsonSchema for Needs {
             list,
             { "type": "object", "properties": { "all_of": list }, "required": ["all_of"], "additionalProperties": false },
             { "type": "object", "properties": { "any_of": list }, "required": ["any_of"], "additionalProperties": false },
+            { "type": "object", "properties": { "some_of": list }, "required": ["some_of"], "additionalProperties": false },
         ] })
     }
 }
@@ -324,6 +377,37 @@ pub(crate) fn is_check_id(id: &str) -> bool {
     id.split_once('.').is_some_and(|(family, name)| word(family) && word(name))
 }
 
+/// The files of the catalogue, by name. A test holds this against the folder.
+pub(crate) const FILES: &[(&str, &str)] = &[
+    ("cc.toml", include_str!("../requirements/cc.toml")),
+    ("cra.toml", include_str!("../requirements/cra.toml")),
+    ("en18031.toml", include_str!("../requirements/en18031.toml")),
+    ("en303645.toml", include_str!("../requirements/en303645.toml")),
+    ("en304626.toml", include_str!("../requirements/en304626.toml")),
+    ("ioxt.toml", include_str!("../requirements/ioxt.toml")),
+    ("masa.toml", include_str!("../requirements/masa.toml")),
+    ("mastg.toml", include_str!("../requirements/mastg.toml")),
+    ("masvs.toml", include_str!("../requirements/masvs.toml")),
+    ("mdscert.toml", include_str!("../requirements/mdscert.toml")),
+    ("niap-app.toml", include_str!("../requirements/niap-app.toml")),
+    ("niap-mdf.toml", include_str!("../requirements/niap-mdf.toml")),
+    ("niap-tls.toml", include_str!("../requirements/niap-tls.toml")),
+    ("rfc.toml", include_str!("../requirements/rfc.toml")),
+    ("ts103701.toml", include_str!("../requirements/ts103701.toml")),
+    ("ts103732.toml", include_str!("../requirements/ts103732.toml")),
+];
+
+/// The whole catalogue, ordered by file and by place in it.
+#[expect(clippy::expect_used, reason = "embedded data, read by a test")]
+pub fn catalogue() -> Vec<Requirement> {
+    FILES.iter().flat_map(|(file, text)| parse(file, text).expect("a shipped requirement reads")).collect()
+}
+
+/// The files' names and texts: what the digest of the catalogue covers.
+pub fn sources() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied()
+}
+
 /// The other direction: each check with the ids of the requirements it speaks to, in the catalogue's order.
 pub fn by_check(catalogue: &[Requirement]) -> BTreeMap<&str, Vec<&str>> {
     let mut out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -333,4 +417,165 @@ pub fn by_check(catalogue: &[Requirement]) -> BTreeMap<&str, Vec<&str>> {
         }
     }
     out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::Standing::*;
+    use super::*;
+
+    #[track_caller]
+    fn standing(needs: &str, of: &[(&str, Standing)], expect: Standing) {
+        #[derive(Deserialize)]
+        struct Holder {
+            needs: Needs,
+        }
+        let needs = toml::from_str::<Holder>(&format!("needs = {needs}")).unwrap().needs;
+        let got = needs.standing(&mut |id| of.iter().find(|(i, _)| *i == id).map_or(NotTested, |(_, s)| *s));
+        assert_eq!(got, expect, "{needs} with {of:?}");
+    }
+
+    #[test]
+    fn groups() {
+        standing("[]", &[], NotTested);
+        standing("{ any_of = [] }", &[], NotTested);
+        standing("'a.a'", &[("a.a", Refuted)], Refuted);
+        let all = "['a.a', 'b.b']";
+        standing(all, &[("a.a", Fulfilled), ("b.b", Fulfilled)], Fulfilled);
+        standing(all, &[("a.a", Fulfilled)], Undecided);
+        standing(all, &[("a.a", Fulfilled), ("b.b", NotApplicable)], Fulfilled);
+        standing(all, &[("a.a", NotApplicable), ("b.b", NotApplicable)], NotApplicable);
+        standing(all, &[("a.a", NotApplicable)], NotTested);
+        standing(all, &[("a.a", Undecided), ("b.b", Refuted)], Refuted);
+        let any = "{ any_of = ['a.a', 'b.b'] }";
+        standing(any, &[("a.a", Refuted), ("b.b", Fulfilled)], Fulfilled);
+        standing(any, &[("a.a", Refuted)], Undecided);
+        standing(any, &[("a.a", Refuted), ("b.b", NotApplicable)], Refuted);
+        standing(any, &[("a.a", NotApplicable), ("b.b", Undecided)], Undecided);
+        standing(any, &[], NotTested);
+        let some = "{ some_of = ['a.a', 'b.b'] }";
+        standing(some, &[("a.a", Refuted), ("b.b", Fulfilled)], Refuted);
+        standing(some, &[("a.a", Fulfilled)], Fulfilled);
+        standing(some, &[("a.a", Undecided)], Undecided);
+        // A channel or a signature or a hash.
+        let update = "{ any_of = ['c.c', ['s.a', 's.b'], { all_of = ['h.a', 's.b'] }] }";
+        standing(update, &[("c.c", Refuted), ("s.a", Fulfilled), ("s.b", Fulfilled)], Fulfilled);
+        standing(update, &[("c.c", Refuted), ("s.b", Refuted)], Refuted);
+        standing(update, &[("c.c", Refuted), ("s.a", Refuted), ("h.a", Fulfilled)], Undecided);
+    }
+
+    fn one(id: &str) -> Requirement {
+        catalogue().into_iter().find(|r| r.id == id).unwrap()
+    }
+
+    #[track_caller]
+    fn roll_up(id: &str, of: &[(&str, Standing)], expect: RollUp) {
+        let got = one(id).roll_up(&mut |check| of.iter().find(|(i, _)| *i == check).map_or(NotTested, |(_, s)| *s));
+        assert_eq!(got, expect, "{id} with {of:?}");
+    }
+
+    #[test]
+    fn requirements() {
+        roll_up("en18031/SUM-2", &[("update.channel-certificates", Fulfilled), ("update.unsigned", Refuted)], RollUp::Pass);
+        roll_up("en18031/SUM-2", &[("update.channel-certificates", Fulfilled), ("update.resume-swap", Refuted)], RollUp::Fail);
+        roll_up("en18031/SUM-2", &[("update.channel-certificates", Refuted)], RollUp::Inconclusive);
+        roll_up("en18031/SUM-2", &[("update.channel-certificates", Refuted), ("update.payload-changed", Refuted)], RollUp::Fail);
+        roll_up("en18031/SUM-2", &[], RollUp::NotTested);
+        roll_up("niap-tls/TLSC.1-T9.2.2", &[("cert.hostname-mismatch", Fulfilled)], RollUp::Pass);
+        roll_up(
+            "niap-tls/TLSC.1-T9.2.2",
+            &[("cert.hostname-mismatch", Fulfilled), ("cert.hostname-mismatch-public", Refuted)],
+            RollUp::Fail,
+        );
+        roll_up("niap-tls/TLSC.1-T9.2.2", &[("cert.hostname-mismatch", Undecided)], RollUp::Inconclusive);
+        roll_up("ts103732-1/FCS", &[("tls.negotiated-suite", Fulfilled)], RollUp::NoIndication);
+        roll_up("ts103732-1/FCS", &[("tls.negotiated-suite", Refuted)], RollUp::Fail);
+        roll_up("ts103732-1/FIA", &[("channel.service-authentication", Fulfilled)], RollUp::NoIndication);
+        roll_up("en303645/6-6", &[], RollUp::NotTested);
+        roll_up("niap-tls/TLSC.3-T1", &[("tls.downgrade-marker-12", NotApplicable)], RollUp::NotApplicable);
+    }
+
+    #[test]
+    fn the_catalogue_is_whole() {
+        let all = catalogue();
+        assert_eq!(all.len(), 225);
+        let mut ids: Vec<&str> = all.iter().map(|r| r.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 225, "an id stands in two files");
+        let hidden: Vec<&str> = all.iter().filter(|r| r.is_out_of_sight()).map(|r| r.id.as_str()).collect();
+        assert_eq!(hidden, ["cra/I.I.2.l", "en18031/UNM-1", "en303645/6-6"]);
+        for r in &all {
+            assert!(!r.title.is_empty() && !r.clause.is_empty() && r.id.contains('/'), "{}", r.id);
+        }
+    }
+
+    /// No element of TS 103 732 has been read, so none may be named: not as `XXX_YYY.1`, and not as decided.
+    #[test]
+    fn what_was_not_read_is_not_named() {
+        let family = |r: &&Requirement| r.standard.contains("103 732") || r.standard.contains("103 932");
+        let all = catalogue();
+        assert_eq!(all.iter().filter(family).count(), 12);
+        for r in all.iter().filter(family) {
+            assert_eq!((r.identifiers, r.strength), (Identifiers::Unverified, Strength::RefutesOnly), "{}", r.id);
+            let printed = format!("{} {} {} {}", r.id, r.clause_shown(), r.title, r.note);
+            let element = printed.as_bytes().windows(7).any(|w| w[3] == b'_' && w[..3].iter().chain(&w[4..]).all(u8::is_ascii_uppercase));
+            assert!(!element && printed.contains("unverified"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn strength_follows_what_was_read() {
+        for r in catalogue() {
+            if r.strength == Strength::Decides {
+                assert!(r.verified == Verified::Seen && r.observable != Observable::Declared && !r.needs.is_empty(), "{}", r.id);
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_direction() {
+        let all = catalogue();
+        let map = by_check(&all);
+        assert_eq!(map.get("cert.header-corrupt").map(Vec::len), Some(5));
+        assert!(map.keys().all(|id| is_check_id(id)));
+    }
+
+    #[track_caller]
+    fn bad(body: &str, expect: &str) {
+        let text = format!(
+            "schema = \"overhear/requirements/1\"\nstandard = \"S\"\nversion = \"1\"\n[[requirement]]\nid = \"s/1\"\nclause = \"1\"\ntitle = \"T\"\nobservable = \"both\"\nlevel = \"shall\"\n{body}"
+        );
+        let got: Vec<String> = parse("s.toml", &text).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(got, [expect]);
+    }
+
+    #[test]
+    fn broken_files() {
+        bad(
+            "verified = \"memory\"\nstrength = \"decides\"\nneeds = [\"a.b\"]",
+            "s.toml:11:12: a requirement whose text was not read cannot be decided (strength = \"refutes-only\")",
+        );
+        bad(
+            "verified = \"seen\"\nstrength = \"decides\"",
+            "s.toml:11:12: nothing is needed, so nothing decides (strength = \"refutes-only\", or needs)",
+        );
+        bad(
+            "verified = \"seen\"\nstrength = \"refutes-only\"\nneeds = [\"a.b\"]\nsupports = [\"a.b\"]",
+            "s.toml:13:12: 'a.b' is needed already (needed or supporting, not both)",
+        );
+        bad(
+            "verified = \"seen\"\nstrength = \"refutes-only\"\nneeds = { any_of = [\"a.b\"], all_of = [\"c.d\"] }",
+            "s.toml:12:9: all_of, any_of and some_of do not stand side by side: put one inside the other",
+        );
+        bad(
+            "verified = \"seen\"\nstrength = \"refutes-only\"\nneeds = { none_of = [\"a.b\"] }",
+            "s.toml:12:9: unknown field `none_of`, expected one of `all_of`, `any_of`, `some_of`",
+        );
+        bad(
+            "verified = \"seen\"\nstrength = \"refutes-only\"\nneeds = [\"Cert Expired\"]",
+            "s.toml:5:6: 'Cert Expired' is not the id of a check (family.name)",
+        );
+    }
 }

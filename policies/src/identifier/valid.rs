@@ -424,7 +424,7 @@ mod tests {
         good(Position, "47.39774,8.54551");
         good(Position, "-33.85678, 151.21530");
         bad(Position, "47.3,8.5", "too few decimals");
-        bad(Position, "47.39774", "comma");
+        bad(Position, "48.39774", "comma");
         bad(Position, "97.39774,8.54551", "latitude");
         bad(Position, "47.39774,1e2.123", "longitude");
         good(Ssid, "quist-attic");
@@ -433,7 +433,7 @@ mod tests {
         good(Iban, "GB82 WEST 1234 5698 7654 32");
         bad(Iban, "GB83 WEST 1234 5698 7654 32", "check digits");
         good(CellId, "001-01-4711-1234567");
-        bad(CellId, "1234567", "four numbers");
+        bad(CellId, "7654321", "four numbers");
         good(Text, "canary in the clipboard 7Q");
         bad(Text, " padded ", "blanks");
         bad(Text, "", "empty");
