@@ -31,7 +31,7 @@ pub use persona::{Persona, PersonaValue};
 pub use policy::{Exception, Policy};
 pub use problem::Problem;
 pub use profile::Profile;
-pub use requirement::{Needs, Requirement, RollUp, Standing, Strength};
+pub use requirement::{Needs, Requirement, Strength};
 pub use secret::Secret;
 pub use severity::Severity;
 pub use suites::{Suite, TlsTerms, TlsVersion};

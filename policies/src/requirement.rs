@@ -44,31 +44,6 @@ impl Requirement {
         out
     }
 
-    /// The requirement's own verdict from those of its checks.
-    ///
-    /// A needed check that fails inside *any of* refutes only if every alternative does; any other failure refutes, also of a supporting check.
-    pub fn roll_up(&self, of: &mut dyn FnMut(&str) -> Standing) -> RollUp {
-        if self.is_out_of_sight() {
-            return RollUp::NotTested;
-        }
-        if self.supports.iter().any(|id| of(id) == Standing::Refuted) {
-            return RollUp::Fail;
-        }
-        let needs = if self.needs.is_empty() {
-            Needs::SomeOf(self.supports.iter().cloned().map(Needs::Check).collect())
-        } else {
-            self.needs.clone()
-        };
-        match (needs.standing(of), self.strength) {
-            (Standing::Refuted, _) => RollUp::Fail,
-            (Standing::Undecided, _) => RollUp::Inconclusive,
-            (Standing::NotTested, _) => RollUp::NotTested,
-            (Standing::NotApplicable, _) => RollUp::NotApplicable,
-            (Standing::Fulfilled, Strength::Decides) if self.verified == Verified::Seen => RollUp::Pass,
-            (Standing::Fulfilled, _) => RollUp::NoIndication,
-        }
-    }
-
     /// No test on the network speaks to it: shown as *not observable*, never as fulfilled.
     pub fn is_out_of_sight(&self) -> bool {
         self.needs.is_empty() && self.supports.is_empty()
@@ -81,19 +56,6 @@ impl Requirement {
             Identifiers::Unverified => format!("{} (identifiers unverified)", self.clause),
         }
     }
-}
-
-/// What became of a requirement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RollUp {
-    Pass,
-    Fail,
-    /// Nothing spoke against it, and nothing from the network can speak for it.
-    NoIndication,
-    Inconclusive,
-    NotTested,
-    NotApplicable,
 }
 
 /// How a requirement can be seen from the network.
@@ -164,34 +126,7 @@ impl Default for Needs {
     }
 }
 
-/// Where a check, or a group of them, stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
-    Fulfilled,
-    Refuted,
-    /// Tried without a result.
-    Undecided,
-    NotTested,
-    NotApplicable,
-}
-
 impl Needs {
-    /// Where the whole stands; `of` says the same of one check. Nothing needed is not tested: never fulfilled.
-    pub fn standing(&self, of: &mut dyn FnMut(&str) -> Standing) -> Standing {
-        use Standing::{Fulfilled, NotApplicable, NotTested, Refuted, Undecided};
-        let (parts, order) = match self {
-            Needs::Check(id) => return of(id),
-            Needs::AllOf(parts) => (parts, [Refuted, Undecided, NotTested, Fulfilled, NotApplicable]),
-            Needs::AnyOf(parts) => (parts, [Fulfilled, Undecided, NotTested, Refuted, NotApplicable]),
-            Needs::SomeOf(parts) => (parts, [Refuted, Fulfilled, Undecided, NotTested, NotApplicable]),
-        };
-        let parts: Vec<Standing> = parts.iter().map(|p| p.standing(of)).collect();
-        let whole = order.into_iter().find(|s| parts.contains(s)).unwrap_or(NotTested);
-        // Half tested is more than not tested: it was tried and is not finished.
-        let begun = parts.iter().any(|s| !matches!(s, NotTested | NotApplicable));
-        if whole == NotTested && begun { Undecided } else { whole }
-    }
-
     /// Every check named, in order; one named in two branches comes twice.
     pub fn checks(&self) -> Vec<&str> {
         match self {
@@ -422,78 +357,23 @@ pub fn by_check(catalogue: &[Requirement]) -> BTreeMap<&str, Vec<&str>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use super::Standing::*;
     use super::*;
 
     #[track_caller]
-    fn standing(needs: &str, of: &[(&str, Standing)], expect: Standing) {
+    fn shape(needs: &str, expect: &str) {
         #[derive(Deserialize)]
         struct Holder {
             needs: Needs,
         }
-        let needs = toml::from_str::<Holder>(&format!("needs = {needs}")).unwrap().needs;
-        let got = needs.standing(&mut |id| of.iter().find(|(i, _)| *i == id).map_or(NotTested, |(_, s)| *s));
-        assert_eq!(got, expect, "{needs} with {of:?}");
+        assert_eq!(toml::from_str::<Holder>(&format!("needs = {needs}")).unwrap().needs.to_string(), expect);
     }
 
     #[test]
-    fn groups() {
-        standing("[]", &[], NotTested);
-        standing("{ any_of = [] }", &[], NotTested);
-        standing("'a.a'", &[("a.a", Refuted)], Refuted);
-        let all = "['a.a', 'b.b']";
-        standing(all, &[("a.a", Fulfilled), ("b.b", Fulfilled)], Fulfilled);
-        standing(all, &[("a.a", Fulfilled)], Undecided);
-        standing(all, &[("a.a", Fulfilled), ("b.b", NotApplicable)], Fulfilled);
-        standing(all, &[("a.a", NotApplicable), ("b.b", NotApplicable)], NotApplicable);
-        standing(all, &[("a.a", NotApplicable)], NotTested);
-        standing(all, &[("a.a", Undecided), ("b.b", Refuted)], Refuted);
-        let any = "{ any_of = ['a.a', 'b.b'] }";
-        standing(any, &[("a.a", Refuted), ("b.b", Fulfilled)], Fulfilled);
-        standing(any, &[("a.a", Refuted)], Undecided);
-        standing(any, &[("a.a", Refuted), ("b.b", NotApplicable)], Refuted);
-        standing(any, &[("a.a", NotApplicable), ("b.b", Undecided)], Undecided);
-        standing(any, &[], NotTested);
-        let some = "{ some_of = ['a.a', 'b.b'] }";
-        standing(some, &[("a.a", Refuted), ("b.b", Fulfilled)], Refuted);
-        standing(some, &[("a.a", Fulfilled)], Fulfilled);
-        standing(some, &[("a.a", Undecided)], Undecided);
-        // A channel or a signature or a hash.
-        let update = "{ any_of = ['c.c', ['s.a', 's.b'], { all_of = ['h.a', 's.b'] }] }";
-        standing(update, &[("c.c", Refuted), ("s.a", Fulfilled), ("s.b", Fulfilled)], Fulfilled);
-        standing(update, &[("c.c", Refuted), ("s.b", Refuted)], Refuted);
-        standing(update, &[("c.c", Refuted), ("s.a", Refuted), ("h.a", Fulfilled)], Undecided);
-    }
-
-    fn one(id: &str) -> Requirement {
-        catalogue().into_iter().find(|r| r.id == id).unwrap()
-    }
-
-    #[track_caller]
-    fn roll_up(id: &str, of: &[(&str, Standing)], expect: RollUp) {
-        let got = one(id).roll_up(&mut |check| of.iter().find(|(i, _)| *i == check).map_or(NotTested, |(_, s)| *s));
-        assert_eq!(got, expect, "{id} with {of:?}");
-    }
-
-    #[test]
-    fn requirements() {
-        roll_up("en18031/SUM-2", &[("update.channel-certificates", Fulfilled), ("update.unsigned", Refuted)], RollUp::Pass);
-        roll_up("en18031/SUM-2", &[("update.channel-certificates", Fulfilled), ("update.resume-swap", Refuted)], RollUp::Fail);
-        roll_up("en18031/SUM-2", &[("update.channel-certificates", Refuted)], RollUp::Inconclusive);
-        roll_up("en18031/SUM-2", &[("update.channel-certificates", Refuted), ("update.payload-changed", Refuted)], RollUp::Fail);
-        roll_up("en18031/SUM-2", &[], RollUp::NotTested);
-        roll_up("niap-tls/TLSC.1-T9.2.2", &[("cert.hostname-mismatch", Fulfilled)], RollUp::Pass);
-        roll_up(
-            "niap-tls/TLSC.1-T9.2.2",
-            &[("cert.hostname-mismatch", Fulfilled), ("cert.hostname-mismatch-public", Refuted)],
-            RollUp::Fail,
-        );
-        roll_up("niap-tls/TLSC.1-T9.2.2", &[("cert.hostname-mismatch", Undecided)], RollUp::Inconclusive);
-        roll_up("ts103732-1/FCS", &[("tls.negotiated-suite", Fulfilled)], RollUp::NoIndication);
-        roll_up("ts103732-1/FCS", &[("tls.negotiated-suite", Refuted)], RollUp::Fail);
-        roll_up("ts103732-1/FIA", &[("channel.service-authentication", Fulfilled)], RollUp::NoIndication);
-        roll_up("en303645/6-6", &[], RollUp::NotTested);
-        roll_up("niap-tls/TLSC.3-T1", &[("tls.downgrade-marker-12", NotApplicable)], RollUp::NotApplicable);
+    fn shapes() {
+        shape("[]", "");
+        shape("'a.a'", "a.a");
+        shape("['a.a', { some_of = ['b.b', 'c.c'] }]", "a.a and (b.b or else c.c)");
+        shape("{ any_of = ['c.c', ['s.a', 's.b'], { all_of = ['h.a'] }] }", "c.c or (s.a and s.b) or (h.a)");
     }
 
     #[test]
