@@ -450,11 +450,20 @@ fn branch(needs: &Needs, of: &dyn Fn(&str) -> Branch) -> Branch {
                 Branch::NotApplicable
             }
         }
-        // An alternative that holds is enough; without one the worst decides, for a failed way is not a way.
+        // An alternative that holds is enough; while another is open, a failed one proves nothing.
         Needs::AnyOf(parts) => {
             let parts: Vec<Branch> = parts.iter().map(|p| branch(p, of)).collect();
-            let best = [Branch::Pass, Branch::Fail, Branch::Waived, Branch::Undecided, Branch::NotTested, Branch::NotApplicable];
-            best.into_iter().find(|b| parts.contains(b)).unwrap_or(Branch::NotTested)
+            let best = [Branch::Pass, Branch::Waived, Branch::Undecided, Branch::NotTested, Branch::Fail, Branch::NotApplicable];
+            match best.into_iter().find(|b| parts.contains(b)) {
+                Some(Branch::NotTested) if parts.contains(&Branch::Fail) => Branch::Undecided,
+                found => found.unwrap_or(Branch::NotTested),
+            }
+        }
+        // Tests of the same thing: any that fails refutes, else one that holds is enough.
+        Needs::SomeOf(parts) => {
+            let parts: Vec<Branch> = parts.iter().map(|p| branch(p, of)).collect();
+            let worst = [Branch::Fail, Branch::Waived, Branch::Pass, Branch::Undecided, Branch::NotTested, Branch::NotApplicable];
+            worst.into_iter().find(|b| parts.contains(b)).unwrap_or(Branch::NotTested)
         }
     }
 }
@@ -567,5 +576,37 @@ pub fn leaves_undecided(outcome: &Outcome, active: bool) -> bool {
         Outcome::NotTested(reason) => active && matches!(reason, Reason::NotExercised),
         Outcome::NotApplicable(_) => false,
         Outcome::Error(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod roll_up_tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(id: &str, of: &[(&str, Branch)], expect: Branch) {
+        let catalogue = policies::requirement::catalogue();
+        let needs = catalogue.into_iter().find(|r| r.id == id).map(|r| r.needs).unwrap_or_default();
+        let got = branch(&needs, &|check| of.iter().find(|(i, _)| *i == check).map_or(Branch::NotTested, |(_, b)| *b));
+        assert_eq!(got, expect, "{id} with {of:?}");
+    }
+
+    #[test]
+    fn a_channel_or_a_signature_or_a_hash() {
+        let (sum, channel, payload) = ("en18031/SUM-2", "update.channel-certificates", "update.payload-changed");
+        check(sum, &[], Branch::NotTested);
+        check(sum, &[(channel, Branch::Pass), (payload, Branch::Fail)], Branch::Pass);
+        check(sum, &[(channel, Branch::Fail)], Branch::Undecided);
+        check(sum, &[(channel, Branch::Fail), (payload, Branch::Fail)], Branch::Fail);
+        check(sum, &[(channel, Branch::NotApplicable), (payload, Branch::Fail)], Branch::Fail);
+    }
+
+    #[test]
+    fn tests_of_the_same_thing() {
+        let (name, own, public) = ("niap-tls/TLSC.1-T9.2.2", "cert.hostname-mismatch", "cert.hostname-mismatch-public");
+        check(name, &[(own, Branch::Pass)], Branch::Pass);
+        check(name, &[(own, Branch::Pass), (public, Branch::Fail)], Branch::Fail);
+        check(name, &[(own, Branch::Undecided)], Branch::Undecided);
+        check(name, &[(public, Branch::NotApplicable)], Branch::NotTested);
     }
 }
