@@ -12,7 +12,11 @@ use crate::pipeline::{Active, Draft, Out, Sink, Told, Tools};
 use crate::subject::{Actor, ClientClass, Peer};
 use crate::text::Text;
 
+pub mod http;
+pub mod marks;
+pub mod search;
 pub mod sniff;
+pub mod update;
 
 /// Reads one protocol in one flow. Both directions come to the same dissector.
 pub trait Dissector: Send + std::fmt::Debug {
@@ -51,6 +55,8 @@ pub struct Known {
     hint: Hint,
     odd: u32,
     missed: u32,
+    /// How many tunnels were opened inside one another.
+    pub(crate) nested: u8,
     pub(crate) active: Vec<Active>,
 }
 
@@ -79,6 +85,7 @@ impl Known {
             hint: Hint::default(),
             odd: 0,
             missed: 0,
+            nested: 0,
             active: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::Chunk;
-use crate::dissect::Dissector;
+use crate::dissect::{Dissector, http};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -14,6 +14,9 @@ pub enum Guess {
 }
 
 /// Looks at the first bytes of a direction (for datagrams: one whole datagram). Each dissector's module says what its first bytes are.
-pub fn sniff(_ends: &Ends, _chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
-    if bytes.is_empty() { Guess::More } else { Guess::No }
+pub fn sniff(_ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    if bytes.is_empty() {
+        return Guess::More;
+    }
+    http::looks_like(chunk, bytes)
 }

@@ -1,0 +1,279 @@
+//! One HTTP request with its answer, as far as either was seen, on its way to a line of the journal.
+
+use policies::Time;
+
+use super::body::Over;
+use super::head::{Head, Start};
+use super::secrets::{self, Secret, Url};
+use super::{in_head, secrets::scheme};
+use crate::chunk::{Chunk, Layer};
+use crate::dissect::marks::Marks;
+use crate::dissect::search::Place;
+use crate::dissect::update;
+use crate::dissect::{Cx, Hint};
+use crate::flow::Dir;
+use crate::observation::{Authorization, NameSource, Request};
+use crate::text::Text;
+
+#[derive(Debug)]
+pub struct Exchange {
+    at: Time,
+    frame: u64,
+    layer: Layer,
+    dir: Dir,
+    method: Text,
+    url: Text,
+    host: Option<Text>,
+    path: Text,
+    agent: Option<Text>,
+    request_type: Option<Text>,
+    authorization: Option<Authorization>,
+    cookies: u16,
+    query: bool,
+    connect: bool,
+    head_only: bool,
+    upgrade: bool,
+    /// Where the request and the response begin and end in their streams.
+    out: (u64, u64),
+    back: (u64, u64),
+    out_over: Option<Over>,
+    back_over: Option<Over>,
+    done: [bool; 2],
+    status: Option<u16>,
+    response_type: Option<Text>,
+    set_cookies: u16,
+    location: Option<Text>,
+    response_frame: Option<u64>,
+    update: Option<update::Asked>,
+}
+
+impl Exchange {
+    /// A request was read: `bytes` are its head, its body begins at `after`.
+    pub fn asked(head: &Head<'_>, bytes: &[u8], marks: &Marks, after: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Exchange {
+        let Start::Request { method, target } = head.start else { return Exchange::unasked(chunk) };
+        let connect = method == b"CONNECT";
+        let named = head.field("host").unwrap_or_default();
+        let mut url = Url::read(target);
+        if connect {
+            url = Url { authority: target, ..Url::default() };
+        } else if url.authority.is_empty() {
+            url.authority = named;
+            if !named.is_empty() {
+                url.scheme = if chunk.layer == Layer::Wire { b"http" } else { b"https" };
+            }
+        }
+        let name = url.host().to_ascii_lowercase();
+        let host = (!name.is_empty()).then(|| cx.text(&name));
+        bind(host.as_ref(), &name, connect, chunk.dir, cx);
+        let mut path = Vec::new();
+        url.masked_path(&mut path);
+        let mut it = Exchange {
+            method: cx.text(method),
+            url: cx.text(&url.masked()),
+            path: cx.text(&path),
+            connect,
+            head_only: method == b"HEAD",
+            query: url.query.is_some_and(|q| !q.is_empty()),
+            out: (after - bytes.len() as u64, after),
+            ..Exchange::unasked(chunk)
+        };
+        let origin = marks.origin(0, bytes.len() as u64);
+        (it.at, it.frame) = (origin.time, origin.frame);
+        it.dir = chunk.dir;
+        it.done = [false, false];
+        it.update = update::asked(&name, url.path, url.query.unwrap_or_default());
+        it.host = host;
+        let place = |part: &[u8]| offset_in(bytes, part);
+        cx.search_whole(&in_head(Place::RequestUri, place(target), marks, chunk), target);
+        let mut found: Vec<Secret> = Vec::new();
+        if let Some(query) = url.query.filter(|q| !q.is_empty()) {
+            secrets::pairs(query, &mut found);
+            say_secrets(&mut found, Place::RequestUri, place(query), marks, chunk, cx);
+        }
+        for field in &head.fields {
+            let value = field.value;
+            if field.is("user-agent") {
+                it.agent = Some(cx.text(value));
+            } else if field.is("content-type") {
+                it.request_type = media_text(value, cx);
+            } else if field.is("cookie") {
+                it.cookies = it.cookies.saturating_add(value.split(|b| *b == b';').filter(|c| !c.trim_ascii().is_empty()).count() as u16);
+            } else if field.is("authorization") || field.is("proxy-authorization") {
+                it.authorization.get_or_insert(scheme(value));
+                secrets::authorization(value, &mut found);
+            } else if field.is("upgrade") {
+                it.upgrade = true;
+            } else if secrets::is_secret_header(field.name) && !value.is_empty() {
+                let kind = policies::IdentifierType::Token;
+                found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });
+            }
+            let spot = Place::RequestHeader(field.name);
+            say_secrets(&mut found, spot, place(value), marks, chunk, cx);
+            cx.search_whole(&in_head(spot, place(value), marks, chunk), value);
+        }
+        it
+    }
+
+    /// An answer came whose request was not seen.
+    pub fn unasked(chunk: &Chunk<'_>) -> Exchange {
+        Exchange {
+            at: chunk.time,
+            frame: chunk.frame,
+            layer: chunk.layer,
+            dir: chunk.dir.other(),
+            method: Text::default(),
+            url: Text::default(),
+            host: None,
+            path: Text::default(),
+            agent: None,
+            request_type: None,
+            authorization: None,
+            cookies: 0,
+            query: false,
+            connect: false,
+            head_only: false,
+            upgrade: false,
+            out: (0, 0),
+            back: (0, 0),
+            out_over: None,
+            back_over: None,
+            done: [true, false],
+            status: None,
+            response_type: None,
+            set_cookies: 0,
+            location: None,
+            response_frame: None,
+            update: None,
+        }
+    }
+
+    /// The head of the final answer was read.
+    pub fn answer(&mut self, head: &Head<'_>, status: u16, bytes: &[u8], marks: &Marks, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let origin = marks.origin(0, bytes.len() as u64);
+        cx.hint(Hint { client: Some(self.dir), ..Hint::default() });
+        self.status = Some(status);
+        self.response_frame = Some(origin.frame);
+        self.back = (origin.offset, origin.offset + bytes.len() as u64);
+        for field in &head.fields {
+            if field.is("content-type") {
+                self.response_type = media_text(field.value, cx);
+            } else if field.is("set-cookie") {
+                self.set_cookies = self.set_cookies.saturating_add(1);
+            } else if field.is("location") {
+                self.location = Some(cx.text(&Url::read(field.value).masked()));
+            }
+            let at = offset_in(bytes, field.value);
+            cx.search_whole(&in_head(Place::ResponseHeader(field.name), at, marks, chunk), field.value);
+        }
+    }
+
+    /// The request is over, at `offset` of its stream (0 = not known).
+    pub fn over_out(&mut self, offset: u64, over: Option<Over>) {
+        self.out.1 = self.end_of(self.out, offset, over.as_ref());
+        self.out_over = over;
+        self.done[0] = true;
+    }
+
+    /// The response is over.
+    pub fn over_in(&mut self, offset: u64, over: Option<Over>, _cx: &mut Cx<'_>) {
+        self.back.1 = self.end_of(self.back, offset, over.as_ref());
+        self.back_over = over;
+        self.done[1] = true;
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a property of the exchange")]
+    fn end_of(&self, (_, head): (u64, u64), offset: u64, over: Option<&Over>) -> u64 {
+        if offset > 0 { offset } else { head + over.map_or(0, |o| o.content) }
+    }
+
+    pub fn is_connect(&self) -> bool {
+        self.connect
+    }
+
+    pub fn is_head(&self) -> bool {
+        self.head_only
+    }
+
+    pub fn upgrades(&self) -> bool {
+        self.upgrade
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.status.is_some() || self.done[1]
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.done == [true, true]
+    }
+
+    /// Writes the line, and what it says of an update channel.
+    pub fn say(self, cx: &mut Cx<'_>) {
+        let content = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.content);
+        let undecoded = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.undecoded);
+        let seen = update::seen(
+            self.update.as_ref(),
+            self.response_type.as_ref(),
+            self.status,
+            self.back_over.as_ref().map(|o| (&o.first[..], &o.last[..])),
+        );
+        if let Some(seen) = seen {
+            cx.see_at(self.at, self.frame, seen.observation(self.layer, self.host.clone(), self.path.clone()));
+        }
+        cx.see_at(
+            self.at,
+            self.frame,
+            Request {
+                layer: self.layer,
+                dir: self.dir,
+                method: self.method,
+                url: self.url,
+                host: self.host,
+                path: self.path,
+                status: self.status,
+                request_bytes: self.out.1.saturating_sub(self.out.0),
+                response_bytes: self.back.1.saturating_sub(self.back.0),
+                user_agent: self.agent,
+                request_type: self.request_type,
+                response_type: self.response_type,
+                authorization: self.authorization,
+                cookies: self.cookies,
+                set_cookies: self.set_cookies,
+                location: self.location,
+                query: self.query,
+                body: content(&self.out_over) > 0,
+                undecoded: undecoded(&self.out_over) + undecoded(&self.back_over),
+                response_frame: self.response_frame,
+            },
+        );
+    }
+}
+
+/// Tells who the flow is about, from its first request.
+fn bind(host: Option<&Text>, name: &[u8], connect: bool, dir: Dir, cx: &mut Cx<'_>) {
+    // An address is no name: the peer keeps its own.
+    let literal = std::str::from_utf8(name).is_ok_and(|n| n.parse::<std::net::IpAddr>().is_ok());
+    let by = if connect { NameSource::Connect } else { NameSource::HttpHost };
+    let name = host.filter(|_| !literal).map(|h| (h.clone(), by));
+    cx.hint(Hint { client: Some(dir), name, ..Hint::default() });
+}
+
+fn say_secrets(found: &mut Vec<Secret>, place: Place<'_>, at: usize, marks: &Marks, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+    for secret in found.drain(..) {
+        cx.told_secret(&secret, &in_head(place, at, marks, chunk));
+    }
+}
+
+/// The media type of a message, without parameters.
+pub fn media_type<'a>(head: &Head<'a>) -> &'a [u8] {
+    head.field("content-type").and_then(|v| v.split(|b| *b == b';').next()).unwrap_or_default().trim_ascii()
+}
+
+fn media_text(value: &[u8], cx: &Cx<'_>) -> Option<Text> {
+    let media = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    (!media.is_empty()).then(|| cx.text(&media))
+}
+
+/// Where `part`, a slice of `whole`, begins in it.
+fn offset_in(whole: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize).filter(|at| *at <= whole.len()).unwrap_or(0)
+}

@@ -1,0 +1,412 @@
+//! Reads the head of an HTTP/1.x message, leniently where senders bend the grammar, and finds where heads begin in a torn stream.
+
+use memchr::memmem;
+use smallvec::SmallVec;
+
+use super::coding::{self, Codings};
+
+/// A field line; name and value as sent, the value without surrounding white space.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+}
+
+impl Field<'_> {
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    Request { method: &'a [u8], target: &'a [u8] },
+    Response { status: u16 },
+}
+
+/// Where one side's messages begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Request,
+    Response,
+}
+
+#[derive(Debug)]
+pub struct Head<'a> {
+    pub start: Start<'a>,
+    pub fields: SmallVec<[Field<'a>; 24]>,
+    /// The head bends the grammar and was read all the same.
+    pub bent: bool,
+}
+
+/// Real heads have some 20 field lines; servers refuse a few hundred.
+const MOST_FIELDS: usize = 1024;
+
+impl<'a> Head<'a> {
+    /// Reads a whole head, with its empty line.
+    pub fn read(bytes: &'a [u8], side: Side) -> Option<Head<'a>> {
+        let mut few = [httparse::EMPTY_HEADER; 48];
+        let mut config = httparse::ParserConfig::default();
+        config.allow_obsolete_multiline_headers_in_responses(true).allow_spaces_after_header_name_in_responses(true);
+        let (start, fields): (_, &[httparse::Header<'_>]) = match side {
+            Side::Request => {
+                let mut request = httparse::Request::new(&mut few);
+                match config.parse_request(&mut request, bytes) {
+                    Ok(httparse::Status::Complete(_)) => {
+                        let start =
+                            Start::Request { method: request.method?.as_bytes(), target: request.path.unwrap_or_default().as_bytes() };
+                        (start, request.headers)
+                    }
+                    _ => return bent(bytes, side),
+                }
+            }
+            Side::Response => {
+                let mut response = httparse::Response::new(&mut few);
+                match config.parse_response(&mut response, bytes) {
+                    Ok(httparse::Status::Complete(_)) => (Start::Response { status: response.code? }, response.headers),
+                    _ => return bent(bytes, side),
+                }
+            }
+        };
+        let fields = fields.iter().map(|h| Field { name: h.name.as_bytes(), value: h.value.trim_ascii() }).collect();
+        Some(Head { start, fields, bent: false })
+    }
+
+    pub fn field(&self, name: &str) -> Option<&'a [u8]> {
+        self.fields.iter().find(|f| f.is(name)).map(|f| f.value)
+    }
+}
+
+/// A head that the strict grammar refuses: lines, the first split at its outer blanks, the others at their first colon.
+fn bent(bytes: &[u8], side: Side) -> Option<Head<'_>> {
+    let mut lines = bytes.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+    let first = lines.next()?;
+    let blank = |b: &u8| *b == b' ' || *b == b'\t';
+    let start = match side {
+        Side::Request => {
+            let (method, rest) = first.split_at(first.iter().position(blank)?);
+            let rest = rest.trim_ascii();
+            let at = memmem::rfind(rest, b"HTTP/")?;
+            if method.is_empty() || !method.iter().all(u8::is_ascii_graphic) {
+                return None;
+            }
+            Start::Request { method, target: rest.get(..at)?.trim_ascii() }
+        }
+        Side::Response => {
+            let rest = first.strip_prefix(b"HTTP/")?;
+            let code = rest.get(rest.iter().position(blank)?..)?.trim_ascii_start().get(..3)?;
+            let status = std::str::from_utf8(code).ok()?.parse().ok()?;
+            Start::Response { status }
+        }
+    };
+    let mut fields = SmallVec::<[Field<'_>; 24]>::new();
+    for line in lines {
+        if fields.len() >= MOST_FIELDS {
+            break;
+        }
+        if line.first().is_some_and(blank) {
+            // A folded line (RFC 9112 §5.2) goes on with the field above.
+            if let Some(name) = fields.last().map(|f| f.name) {
+                fields.push(Field { name, value: line.trim_ascii() });
+            }
+        } else if let Some(colon) = memchr::memchr(b':', line)
+            && let (name, [_, value @ ..]) = line.split_at(colon)
+        {
+            fields.push(Field { name: name.trim_ascii(), value: value.trim_ascii() });
+        }
+    }
+    Some(Head { start, fields, bent: true })
+}
+
+/// Where the head that starts `bytes` ends, its empty line included. Bytes before `from` were looked at before.
+pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(n) = memchr::memchr(b'\n', bytes.get(at..)?) {
+        at += n + 1;
+        match bytes.get(at..)? {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// How the body after a head is delimited (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    None,
+    Known(u64),
+    Chunked,
+    /// Until the connection closes.
+    Close,
+}
+
+/// What a head says of its body.
+#[derive(Debug)]
+pub struct Shape {
+    pub length: Length,
+    pub codings: Codings,
+    /// Lengths that contradict each other or are none.
+    pub conflict: Option<&'static str>,
+}
+
+impl Shape {
+    /// The rules for a request, or for a response that may have a body.
+    pub fn read(head: &Head<'_>, side: Side) -> Shape {
+        let mut codings = Codings::new();
+        let mut moved = Codings::new();
+        let mut conflict = None;
+        let mut length: Option<u64> = None;
+        let mut transfer = false;
+        let mut chunked = false;
+        for field in &head.fields {
+            if field.is("content-length") {
+                for value in field.value.split(|b| *b == b',') {
+                    match number(value.trim_ascii()) {
+                        Some(n) if length.is_none_or(|l| l == n) => length = Some(n),
+                        Some(_) => conflict = Some("several content-length values that differ"),
+                        None => conflict = Some("content-length is not a number"),
+                    }
+                }
+            } else if field.is("transfer-encoding") {
+                transfer = true;
+                chunked = field.value.rsplit(|b| *b == b',').next().is_some_and(|t| t.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+                coding::read_list(field.value, &mut moved);
+            } else if field.is("content-encoding") {
+                coding::read_list(field.value, &mut codings);
+            }
+        }
+        codings.extend(moved);
+        if transfer && length.is_some() {
+            conflict = Some("both content-length and transfer-encoding");
+        }
+        let length = match (transfer, chunked, length, side) {
+            (true, true, _, _) => Length::Chunked,
+            (true, false, _, Side::Request) => {
+                conflict = Some("a request's transfer-encoding does not end in chunked");
+                Length::None
+            }
+            (false, _, Some(0), _) | (false, _, None, Side::Request) => Length::None,
+            (false, _, Some(n), _) => Length::Known(n),
+            (true, false, _, Side::Response) | (false, _, None, Side::Response) => Length::Close,
+        };
+        Shape { length, codings, conflict }
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether bytes begin a message, as far as they can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    Yes(Side),
+    Perhaps,
+    No,
+}
+
+/// Registered methods that are in use (IANA HTTP Method Registry, UPnP, WebDAV, PCAPs of the field).
+const METHODS: [&str; 40] = [
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "PATCH",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "SEARCH",
+    "REPORT",
+    "MERGE",
+    "CHECKOUT",
+    "CHECKIN",
+    "UNCHECKOUT",
+    "VERSION-CONTROL",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "BIND",
+    "UNBIND",
+    "REBIND",
+    "ACL",
+    "ORDERPATCH",
+    "LABEL",
+    "UPDATE",
+    "MKWORKSPACE",
+    "BASELINE-CONTROL",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "M-SEARCH",
+    "PURGE",
+    "SOURCE",
+];
+
+/// Longest method, a blank and the start of a target.
+pub const ENOUGH: usize = 20;
+
+/// Whether `bytes` begin an HTTP/1.x message.
+pub fn begins(bytes: &[u8]) -> Begins {
+    const RESPONSE: &[u8] = b"HTTP/1.";
+    if bytes.starts_with(RESPONSE) {
+        return match bytes.get(RESPONSE.len()..).unwrap_or_default() {
+            [b'0'..=b'9', b' ', b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => Begins::Yes(Side::Response),
+            rest if rest.len() < 5 => Begins::Perhaps,
+            _ => Begins::No,
+        };
+    }
+    if RESPONSE.starts_with(bytes) {
+        return Begins::Perhaps;
+    }
+    // Most protocols fall here: their first byte begins no method.
+    if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        return Begins::No;
+    }
+    for method in METHODS {
+        let method = method.as_bytes();
+        if method.starts_with(bytes) {
+            return Begins::Perhaps;
+        }
+        let Some([b' ', rest @ ..]) = bytes.strip_prefix(method) else { continue };
+        return match rest.trim_ascii_start() {
+            [] => Begins::Perhaps,
+            target if !target_begins(method, target) => Begins::No,
+            target => match memchr::memchr(b'\n', target) {
+                Some(end) if memmem::find(&target[..end], b" HTTP/").is_none() => Begins::No,
+                _ => Begins::Yes(Side::Request),
+            },
+        };
+    }
+    Begins::No
+}
+
+fn target_begins(method: &[u8], target: &[u8]) -> bool {
+    let scheme = |s: &[u8]| target.len() < s.len() && s.starts_with(target) || target.starts_with(s);
+    match target {
+        [b'/' | b'*', ..] => true,
+        [b'h' | b'H', ..] if scheme(b"http") || scheme(b"HTTP") => true,
+        [first, ..] => method == b"CONNECT" && (first.is_ascii_alphanumeric() || *first == b'['),
+        [] => false,
+    }
+}
+
+/// So far back from its version a request line is sought; servers refuse longer ones (RFC 9112 §3 asks for 8000).
+pub const LONGEST_LINE: usize = 8192;
+
+/// Where the first message of `side` begins in bytes of unknown content; only a whole first line convinces.
+pub fn find(bytes: &[u8], side: Side) -> Option<usize> {
+    match side {
+        Side::Response => memmem::find_iter(bytes, b"HTTP/1.").find(|at| {
+            matches!(bytes.get(at + 7..), Some([b'0' | b'1', b' ', b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'\r' | b'\n', ..]))
+        }),
+        Side::Request => memmem::find_iter(bytes, b" HTTP/1.").find_map(|at| {
+            if !matches!(bytes.get(at + 8..), Some([b'0' | b'1', b'\r' | b'\n', ..])) {
+                return None;
+            }
+            let before = bytes.get(at.saturating_sub(LONGEST_LINE)..at)?;
+            let target = before.iter().rposition(|b| *b <= b' ')?;
+            if before.get(target) != Some(&b' ') {
+                return None;
+            }
+            let methods = before.get(..target)?;
+            let method = METHODS.iter().filter(|m| methods.ends_with(m.as_bytes())).max_by_key(|m| m.len())?;
+            target_begins(method.as_bytes(), before.get(target + 1..)?).then(|| at - (before.len() - target) - method.len())
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn start(bytes: &str, expect: Begins) {
+        assert_eq!(begins(bytes.as_bytes()), expect, "{bytes}");
+    }
+
+    #[test]
+    fn tells_a_start() {
+        use Begins::{No, Perhaps, Yes};
+        start("GET / HTTP/1.1\r\n", Yes(Side::Request));
+        start("GET http://a/ HTTP/1.1\r\n", Yes(Side::Request));
+        start("CONNECT a.test:443 HTTP/1.1\r\n", Yes(Side::Request));
+        start("M-SEARCH * HTTP/1.1\r\n", Yes(Side::Request));
+        start("HTTP/1.1 200 OK\r\n", Yes(Side::Response));
+        start("HTTP/1.0 404", Yes(Side::Response));
+        start("GE", Perhaps);
+        start("HTTP", Perhaps);
+        start("HTTP/1.1 2", Perhaps);
+        start("GET /x RTSP/1.0\r\n", No);
+        start("OPTIONS sip:a@b SIP/2.0\r\n", No);
+        start("DESCRIBE rtsp://a RTSP/1.0\r\n", No);
+        start("GETTER / HTTP/1.1\r\n", No);
+        start("\x16\x03\x01", No);
+        start("PRI * HTTP/2.0\r\n", No);
+        start("SSH-2.0-OpenSSH", No);
+    }
+
+    #[track_caller]
+    fn shape(head: &str, side: Side, length: Length, conflict: bool) {
+        let head = format!("{head}\r\n\r\n");
+        let shape = Shape::read(&Head::read(head.as_bytes(), side).unwrap(), side);
+        assert_eq!((shape.length, shape.conflict.is_some()), (length, conflict), "{head}");
+    }
+
+    #[test]
+    fn body_lengths() {
+        use Side::{Request, Response};
+        shape("GET / HTTP/1.1", Request, Length::None, false);
+        shape("POST / HTTP/1.1\r\nContent-Length: 5", Request, Length::Known(5), false);
+        shape("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5", Request, Length::Known(5), false);
+        shape("POST / HTTP/1.1\r\nContent-Length: 5, 6", Request, Length::Known(5), true);
+        shape("POST / HTTP/1.1\r\nContent-Length: +5", Request, Length::None, true);
+        shape("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999", Request, Length::None, true);
+        shape("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", Request, Length::Chunked, true);
+        shape("POST / HTTP/1.1\r\nTransfer-Encoding: gzip", Request, Length::None, true);
+        shape("HTTP/1.1 200 OK", Response, Length::Close, false);
+        shape("HTTP/1.1 200 OK\r\ncontent-length: 0", Response, Length::None, false);
+        shape("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked", Response, Length::Chunked, false);
+        shape("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", Response, Length::Close, false);
+    }
+
+    #[test]
+    fn bent_heads_are_read() {
+        let head = Head::read(b"GET /a b\"c HTTP/1.1\r\nHost : x\r\nBroken\xff line\r\nA: 1\r\n  2\r\n\r\n", Side::Request).unwrap();
+        assert!(head.bent);
+        assert_eq!(head.start, Start::Request { method: b"GET", target: b"/a b\"c" });
+        assert_eq!(head.field("host"), Some(&b"x"[..]));
+        assert_eq!(head.fields.len(), 3);
+        let head = Head::read(b"HTTP/1.1  200\r\nX Y: 1\n\n", Side::Response).unwrap();
+        assert_eq!((head.start, head.bent), (Start::Response { status: 200 }, true));
+        assert!(Head::read(b"\r\n\r\n", Side::Request).is_none());
+    }
+
+    #[test]
+    fn heads_end() {
+        assert_eq!(end_of_head(b"a\r\nb\r\n\r\nrest", 0), Some(8));
+        assert_eq!(end_of_head(b"a\nb\n\nrest", 0), Some(5));
+        assert_eq!(end_of_head(b"a\r\nb\r\n\r", 0), None);
+    }
+
+    #[test]
+    fn finds_starts_in_noise() {
+        let noise = b"\x00\x01xx HTTP/1.1\r\njunkGET /a?b=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(find(noise, Side::Request), Some(19));
+        assert_eq!(find(b"body..HTTP/1.1 200 OK\r\n", Side::Response), Some(6));
+        assert_eq!(find(b"see HTTP/1.1 for more", Side::Response), None);
+        assert_eq!(find(b" HTTP/1.1\r\n", Side::Request), None);
+    }
+}

@@ -1,0 +1,359 @@
+//! What in an HTTP message is a secret by its place: credentials, form fields, query values; and how a URL is shown without them.
+
+use policies::IdentifierType;
+
+use crate::observation::Authorization;
+
+/// A credential in a message: what it is and where its bytes stand in the bytes given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub kind: IdentifierType,
+    pub value: Vec<u8>,
+    pub at: usize,
+    pub len: usize,
+    /// How it was coded there.
+    pub chain: &'static [&'static str],
+}
+
+/// How a request proves who asks, by the scheme of its `Authorization` value.
+pub fn scheme(value: &[u8]) -> Authorization {
+    let word = value.split(|b| *b == b' ').next().unwrap_or_default();
+    let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    if is("basic") {
+        Authorization::Basic
+    } else if is("bearer") {
+        Authorization::Bearer
+    } else if is("digest") {
+        Authorization::Digest
+    } else if is("negotiate") || is("ntlm") {
+        Authorization::Negotiate
+    } else {
+        Authorization::Other
+    }
+}
+
+/// The secrets of an `Authorization` or `Proxy-Authorization` value. Digest and NTLM show none: they prove without telling.
+pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
+    let Some(blank) = value.iter().position(|b| *b == b' ') else { return };
+    let rest = value.get(blank..).unwrap_or_default().trim_ascii();
+    let at = value.len() - rest.len();
+    match scheme(value) {
+        Authorization::Basic => {
+            let Some(pair) = base64(rest) else { return };
+            let colon = pair.iter().position(|b| *b == b':').unwrap_or(pair.len());
+            let (user, password) = (&pair[..colon], pair.get(colon + 1..).unwrap_or_default());
+            for (kind, value) in [(IdentifierType::UserName, user), (IdentifierType::Password, password)] {
+                if !value.is_empty() {
+                    out.push(Secret { kind, value: value.to_vec(), at, len: rest.len(), chain: &["base64"] });
+                }
+            }
+        }
+        Authorization::Bearer if !rest.is_empty() => {
+            out.push(Secret { kind: IdentifierType::Token, value: rest.to_vec(), at, len: rest.len(), chain: &[] });
+        }
+        _ => {}
+    }
+}
+
+/// Field names whose header value is a secret as a whole.
+pub fn is_secret_header(name: &[u8]) -> bool {
+    const NAMES: [&str; 6] = ["x-api-key", "x-auth-token", "x-access-token", "x-csrf-token", "apikey", "x-amz-security-token"];
+    NAMES.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+}
+
+/// What the name of a form field or query parameter says of its value.
+fn named(name: &[u8]) -> Option<IdentifierType> {
+    // `user[password]`, `login.passwd`, `j_password`, `txtPwd`: the last word counts.
+    let lower: Vec<u8> = name.iter().take(64).map(u8::to_ascii_lowercase).collect();
+    let trimmed = lower.strip_suffix(b"]").or_else(|| lower.strip_suffix(b"%5d")).unwrap_or(&lower);
+    let ends = |words: &[&str]| words.iter().any(|w| trimmed.ends_with(w.as_bytes()));
+    let last = trimmed.rsplit(|b| !b.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let is = |words: &[&str]| words.iter().any(|w| last == w.as_bytes());
+    if ends(&["password", "passwd", "pwd", "passphrase", "passcode"]) || is(&["pass", "pin", "otp", "secret", "pw"]) {
+        Some(IdentifierType::Password)
+    } else if ends(&["token", "api_key", "apikey", "client_secret", "sessionid", "session_id"]) || is(&["jwt", "jsessionid", "phpsessid"]) {
+        Some(IdentifierType::Token)
+    } else if ends(&["username", "user_name", "userid", "user_id"]) || is(&["user", "login", "uname", "userid", "email", "account", "log"])
+    {
+        Some(IdentifierType::UserName)
+    } else {
+        None
+    }
+}
+
+/// The secrets among `name=value` pairs joined by `&`. A user name counts only beside a password.
+pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
+    let from = out.len();
+    let mut at = 0;
+    let mut password = false;
+    for pair in bytes.split(|b| *b == b'&').take(MOST_PAIRS) {
+        let start = at;
+        at += pair.len() + 1;
+        let Some(equals) = memchr::memchr(b'=', pair) else { continue };
+        let (name, raw) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
+        let Some(kind) = named(name) else { continue };
+        let value = unescape(raw);
+        // Longer values are data, not something a person or an SDK signs in with.
+        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE {
+            continue;
+        }
+        password |= kind == IdentifierType::Password;
+        let chain: &[&str] = if value == raw { &[] } else { &["percent"] };
+        out.push(Secret { kind, value, at: start + equals + 1, len: raw.len(), chain });
+    }
+    if !password {
+        let mut n = 0;
+        out.retain(|s| {
+            n += 1;
+            n <= from || s.kind != IdentifierType::UserName
+        });
+    }
+}
+
+const MOST_PAIRS: usize = 1024;
+const LONGEST_VALUE: usize = 4096;
+
+/// `application/x-www-form-urlencoded`: `+` is a blank, `%hh` a byte; what is no escape stays.
+fn unescape(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'+', _) => out.push(b' '),
+            (b'%', [a, b, after @ ..]) => {
+                if let (Some(a), Some(b)) = (crate::encode::nibble(*a), crate::encode::nibble(*b)) {
+                    out.push(a << 4 | b);
+                    rest = after;
+                } else {
+                    out.push(b'%');
+                }
+            }
+            (byte, _) => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// Either alphabet of RFC 4648, padded or not.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let text = text.strip_suffix(b"=").unwrap_or(text);
+    let text = text.strip_suffix(b"=").unwrap_or(text);
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut have) = (0u32, 0);
+    for byte in text {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(six);
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            out.push((bits >> have) as u8);
+        }
+    }
+    Some(out)
+}
+
+/// A URL's parts as bytes of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Url<'a> {
+    pub scheme: &'a [u8],
+    /// With user part and port.
+    pub authority: &'a [u8],
+    pub path: &'a [u8],
+    /// After the question mark.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Url<'a> {
+    /// A request target or a `Location` value.
+    pub fn read(target: &'a [u8]) -> Url<'a> {
+        let target = target.split(|b| *b == b'#').next().unwrap_or_default();
+        let mut url = Url::default();
+        let mut rest = target;
+        let scheme = target.iter().position(|b| !b.is_ascii_alphanumeric() && !b"+-.".contains(b)).unwrap_or(0);
+        if scheme > 0
+            && let Some(after) = target.get(scheme..).and_then(|t| t.strip_prefix(b"://"))
+        {
+            url.scheme = &target[..scheme];
+            let end = after.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(after.len());
+            (url.authority, rest) = after.split_at(end);
+        }
+        match memchr::memchr(b'?', rest) {
+            Some(at) => (url.path, url.query) = (&rest[..at], rest.get(at + 1..)),
+            None => url.path = rest,
+        }
+        url
+    }
+
+    /// The host's name or address, without user part, port and closing dot.
+    pub fn host(&self) -> &'a [u8] {
+        host(self.authority)
+    }
+
+    /// Without the values of the query and of path parameters, and without the user part: those are always masked.
+    pub fn masked(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.authority.len() + self.path.len() + 64);
+        if !self.authority.is_empty() {
+            if !self.scheme.is_empty() {
+                out.extend_from_slice(self.scheme);
+                out.extend_from_slice(b"://");
+            }
+            let at = self.authority.iter().rposition(|b| *b == b'@');
+            if let Some(at) = at {
+                mask(at, &mut out);
+                out.push(b'@');
+            }
+            out.extend(self.authority[at.map_or(0, |at| at + 1)..].iter().map(u8::to_ascii_lowercase));
+        }
+        self.masked_path(&mut out);
+        if let Some(query) = self.query {
+            out.push(b'?');
+            for (n, pair) in query.split(|b| *b == b'&').enumerate() {
+                if n > 0 {
+                    out.push(b'&');
+                }
+                if n >= SHOWN_PAIRS {
+                    out.extend_from_slice("…".as_bytes());
+                    break;
+                }
+                match memchr::memchr(b'=', pair) {
+                    Some(at) => {
+                        out.extend_from_slice(&pair[..=at]);
+                        mask(pair.len() - at - 1, &mut out);
+                    }
+                    None => mask(pair.len(), &mut out),
+                }
+            }
+        }
+        out
+    }
+
+    /// The path, the values of its `;name=value` parameters masked.
+    pub fn masked_path(&self, out: &mut Vec<u8>) {
+        if !self.path.contains(&b';') {
+            out.extend_from_slice(self.path);
+            return;
+        }
+        for (n, segment) in self.path.split(|b| *b == b'/').enumerate() {
+            if n > 0 {
+                out.push(b'/');
+            }
+            for (m, part) in segment.split(|b| *b == b';').enumerate() {
+                if m > 0 {
+                    out.push(b';');
+                }
+                match memchr::memchr(b'=', part) {
+                    Some(at) if m > 0 => {
+                        out.extend_from_slice(&part[..=at]);
+                        mask(part.len() - at - 1, out);
+                    }
+                    _ => out.extend_from_slice(part),
+                }
+            }
+        }
+    }
+}
+
+/// A URL names its parameters so far; the length limit of a text would cut them soon after.
+const SHOWN_PAIRS: usize = 24;
+
+/// Stands for `len` bytes that are not shown.
+fn mask(len: usize, out: &mut Vec<u8>) {
+    if len > 0 {
+        out.extend_from_slice(format!("‹{len}›").as_bytes());
+    }
+}
+
+/// The name or address in an authority or `Host` value.
+pub fn host(authority: &[u8]) -> &[u8] {
+    let rest = authority.rsplit(|b| *b == b'@').next().unwrap_or_default().trim_ascii();
+    let end = match rest {
+        [b'[', inner @ ..] => return inner.split(|b| *b == b']').next().unwrap_or_default(),
+        _ => memchr::memchr(b':', rest).unwrap_or(rest.len()),
+    };
+    let name = &rest[..end];
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use IdentifierType::{Password, Token, UserName};
+
+    #[track_caller]
+    fn url(target: &str, masked: &str, host: &str) {
+        let url = Url::read(target.as_bytes());
+        assert_eq!(String::from_utf8(url.masked()).unwrap(), masked);
+        assert_eq!(url.host(), host.as_bytes());
+    }
+
+    #[test]
+    fn urls_show_no_values() {
+        url("/a/b?x=secret&y=&z", "/a/b?x=‹6›&y=&‹1›", "");
+        url("http://anna:pw@Shop.Test:80/a?q=1#frag", "http://‹7›@shop.test:80/a?q=‹1›", "Shop.Test");
+        url("http://shop.test.?a=b", "http://shop.test.?a=‹1›", "shop.test");
+        url("http://[2001:db8::1]:80/", "http://[2001:db8::1]:80/", "2001:db8::1");
+        url("/a;jsessionid=ABC/b;c", "/a;jsessionid=‹3›/b;c", "");
+        url("*", "*", "");
+        url("/x?a@b.org", "/x?‹7›", "");
+    }
+
+    #[track_caller]
+    fn found(secrets: &[Secret], expect: &[(IdentifierType, &str)]) {
+        let have: Vec<_> = secrets.iter().map(|s| (s.kind, String::from_utf8_lossy(&s.value).into_owned())).collect();
+        let have: Vec<_> = have.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        assert_eq!(have, expect);
+    }
+
+    #[track_caller]
+    fn form(body: &str, expect: &[(IdentifierType, &str)]) {
+        let mut out = Vec::new();
+        pairs(body.as_bytes(), &mut out);
+        found(&out, expect);
+        for secret in &out {
+            assert_eq!(unescape(&body.as_bytes()[secret.at..secret.at + secret.len]), secret.value);
+        }
+    }
+
+    #[test]
+    fn forms() {
+        form("user=anna&password=s%20e+cret&x=1", &[(UserName, "anna"), (Password, "s e cret")]);
+        form("user=anna&x=1", &[]);
+        form("user%5Bpassword%5D=abc&log=me", &[(Password, "abc"), (UserName, "me")]);
+        form("login_pwd=1", &[(Password, "1")]);
+        form("password=&pwd=+", &[]);
+        form("spinner=5&bypass=1&secretary=x", &[]);
+        form("access_token=abc&api_key=k", &[(Token, "abc"), (Token, "k")]);
+        form("pass=1", &[(Password, "1")]);
+        form("%=%zz&pin=%zz", &[(Password, "%zz")]);
+    }
+
+    #[track_caller]
+    fn auth(value: &str, scheme_is: Authorization, expect: &[(IdentifierType, &str)]) {
+        let mut out = Vec::new();
+        authorization(value.as_bytes(), &mut out);
+        assert_eq!(scheme(value.as_bytes()), scheme_is);
+        found(&out, expect);
+    }
+
+    #[test]
+    fn authorizations() {
+        // RFC 7617 §2.
+        auth("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Authorization::Basic, &[(UserName, "Aladdin"), (Password, "open sesame")]);
+        auth("basic   OnB3", Authorization::Basic, &[(Password, "pw")]);
+        auth("Basic ???", Authorization::Basic, &[]);
+        auth("Bearer mF_9.B5f-4.1JqM", Authorization::Bearer, &[(Token, "mF_9.B5f-4.1JqM")]);
+        auth("Digest username=\"x\"", Authorization::Digest, &[]);
+        auth("NTLM TlRMTVNTUAAB", Authorization::Negotiate, &[]);
+        auth("AWS4-HMAC-SHA256 Credential=x", Authorization::Other, &[]);
+        auth("", Authorization::Other, &[]);
+    }
+}

@@ -1,0 +1,384 @@
+//! Tables for HTTP/1.x, and the promise that segmentation changes nothing.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::chunk::{Chunk, Gap, Layer, Lost, Unit};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use crate::observation::Observation;
+use crate::pipeline::{Limits, Out, Pipeline, Tools};
+use policies::Time;
+
+use Dir::{Back, Out as Sent};
+
+const KEY: FlowKey = FlowKey::new(0, 1);
+
+fn ends() -> Ends {
+    Ends {
+        transport: Transport::Tcp,
+        a: "192.168.1.7:50000".parse().unwrap(),
+        b: "203.0.113.9:80".parse().unwrap(),
+        a_mac: None,
+        b_mac: None,
+        from_start: true,
+    }
+}
+
+/// What happens to a flow, in order.
+#[derive(Clone, Debug)]
+enum Step {
+    Bytes(Dir, Vec<u8>),
+    Hole(Dir, u64),
+}
+
+fn run(steps: &[Step], layer: Layer) -> Vec<Observation> {
+    let tools = Tools { limits: Limits { body: 1 << 16, message: 1 << 14 }, ..Tools::default() };
+    let mut pipeline = Pipeline::new(Arc::new(tools));
+    let mut out: Vec<Out> = Vec::new();
+    pipeline.open(KEY, &ends(), Time(0), 1, &mut out);
+    let mut offsets = [0; 2];
+    for (n, step) in steps.iter().enumerate() {
+        let (frame, time) = (n as u64 + 2, Time(n as i64));
+        match step {
+            Step::Bytes(dir, bytes) => {
+                let unit = Unit::Stream { offset: offsets[dir.index()] };
+                offsets[dir.index()] += bytes.len() as u64;
+                pipeline.chunk(Chunk { flow: KEY, dir: *dir, unit, layer, time, frame, bytes }, &mut out);
+            }
+            Step::Hole(dir, len) => {
+                let offset = offsets[dir.index()];
+                offsets[dir.index()] += len;
+                pipeline.gap(Gap { flow: KEY, dir: *dir, offset, len: *len, why: Lost::Sequence, time, frame }, &mut out);
+            }
+        }
+    }
+    pipeline.close(KEY, FlowEnd::Fin, &Counts::default(), Time(99), 99, &mut out);
+    out.into_iter()
+        .filter_map(|o| match o {
+            Out::Seen(draft) => Some(draft.seen),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What a reader sees: a line per request, oddity, missing piece, and the flow's coverage.
+fn told(seen: &[Observation]) -> String {
+    let mut text = String::new();
+    for fact in seen {
+        match fact {
+            Observation::Request(r) => {
+                let asked = if r.method.is_empty() { String::new() } else { format!("{} {} ", r.method, r.url) };
+                let _ = write!(text, "{asked}{}", r.status.map_or("-".into(), |s| s.to_string()));
+                let _ = write!(text, " {}+{}", r.request_bytes, r.response_bytes);
+                if r.undecoded > 0 {
+                    let _ = write!(text, " undecoded={}", r.undecoded);
+                }
+                if r.cookies + r.set_cookies > 0 {
+                    let _ = write!(text, " cookies={}/{}", r.cookies, r.set_cookies);
+                }
+                if let Some(a) = r.authorization {
+                    let _ = write!(text, " {a:?}");
+                }
+                text.push('\n');
+            }
+            Observation::Odd(o) => {
+                let _ = writeln!(text, "odd: {}", o.detail);
+            }
+            Observation::Update(u) => {
+                let _ = writeln!(text, "update: {:?} {} by {}", u.part, u.system, u.by);
+            }
+            Observation::Unparsed(u) => {
+                let _ = writeln!(text, "unparsed: {}", u.bytes);
+            }
+            Observation::Flow(f) => {
+                let _ = writeln!(text, "{} analysed={} unparsed={}", f.app.word(), f.coverage.analysed, f.coverage.unparsed);
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+fn sent(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Bytes(Sent, bytes.as_ref().to_vec())
+}
+
+fn back(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Bytes(Back, bytes.as_ref().to_vec())
+}
+
+#[track_caller]
+fn check(steps: &[Step], expect: &str) {
+    let expect: String = expect.lines().map(str::trim).filter(|l| !l.is_empty()).fold(String::new(), |s, l| s + l + "\n");
+    assert_eq!(told(&run(steps, Layer::Wire)), expect, "whole");
+    for size in [1, 2, 7] {
+        let cut: Vec<Step> = steps
+            .iter()
+            .flat_map(|step| match step {
+                Step::Bytes(dir, bytes) => bytes.chunks(size).map(|b| Step::Bytes(*dir, b.to_vec())).collect(),
+                hole @ Step::Hole(..) => vec![hole.clone()],
+            })
+            .collect();
+        assert_eq!(told(&run(&cut, Layer::Wire)), expect, "in pieces of {size}");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    e.write_all(bytes).unwrap();
+    e.finish().unwrap()
+}
+
+#[test]
+fn requests_and_answers() {
+    check(
+        &[
+            sent("GET /a?x=1 HTTP/1.1\r\nHost: Shop.test:80\r\nCookie: a=1; b=2\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: s=1\r\n\r\nhello"),
+        ],
+        "GET http://shop.test:80/a?x=‹1› 200 61+60 cookies=2/1
+         http analysed=121 unparsed=0",
+    );
+    check(
+        &[
+            sent("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAuthorization: Basic YTpi\r\n\r\nabc"),
+            back("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: http://b/?t=1\r\nContent-Length: 0\r\n\r\n"),
+            sent("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
+            sent("GET /n HTTP/1.1\r\nHost: a\r\n\r\n"),
+            back("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+        ],
+        "POST http://a/p 302 78+66 Basic
+         HEAD http://a/ 200 28+40
+         GET http://a/n 304 28+48
+         http analysed=313 unparsed=0",
+    );
+}
+
+#[test]
+fn pipelined_and_chunked() {
+    check(
+        &[
+            sent("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+        ],
+        "GET http://a/1 200 28+76
+         GET http://a/2 204 28+19
+         GET http://a/3 200 28+32
+         http analysed=213 unparsed=0",
+    );
+}
+
+#[test]
+fn oddities_are_told() {
+    check(
+        &[
+            sent("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"),
+        ],
+        "odd: both content-length and transfer-encoding
+         odd: the connection ended inside a body
+         POST http://a/ 200 80+43
+         http analysed=123 unparsed=0",
+    );
+    check(
+        &[sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), back("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx")],
+        "odd: chunked framing is broken
+         GET http://a/ 200 27+47
+         http analysed=74 unparsed=5",
+    );
+    // An answer without its question.
+    check(&[back("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")], "200 0+39\n http analysed=39 unparsed=0");
+    // A question without its answer.
+    check(&[sent("GET http://b/x HTTP/1.0\r\n\r\n")], "GET http://b/x - 27+0\n http analysed=27 unparsed=0");
+}
+
+#[test]
+fn coded_bodies() {
+    let body = gzip(b"{\"id\":1}");
+    let head = |n: usize| format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {n}\r\n\r\n");
+    let ask = sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let length = head(body.len()).len() + body.len();
+    check(
+        &[ask.clone(), back([head(body.len()).as_bytes(), &body].concat())],
+        &format!("GET http://a/ 200 27+{length}\n http analysed={} unparsed=0", length + 27),
+    );
+    let length = head(5).len() + 5;
+    check(
+        &[ask, back([head(5).as_bytes(), b"plain"].concat())],
+        &format!(
+            "odd: the body is not coded as its header says\n GET http://a/ 200 27+{length}\n http analysed={} unparsed=0",
+            length + 27
+        ),
+    );
+}
+
+#[test]
+fn gaps_cost_what_they_cost() {
+    let ask = sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Inside a body of known length: the next message is found by counting.
+    check(
+        &[
+            ask.clone(),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+            Step::Hole(Back, 7),
+            ask.clone(),
+            back("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        "GET http://a/ 200 27+49
+         GET http://a/ 404 27+38
+         http analysed=134 unparsed=0",
+    );
+    // In a head: the next first line is sought.
+    check(
+        &[
+            ask.clone(),
+            back("HTTP/1.1 200 OK\r\nConte"),
+            Step::Hole(Back, 50),
+            back("unknown bytes"),
+            ask.clone(),
+            back("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        "GET http://a/ - 27+0
+         GET http://a/ 404 27+38
+         http analysed=92 unparsed=35",
+    );
+}
+
+#[test]
+fn tunnels_and_upgrades() {
+    check(
+        &[
+            sent("CONNECT b.test:80 HTTP/1.1\r\nHost: b.test:80\r\n\r\n"),
+            back("HTTP/1.1 200 Connection established\r\n\r\n"),
+            sent("GET /in HTTP/1.1\r\nHost: b.test\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        "CONNECT b.test:80 200 47+39
+         GET http://b.test/in 200 34+38
+         http analysed=158 unparsed=0",
+    );
+    check(
+        &[
+            sent("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+            back("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"),
+            sent(b"\x81\x85abcdefghi"),
+        ],
+        "GET http://a/ws 101 70+56
+         unparsed: 11
+         http analysed=126 unparsed=11",
+    );
+    // Refused: the client goes on.
+    check(
+        &[
+            sent("CONNECT b:1 HTTP/1.1\r\n\r\n"),
+            back("HTTP/1.1 407 Auth\r\nContent-Length: 2\r\n\r\nno"),
+            sent("CONNECT b:1 HTTP/1.1\r\nProxy-Authorization: Bearer x\r\n\r\n"),
+            back("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"),
+        ],
+        "CONNECT b:1 407 24+42
+         CONNECT b:1 403 55+38 Bearer
+         http analysed=159 unparsed=0",
+    );
+}
+
+#[test]
+fn update_channels_are_seen() {
+    check(
+        &[
+            sent("GET /packages/ota-api/1.zip HTTP/1.1\r\nHost: ota.googlezip.net\r\n\r\n"),
+            back("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nCrAU"),
+        ],
+        "update: Payload android-ota by magic
+         GET http://ota.googlezip.net/packages/ota-api/1.zip 200 65+42
+         http analysed=107 unparsed=0",
+    );
+}
+
+/// No value may reach a line: only its length.
+#[test]
+fn query_values_and_user_parts_never_show() {
+    let steps = [
+        sent(
+            "GET http://anna:hunter2@a.test/x;sid=SECRETSID?token=SECRETTOKEN&SECRETNAME HTTP/1.1\r\nAuthorization: Bearer SECRETBEARER\r\n\r\n",
+        ),
+        back("HTTP/1.1 302 F\r\nLocation: /y?k=SECRETLOC\r\n\r\n"),
+    ];
+    let text = format!("{:?}", run(&steps, Layer::Wire));
+    assert!(!text.contains("SECRET") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn deep_tunnels_end() {
+    let mut steps = Vec::new();
+    for _ in 0..500 {
+        steps.push(sent("CONNECT b:1 HTTP/1.1\r\n\r\n"));
+        steps.push(back("HTTP/1.1 200 OK\r\n\r\n"));
+    }
+    let seen = run(&steps, Layer::Wire);
+    assert!(seen.iter().filter(|o| matches!(o, Observation::Request(_))).count() <= 4);
+}
+
+fn conversation() -> impl Strategy<Value = Vec<Step>> {
+    let pieces = prop::sample::select(vec![
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /f HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 19\r\n\r\nuser=a&password=bbb",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip, br\r\nContent-Length: 4\r\n\r\n\x1f\u{b}xx",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "CONNECT b:1 HTTP/1.1\r\n\r\n",
+        "\r\n",
+        "garbage \u{0}\u{1}",
+    ]);
+    prop::collection::vec((any::<bool>(), pieces), 1..8)
+        .prop_map(|v| v.into_iter().map(|(out, text)| Step::Bytes(if out { Sent } else { Back }, text.as_bytes().to_vec())).collect())
+}
+
+proptest! {
+    /// However a direction's bytes are cut, the same is said.
+    #[test]
+    fn segmentation_changes_nothing(steps in conversation(), cuts in prop::collection::vec(1usize..40, 1..30)) {
+        // A first piece too short to tell a protocol is a matter of the sniffing talk, not of HTTP.
+        let mut whole = vec![sent("GET /first HTTP/1.1\r\nHost: a\r\n\r\n")];
+        whole.extend(steps);
+        let mut cuts = cuts.iter().cycle();
+        let mut cut = vec![whole[0].clone()];
+        for step in &whole[1..] {
+            if let Step::Bytes(dir, bytes) = step {
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let n = rest.len().min(*cuts.next().unwrap());
+                    cut.push(Step::Bytes(*dir, rest[..n].to_vec()));
+                    rest = &rest[n..];
+                }
+            }
+        }
+        prop_assert_eq!(told(&run(&whole, Layer::Wire)), told(&run(&cut, Layer::Wire)));
+    }
+
+    /// Any bytes, any holes: no panic, and every byte is in exactly one class.
+    #[test]
+    fn hostile_bytes(steps in conversation(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..12), holes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 1u64..2000), 0..3)) {
+        let mut steps = steps;
+        for (step, at, value) in flips {
+            if let Step::Bytes(_, bytes) = step.get_mut::<Step>(&mut steps) {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+        }
+        for (at, out, len) in holes {
+            let at = at.index(steps.len());
+            steps.insert(at, Step::Hole(if out { Sent } else { Back }, len));
+        }
+        let total: usize = steps.iter().map(|s| if let Step::Bytes(_, b) = s { b.len() } else { 0 }).sum();
+        let seen = run(&steps, Layer::Wire);
+        let Some(Observation::Flow(flow)) = seen.last() else { panic!("no flow line") };
+        prop_assert_eq!(flow.coverage.analysed + flow.coverage.unparsed, total as u64);
+    }
+}

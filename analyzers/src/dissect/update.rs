@@ -1,0 +1,420 @@
+//! Recognises the traffic of software-update channels by host, path, media type and first bytes. States facts; what they are worth, checks say.
+
+use crate::chunk::Layer;
+use crate::observation::{Update, UpdatePart};
+use crate::text::Text;
+
+/// Who said so, and how far it is to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A standard, a registry or the maker's own documentation.
+    Documented,
+    /// The client's or server's published source code.
+    Code,
+    /// Seen in traffic, or told by people who looked.
+    Observed,
+}
+
+/// A channel told by its host and path.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    system: &'static str,
+    /// The host is one of these, or below one of them; none = any host.
+    hosts: &'static [&'static str],
+    /// One of these stands in the path (a leading `^` pins it to the start, a closing `$` to the end); none = any path.
+    paths: &'static [&'static str],
+    part: UpdatePart,
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests that hold the table, and by people"))]
+    source: Source,
+}
+
+use Source::{Code, Documented, Observed};
+use UpdatePart::{Check, Manifest, Payload};
+
+const fn rule(
+    system: &'static str,
+    hosts: &'static [&'static str],
+    paths: &'static [&'static str],
+    part: UpdatePart,
+    source: Source,
+) -> Rule {
+    Rule { system, hosts, paths, part, source }
+}
+
+/// The first rule that matches decides; the narrower stand first.
+const RULES: &[Rule] = &[
+    // Android
+    rule("android-ota", &["ota.googlezip.net", "android.googleapis.com"], &["^/packages/ota", "^/packages/data/ota"], Payload, Observed),
+    rule("android-ota", &["ota.googlezip.net"], &[], Payload, Observed),
+    rule("android-checkin", &["android.clients.google.com", "android.googleapis.com"], &["^/checkin"], Check, Observed),
+    rule("samsung-fota", &["fota-cloud-dn.ospserver.net"], &["version.xml$", "version.test.xml$"], Manifest, Observed),
+    rule("samsung-fota", &["fota-cloud-dn.ospserver.net", "fota-secure-dn.ospserver.net"], &[], Payload, Observed),
+    rule("samsung-fota", &["fus2.shop.v-ota.com", "neofussvr.sslcs.cdngc.net", "cloud-neofussvr.sslcs.cdngc.net"], &[], Check, Observed),
+    rule("miui-ota", &["update.miui.com", "update.intl.miui.com"], &["miotav3.php"], Check, Observed),
+    rule(
+        "miui-ota",
+        &["bigota.d.miui.com", "superota.d.miui.com", "ultimateota.d.miui.com", "hugeota.d.miui.com", "bn.d.miui.com"],
+        &[],
+        Payload,
+        Observed,
+    ),
+    rule("huawei-ota", &["query.hicloud.com"], &[], Check, Observed),
+    rule("huawei-ota", &["update.hicloud.com", "update.dbankcdn.com"], &["filelist.xml$", "changelog.xml$"], Manifest, Observed),
+    rule("huawei-ota", &["update.hicloud.com", "update.dbankcdn.com"], &[], Payload, Observed),
+    rule("oppo-ota", &["ota.coloros.com", "iota.coloros.com", "component-ota-cn.allawntech.com", "otag.h2os.com"], &[], Check, Observed),
+    rule("amazon-ota", &["softwareupdates.amazon.com"], &[], Check, Observed),
+    rule("amazon-ota", &["fireoscaptiveportal.com"], &["ota"], Check, Observed),
+    rule("lg-ota", &["snu.lge.com"], &[], Check, Observed),
+    rule("roku-ota", &["configsvc.cs.roku.com", "sw.roku.com"], &[], Check, Observed),
+    // Apple
+    rule("apple-gdmf", &["gdmf.apple.com"], &["^/v2/assets", "^/v2/pmv"], Manifest, Code),
+    rule("apple-mesu", &["mesu.apple.com"], &[".xml$", ".plist$"], Manifest, Code),
+    rule("apple-tss", &["gs.apple.com"], &["^/tss/"], Check, Code),
+    rule(
+        "apple-update",
+        &["appldnld.apple.com", "updates.cdn-apple.com", "updates-http.cdn-apple.com", "swcdn.apple.com", "secure-appldnld.apple.com"],
+        &[],
+        Payload,
+        Documented,
+    ),
+    rule("apple-update", &["swscan.apple.com", "swquery.apple.com"], &[], Check, Documented),
+    // Omaha: Chrome, ChromeOS, Flatcar, components
+    rule("omaha", &[], &["/service/update2", "/v1/update/"], Check, Code),
+    rule(
+        "omaha",
+        &["redirector.gvt1.com", "dl.google.com", "edgedl.me.gvt1.com", "gvt1.com"],
+        &["/edgedl/", "/chrome_component", "/release2/"],
+        Payload,
+        Observed,
+    ),
+    // Windows
+    rule(
+        "windows-update",
+        &["windowsupdate.com", "windowsupdate.microsoft.com", "update.microsoft.com"],
+        &["/selfupdate/", "wuident.cab$", "wsus3setup.cab$", "wuredir.cab$"],
+        Manifest,
+        Documented,
+    ),
+    rule(
+        "windows-update",
+        &["dl.delivery.mp.microsoft.com", "windowsupdate.com"],
+        &["/filestreamingservice/", ".cab$", ".msu$", ".esd$", ".psf$", ".exe$", ".msi$"],
+        Payload,
+        Documented,
+    ),
+    rule("windows-update", &[], &["dl.delivery.mp.microsoft.com/filestreamingservice/"], Payload, Observed),
+    rule("windows-update", &["update.microsoft.com", "windowsupdate.microsoft.com", "delivery.mp.microsoft.com"], &[], Check, Documented),
+    // Linux
+    rule(
+        "apt",
+        &[],
+        &["/InRelease$", "/Release$", "/Release.gpg$", "/Packages.gz$", "/Packages.xz$", "/Packages.bz2$", "/Packages$", "/by-hash/SHA"],
+        Manifest,
+        Documented,
+    ),
+    rule("apt", &[], &[".deb$", ".udeb$"], Payload, Documented),
+    rule("yum", &[], &["/repodata/"], Manifest, Documented),
+    rule("yum", &[], &[".rpm$", ".drpm$"], Payload, Documented),
+    rule("opkg", &[], &[".ipk$"], Payload, Documented),
+    rule("apk", &[], &["/APKINDEX.tar.gz$"], Manifest, Documented),
+    rule("ostree", &[], &["/refs/heads/", "/summary.sig$", "/summary.idx$"], Manifest, Code),
+    rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &["firmware.xml", ".jcat$"], Manifest, Code),
+    rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &[".cab$"], Payload, Code),
+    // Devices of the house
+    rule("mender", &[], &["/api/devices/v1/deployments", "/api/devices/v2/deployments"], Check, Documented),
+    rule("hawkbit", &[], &["/controller/v1/"], Check, Documented),
+    rule(
+        "tuya",
+        &["tuyaus.com", "tuyaeu.com", "tuyacn.com", "tuyain.com", "airtake-public-data.s3.amazonaws.com"],
+        &["upgrade", "firmware", ".bin$"],
+        Payload,
+        Observed,
+    ),
+    rule("tr-069", &[], &["/cwmp"], Check, Documented),
+    rule("lvfs", &["lvfs-cdn.fwupd.org"], &[], Payload, Code),
+    // Games
+    rule("blizzard", &["blizzard.com", "worldofwarcraft.com", "battle.net"], &[".mfil$", "/update/"], Manifest, Observed),
+    // Words that only an update channel uses
+    rule("firmware-file", &[], &["/firmware/", "/fota/", "/ota/"], Payload, Observed),
+];
+
+/// Hosts and paths that look like one of the above and carry no software.
+const NOT_SOFTWARE: &[Rule] = &[
+    // Lists of certificates Windows trusts or distrusts.
+    rule(
+        "windows-trust-list",
+        &["windowsupdate.com"],
+        &["/trustedr/", "authrootstl.cab$", "disallowedcertstl.cab$", "pinrulesstl.cab$"],
+        Manifest,
+        Documented,
+    ),
+];
+
+/// Content told by its first bytes.
+#[derive(Clone, Copy, Debug)]
+struct Magic {
+    system: &'static str,
+    at: usize,
+    bytes: &'static [u8],
+    /// The bytes are too common to say it without a host, path or media type that agrees.
+    needs_company: bool,
+}
+
+const fn magic(system: &'static str, at: usize, bytes: &'static [u8], needs_company: bool) -> Magic {
+    Magic { system, at, bytes, needs_company }
+}
+
+/// Magic numbers of packages and firmware images, from their projects' headers.
+const MAGICS: &[Magic] = &[
+    magic("android-ota", 0, b"CrAU", false),
+    magic("android-boot", 0, b"ANDROID!", false),
+    magic("android-boot", 0, b"VNDRBOOT", false),
+    magic("android-sparse", 0, &[0x3a, 0xff, 0x26, 0xed], false),
+    magic("u-boot", 0, &[0x27, 0x05, 0x19, 0x56], false),
+    magic("fit", 0, &[0xd0, 0x0d, 0xfe, 0xed], true),
+    magic("mcuboot", 0, &[0x3d, 0xb8, 0xf3, 0x96], false),
+    magic("mcuboot", 0, &[0x3c, 0xb8, 0xf3, 0x96], false),
+    magic("squashfs", 0, b"hsqs", true),
+    magic("ubi", 0, b"UBI#", false),
+    magic("trx", 0, b"HDR0", false),
+    magic("swupdate", 0, b"070702", true),
+    magic("esp-image", 0, &[0xe9], true),
+    magic("deb", 0, b"!<arch>\ndebian-binary", false),
+    magic("rpm", 0, &[0xed, 0xab, 0xee, 0xdb], false),
+    magic("cab", 0, b"MSCF", true),
+    magic("zip", 0, b"PK\x03\x04", true),
+    magic("gzip", 0, &[0x1f, 0x8b], true),
+    magic("xz", 0, &[0xfd, b'7', b'z', b'X', b'Z', 0], true),
+    magic("elf", 0, &[0x7f, b'E', b'L', b'F'], true),
+    magic("chrome-extension", 0, b"Cr24", true),
+];
+
+/// Media types that name a package (IANA; Debian and Red Hat conventions).
+const TYPES: &[(&str, &str)] = &[
+    ("application/vnd.android.ota", "android-ota"),
+    ("application/vnd.debian.binary-package", "deb"),
+    ("application/x-debian-package", "deb"),
+    ("application/x-rpm", "rpm"),
+    ("application/x-redhat-package-manager", "rpm"),
+    ("application/vnd.ms-cab-compressed", "cab"),
+];
+
+/// What a request alone says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    system: &'static str,
+    part: UpdatePart,
+    by: &'static str,
+}
+
+/// An update channel was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    part: UpdatePart,
+    system: &'static str,
+    by: &'static str,
+    signature: Option<&'static str>,
+}
+
+impl Seen {
+    pub fn observation(self, layer: Layer, host: Option<Text>, path: Text) -> Update {
+        Update {
+            part: self.part,
+            system: Text::ours(self.system),
+            layer,
+            by: Text::ours(self.by),
+            host,
+            path,
+            signature: self.signature.map(Text::ours),
+        }
+    }
+}
+
+/// What host (lower case, without port) and path say.
+pub fn asked(host: &[u8], path: &[u8], _query: &[u8]) -> Option<Asked> {
+    if NOT_SOFTWARE.iter().any(|r| r.fits(host, path)) {
+        return None;
+    }
+    let rule = RULES.iter().find(|r| r.fits(host, path))?;
+    let by = if rule.hosts.is_empty() { "path" } else { "host" };
+    Some(Asked { system: rule.system, part: rule.part, by })
+}
+
+/// What a request and its answer say together. `ends` are the first and last bytes of the response's content.
+pub fn seen(asked: Option<&Asked>, media: Option<&Text>, status: Option<u16>, ends: Option<(&[u8], &[u8])>) -> Option<Seen> {
+    let good = status.is_none_or(|s| matches!(s, 200 | 206));
+    let named = media.filter(|_| good).and_then(|m| TYPES.iter().find(|(name, _)| m == name)).map(|(_, system)| *system);
+    let found = ends.filter(|_| good).and_then(|(first, _)| MAGICS.iter().find(|m| m.fits(first)));
+    let signature = ends.filter(|_| good).and_then(|(first, last)| signature(first, last));
+    // An Android package says so itself: its first entry, or its footer beside a name that only it has.
+    if let Some((first, _)) = ends
+        && good
+        && is_android_package(first)
+    {
+        return Some(Seen { part: Payload, system: "android-ota", by: "magic", signature });
+    }
+    if let Some(magic) = found.filter(|m| !m.needs_company) {
+        return Some(Seen { part: Payload, system: magic.system, by: "magic", signature });
+    }
+    if let Some(asked) = asked {
+        // The generic words of the last rule need bytes or a type that agree.
+        if asked.system == "firmware-file" && found.is_none() && named.is_none() {
+            return None;
+        }
+        return Some(Seen { part: asked.part, system: asked.system, by: asked.by, signature });
+    }
+    named.map(|system| Seen { part: Payload, system, by: "mime", signature })
+}
+
+impl Rule {
+    fn fits(&self, host: &[u8], path: &[u8]) -> bool {
+        (self.hosts.is_empty() || self.hosts.iter().any(|h| is_below(host, h.as_bytes())))
+            && (self.paths.is_empty() || self.paths.iter().any(|p| matches(path, p.as_bytes())))
+    }
+}
+
+impl Magic {
+    fn fits(&self, first: &[u8]) -> bool {
+        first.get(self.at..).is_some_and(|f| f.starts_with(self.bytes))
+            // ESP32 image: 1–16 segments and a flash mode of 0–3 follow the single magic byte.
+            && (self.system != "esp-image" || matches!(first, [_, 1..=16, 0..=3, ..]))
+    }
+}
+
+fn is_below(host: &[u8], parent: &[u8]) -> bool {
+    host.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
+}
+
+/// `^` pins to the start, `$` to the end; letters match in either case.
+fn matches(path: &[u8], pattern: &[u8]) -> bool {
+    let (start, pattern) = pattern.strip_prefix(b"^").map_or((false, pattern), |p| (true, p));
+    let (end, pattern) = pattern.strip_suffix(b"$").map_or((false, pattern), |p| (true, p));
+    let equal = |part: Option<&[u8]>| part.is_some_and(|p| p.eq_ignore_ascii_case(pattern));
+    match (start, end) {
+        (true, _) => equal(path.get(..pattern.len())),
+        (false, true) => equal(path.len().checked_sub(pattern.len()).and_then(|at| path.get(at..))),
+        (false, false) => path.windows(pattern.len().max(1)).any(|w| equal(Some(w))),
+    }
+}
+
+/// The first local file header of a zip names its first entry (APPNOTE 4.3.7).
+fn first_entry(first: &[u8]) -> Option<&[u8]> {
+    let rest = first.strip_prefix(b"PK\x03\x04")?;
+    let len = u16::from_le_bytes([*rest.get(22)?, *rest.get(23)?]);
+    let name = rest.get(26..)?;
+    Some(&name[..name.len().min(usize::from(len))])
+}
+
+fn is_android_package(first: &[u8]) -> bool {
+    first_entry(first).is_some_and(|name| {
+        name.starts_with(b"META-INF/com/android/") || name.starts_with(b"META-INF/com/google/android/") || name == b"payload.bin"
+    })
+}
+
+/// A whole-file signature (AOSP recovery): the last six bytes are where it starts from the end, `ff ff`, and the comment's size.
+fn signature(first: &[u8], last: &[u8]) -> Option<&'static str> {
+    let [a, b, 0xff, 0xff, c, d] = *last.get(last.len().checked_sub(6)?..)? else { return inline(first) };
+    let (start, size) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+    if first.starts_with(b"PK\x03\x04") && start > 6 && start <= size { Some("pkcs7-footer") } else { inline(first) }
+}
+
+/// A signature at the front of the content.
+fn inline(first: &[u8]) -> Option<&'static str> {
+    // Payload header (update_engine): magic, version u64, manifest size u64, metadata signature size u32, all big-endian.
+    if first.starts_with(b"CrAU") && first.get(20..24).is_some_and(|n| n != [0; 4]) {
+        return Some("payload-signature");
+    }
+    // InRelease (Debian) is a clear-signed message (RFC 9580 §7).
+    first.starts_with(b"-----BEGIN PGP SIGNED MESSAGE-----").then_some("inline")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn ask(host: &str, path: &str, expect: Option<(&str, UpdatePart)>) {
+        assert_eq!(asked(host.as_bytes(), path.as_bytes(), b"").map(|a| (a.system, a.part)), expect, "{host}{path}");
+    }
+
+    #[test]
+    fn channels_by_request() {
+        ask("ota.googlezip.net", "/packages/ota-api/package/0123.zip", Some(("android-ota", Payload)));
+        ask("fota-cloud-dn.ospserver.net", "/firmware/XEF/SM-G1/version.xml", Some(("samsung-fota", Manifest)));
+        ask("update.miui.com", "/updates/miotaV3.php", Some(("miui-ota", Check)));
+        ask("tools.google.com", "/service/update2", Some(("omaha", Check)));
+        ask("gdmf.apple.com", "/v2/assets", Some(("apple-gdmf", Manifest)));
+        ask(
+            "mesu.apple.com",
+            "/assets/com_apple_MobileAsset_SoftwareUpdate/com_apple_MobileAsset_SoftwareUpdate.xml",
+            Some(("apple-mesu", Manifest)),
+        );
+        ask("au.download.windowsupdate.com", "/c/msdownload/update/a.cab", Some(("windows-update", Payload)));
+        ask("151.99.0.1", "/msedge.b.tlu.dl.delivery.mp.microsoft.com/filestreamingservice/files/1", Some(("windows-update", Payload)));
+        ask("ctldl.windowsupdate.com", "/msdownload/update/v3/static/trustedr/en/authrootstl.cab", None);
+        ask("deb.debian.org", "/debian/dists/stable/InRelease", Some(("apt", Manifest)));
+        ask("deb.debian.org", "/debian/pool/main/a/a_1_all.deb", Some(("apt", Payload)));
+        ask("mirror.test", "/fedora/repodata/repomd.xml", Some(("yum", Manifest)));
+        ask("notapple.com", "/assets/a.xml", None);
+        ask("evil-mesu.apple.com.test", "/a.xml", None);
+        ask("shop.test", "/", None);
+        ask("", "", None);
+    }
+
+    fn zip(name: &str) -> Vec<u8> {
+        let mut out = b"PK\x03\x04".to_vec();
+        out.extend([0; 22]);
+        out.extend((name.len() as u16).to_le_bytes());
+        out.extend([0; 2]);
+        out.extend(name.as_bytes());
+        out
+    }
+
+    #[track_caller]
+    fn content(first: &[u8], last: &[u8], expect: Option<(&str, &str, Option<&str>)>) {
+        let seen = seen(None, None, Some(200), Some((first, last)));
+        assert_eq!(seen.map(|s| (s.system, s.by, s.signature)), expect);
+    }
+
+    #[test]
+    fn packages_by_first_bytes() {
+        let signed = [0, 0, 0x20, 0x06, 0xff, 0xff, 0x32, 0x06];
+        content(&zip("META-INF/com/android/metadata"), &signed, Some(("android-ota", "magic", Some("pkcs7-footer"))));
+        content(&zip("META-INF/com/android/metadata"), &[0; 8], Some(("android-ota", "magic", None)));
+        content(&zip("payload.bin"), &[0; 8], Some(("android-ota", "magic", None)));
+        content(&zip("classes.dex"), &signed, None);
+        let mut payload = b"CrAU\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x10\0\0\0\x01\x0b".to_vec();
+        content(&payload, &[0; 8], Some(("android-ota", "magic", Some("payload-signature"))));
+        payload[20..].fill(0);
+        content(&payload, &[0; 8], Some(("android-ota", "magic", None)));
+        content(&[0x27, 0x05, 0x19, 0x56, 1], &[0; 8], Some(("u-boot", "magic", None)));
+        content(&[0xe9, 4, 2, 0], &[0; 8], None);
+        content(b"PK\x03\x04", &[], None);
+        content(b"", &[], None);
+    }
+
+    #[test]
+    fn generic_words_need_company() {
+        let words = asked(b"cdn.test", b"/firmware/v2.bin", b"");
+        assert_eq!(words.map(|a| a.system), Some("firmware-file"));
+        assert_eq!(seen(words.as_ref(), None, Some(200), Some((b"<html>", b"</html>"))), None);
+        assert!(seen(words.as_ref(), None, Some(200), Some((&[0xe9, 4, 2, 0], &[0; 8]))).is_some());
+        assert!(seen(words.as_ref(), None, Some(404), Some((&[0xe9, 4, 2, 0], &[0; 8]))).is_none());
+    }
+
+    #[test]
+    fn rules_are_well_formed() {
+        for rule in RULES {
+            assert!(!rule.hosts.is_empty() || !rule.paths.is_empty(), "{} would match everything", rule.system);
+            assert!(rule.hosts.iter().all(|h| *h == h.to_lowercase()), "{}", rule.system);
+            assert!(matches!(rule.source, Source::Documented | Source::Code | Source::Observed));
+        }
+    }
+
+    #[test]
+    fn media_types() {
+        let media = Text::ours("application/vnd.android.ota");
+        assert_eq!(seen(None, Some(&media), Some(200), None).map(|s| s.system), Some("android-ota"));
+        assert_eq!(seen(None, Some(&media), Some(404), None), None);
+    }
+}
