@@ -1,0 +1,78 @@
+//! What the device trusts: the same certificates as a PEM bundle and as the directory OpenSSL looks into.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::{Fault, pem};
+
+/// A trust store on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Takes the place of /etc/ssl/certs.
+    pub dir: PathBuf,
+    /// All certificates in one file, the lab's public root first.
+    pub bundle: PathBuf,
+}
+
+impl Store {
+    /// Writes a new store into `dir`, which must not exist yet.
+    pub fn write(dir: &Path, anchors: &[CertificateDer<'_>]) -> Result<Self, Fault> {
+        let what = || format!("writing the trust store {}", dir.display());
+        fs::create_dir_all(dir).map_err(Fault::odd(what()))?;
+        let bundle = dir.join("ca-certificates.crt");
+        let text: String = anchors.iter().map(|anchor| pem::certificate(anchor)).collect();
+        fs::write(&bundle, text).map_err(Fault::odd(what()))?;
+        for anchor in anchors {
+            let Some(hash) = subject_hash(anchor) else { continue };
+            for number in 0..16 {
+                let path = dir.join(format!("{hash:08x}.{number}"));
+                if !path.exists() {
+                    fs::write(path, pem::certificate(anchor)).map_err(Fault::odd(what()))?;
+                    break;
+                }
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), bundle })
+    }
+}
+
+/// The file name `openssl rehash` gives a certificate: the first four bytes, little endian, of the SHA-1 of the subject's
+/// canonical form (x_name.c of OpenSSL: every text as UTF8String, lower case, spaces collapsed; the RDNs without the outer SEQUENCE).
+fn subject_hash(der: &[u8]) -> Option<u32> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let mut canonical = Vec::new();
+    for rdn in certificate.subject().iter() {
+        let mut set = Vec::new();
+        for attribute in rdn.iter() {
+            let value = match attribute.as_str() {
+                Ok(text) => tlv(0x0c, text.split_ascii_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase().as_bytes())?,
+                Err(_) => return None,
+            };
+            let mut pair = tlv(0x06, attribute.attr_type().as_bytes())?;
+            pair.extend(value);
+            set.extend(tlv(0x30, &pair)?);
+        }
+        canonical.extend(tlv(0x31, &set)?);
+    }
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &canonical);
+    let &[a, b, c, d, ..] = digest.as_ref() else { return None };
+    Some(u32::from_le_bytes([a, b, c, d]))
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![tag];
+    match content.len() {
+        length @ 0..128 => out.push(length as u8),
+        length @ 128..256 => out.extend([0x81, length as u8]),
+        length => {
+            out.push(0x82);
+            out.extend(u16::try_from(length).ok()?.to_be_bytes());
+        }
+    }
+    out.extend(content);
+    Some(out)
+}
