@@ -1,6 +1,5 @@
 //! What the operator knows and demands, read from files: policy, persona, declaration, events, actors.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,10 +8,8 @@ use analyzers::encode::{Digest, hex};
 use analyzers::leak::{Engine, Seed};
 use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
-use analyzers::scribe::ActorRule;
-use analyzers::subject::{Actor, ActorClass};
 use analyzers::text::Text;
-use policies::{Declaration, EventRow, Persona, Phase, Policy, Time, When};
+use policies::{ActorRow, Declaration, EventRow, Persona, Phase, Policy, Time, When};
 
 use crate::cli;
 use crate::fault::Fault;
@@ -51,7 +48,7 @@ impl Knowledge {
             value: v.value.expose().to_owned(),
         });
         let engine = Arc::new(Engine::new(seeds, &key));
-        let demands = Arc::new(Demands::new(policy, declaration));
+        let demands = Arc::new(demands(policy, declaration));
         Ok(Knowledge { policy_text, persona, engine, demands })
     }
 
@@ -83,6 +80,11 @@ pub(crate) fn read(path: &Path) -> Result<String, Fault> {
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).map_err(|e| Fault::io("read", path, &e))?;
     Ok(text)
+}
+
+/// The shipped catalogues under a policy.
+pub(crate) fn demands(policy: Policy, declaration: Option<Declaration>) -> Demands {
+    Demands { policy, declaration, requirements: policies::requirement::catalogue(), attacks: policies::attack::catalogue() }
 }
 
 /// The shipped catalogues as one digest: same digest, same rules.
@@ -126,11 +128,7 @@ fn event(row: &EventRow, time_of: &dyn Fn(u64) -> Option<Time>) -> Option<Event>
     Some(Event {
         at,
         kind: Text::ours(row.kind.as_str()),
-        phase: match row.phase {
-            policies::Phase::Start => Phase::Start,
-            policies::Phase::End => Phase::End,
-            policies::Phase::At => Phase::At,
-        },
+        phase: row.phase,
         confirmed: row.confirmed,
         by: words(&row.operator),
         note: words(&row.note),
@@ -160,28 +158,7 @@ pub(crate) fn windows(events: &[Event]) -> Vec<Window> {
     out
 }
 
-/// Who caused what, as rules for the scribe.
-pub(crate) fn actors(path: &Path) -> Result<Vec<ActorRule>, Fault> {
-    let rows = policies::actors::parse(&path.display().to_string(), &read(path)?)?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let class = match row.class {
-                policies::ActorClass::Os => ActorClass::Os,
-                policies::ActorClass::Preloaded => ActorClass::Preloaded,
-                policies::ActorClass::UserApp => ActorClass::UserApp,
-                policies::ActorClass::Browser => ActorClass::Browser,
-                policies::ActorClass::Unknown => ActorClass::Unknown,
-            };
-            let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
-            let actor = Actor { class, package, method: Some(Text::ours("actors-file")) };
-            match &row.of {
-                policies::ActorOf::Flow(tuple) => {
-                    let ends = [tuple.from, tuple.to].into_iter().filter_map(|e| Some((e.addr?, e.port.unwrap_or(0)))).collect();
-                    ActorRule { ends, from: None, to: None, actor }
-                }
-                policies::ActorOf::Window { from, to } => ActorRule { ends: Vec::<(IpAddr, u16)>::new(), from: Some(*from), to: Some(*to), actor },
-            }
-        })
-        .collect())
+/// Who caused what.
+pub(crate) fn actors(path: &Path) -> Result<Vec<ActorRow>, Fault> {
+    Ok(policies::actors::parse(&path.display().to_string(), &read(path)?)?)
 }

@@ -45,6 +45,19 @@ pub enum Transport {
     Other(u16),
 }
 
+impl Transport {
+    /// The IP protocol number; ICMP stands for both its versions.
+    pub fn number(self) -> u8 {
+        match self {
+            Transport::Icmp => 1,
+            Transport::Tcp => 6,
+            Transport::Udp => 17,
+            Transport::Sctp => 132,
+            Transport::Other(n) => n as u8,
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,19 +181,7 @@ impl Ends {
 
     /// Community ID v1, seed 0 (the Corelight specification), for joining other tools.
     pub fn community_id(&self) -> String {
-        let proto: u8 = match self.transport {
-            Transport::Tcp => 6,
-            Transport::Udp => 17,
-            Transport::Sctp => 132,
-            Transport::Icmp => {
-                if self.a.is_ipv4() {
-                    1
-                } else {
-                    58
-                }
-            }
-            Transport::Other(n) => n as u8,
-        };
+        let proto = if self.transport == Transport::Icmp && self.a.is_ipv6() { 58 } else { self.transport.number() };
         let (lo, hi) = if (self.a.ip(), self.a.port()) <= (self.b.ip(), self.b.port()) { (self.a, self.b) } else { (self.b, self.a) };
         let mut bytes = Vec::with_capacity(40);
         bytes.extend_from_slice(&[0, 0]);

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
-use policies::Time;
+use policies::{ActorOf, ActorRow, Time};
 
 use crate::encode::Digest;
 use crate::flow::{Ends, FlowId, FlowKey, Mac};
@@ -38,29 +38,13 @@ impl Desk for Vec<Line> {
     fn sealed(&mut self, _: Option<FlowId>, _: sealed::Value) {}
 }
 
-/// A rule that says who caused a flow (from `--actors`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ActorRule {
-    /// Either end, address and port; port 0 matches any.
-    pub ends: Vec<(IpAddr, u16)>,
-    pub from: Option<Time>,
-    pub to: Option<Time>,
-    pub actor: Actor,
-}
-
-impl ActorRule {
-    fn fits(&self, ends: &Ends, at: Time) -> bool {
-        let has = |(ip, port): &(IpAddr, u16)| [ends.a, ends.b].iter().any(|s| s.ip() == *ip && (*port == 0 || s.port() == *port));
-        self.ends.iter().all(has) && self.from.is_none_or(|t| t <= at) && self.to.is_none_or(|t| at <= t)
-    }
-}
-
 /// What the operator said before the run.
 #[derive(Clone, Debug, Default)]
 pub struct Briefing {
     pub told: Vec<Told>,
     pub label: Option<Text>,
-    pub actors: Vec<ActorRule>,
+    /// Who caused which flow (`--actors`); the first row that fits counts.
+    pub actors: Vec<ActorRow>,
 }
 
 #[derive(Debug)]
@@ -189,8 +173,9 @@ impl Scribe {
         if self.name(&mut bound.peer) {
             bound.named_by = Some(NameSource::Dns);
         }
-        if let Some(rule) = self.briefing.actors.iter().find(|r| r.fits(&ends, at)) {
-            bound.actor = rule.actor.clone();
+        if let Some(row) = self.briefing.actors.iter().find(|r| fits(r, &ends, at)) {
+            let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
+            bound.actor = Actor { class: row.class, package, method: Some(Text::ours("actors-file")) };
         }
         bound
     }
@@ -239,6 +224,13 @@ impl Scribe {
     /// The number of a flow that is open.
     pub fn flow(&self, key: FlowKey) -> Option<FlowId> {
         self.flows.get(&key).map(|e| e.id)
+    }
+}
+
+fn fits(row: &ActorRow, ends: &Ends, at: Time) -> bool {
+    match &row.of {
+        ActorOf::Flow(tuple) => tuple.matches(ends.transport.number(), ends.a, ends.b),
+        ActorOf::Window { from, to } => (*from..=*to).contains(&at),
     }
 }
 
