@@ -628,6 +628,8 @@ pub struct RequestFact {
     pub status: Option<u16>,
     pub authorization: Option<Authorization>,
     pub carries_data: bool,
+    /// The answer has at most as many bytes as a connectivity probe's ([`policies::policy::PROBE_BODY`]).
+    pub small_answer: bool,
     pub response_type: Option<Text>,
 }
 
@@ -641,6 +643,7 @@ impl Request {
             status: self.status,
             authorization: self.authorization,
             carries_data: self.query || self.body || self.cookies > 0 || self.authorization.is_some(),
+            small_answer: self.response_bytes <= policies::policy::PROBE_BODY,
             response_type: self.response_type.clone(),
         }
     }

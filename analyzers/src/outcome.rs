@@ -52,6 +52,8 @@ reasons! {
     CoverageUnderLevel = "coverage-under-level", "less was read than the plan asks";
     SignedOutOfSight = "signed-out-of-sight", "integrity may rest on a signature that the capture does not show being checked";
     PolicyException = "policy-exception", "an exception of the policy covers it";
+    NoIndication = "no-indication", "nothing speaks against it; that nothing ever left cannot be proven";
+    SecondReadingDiffers = "second-reading-differs", "analysing the run's capture again gave other lines";
     // not tested
     NotExercised = "not-exercised", "nothing in the traffic exercised it";
     NoPersona = "no-persona", "no planted values were given, so absence proves nothing";

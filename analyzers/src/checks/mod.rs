@@ -5,10 +5,12 @@
 
 use std::sync::OnceLock;
 
-use policies::{Attack, Declaration, Policy, Severity};
+use policies::{Attack, Declaration, IdentifierType, Policy, Severity};
 
-use crate::case::Case;
-use crate::outcome::Outcome;
+use crate::case::{Case, Concern, Seen};
+use crate::chunk::Layer;
+use crate::observation::{Exposure, Flow, Grade, Hit, HitDirection, HitFact, Kind, Planted};
+use crate::outcome::{Outcome, Proof, Reason};
 use crate::subject::{Scope, Subject};
 
 /// Where a check's answer comes from.
@@ -126,9 +128,109 @@ macro_rules! families {
 }
 
 families! {
-    tls {
-        negotiated_version,
+    biometric { enrolment_silent, }
+    channel { cleartext_http, not_tls_on_tls_port, quic_coverage, undeclared_endpoint, }
+    dns { cleartext, identifier_in_name, }
+    leak { credential_cleartext, dhcp_identity, identifier_cleartext, identifier_encoded, local_discovery, location_cleartext, }
+    meta { capture_loss, control_arm, device_binding, interception_coverage, repeatability, stimulus_log, }
+    tls { client_fingerprint, forward_secrecy, hello_versions, negotiated_suite, negotiated_version, }
+    update { check_identifiers, manifest_cleartext, payload_cleartext, }
+}
+
+/// Passes when nothing that could matter for `concern` was missed, else says what stands in the way.
+pub(crate) fn settle<K: Kind>(
+    seen: &Seen<'_, K>,
+    case: &Case,
+    concern: Concern,
+    proof: Proof,
+    expected: &str,
+    observed: impl Into<String>,
+) -> Outcome {
+    match seen.complete(case, concern) {
+        Ok(complete) => Outcome::pass(complete, proof, expected, observed),
+        Err(hole) => {
+            let proof = hole.line.map_or(proof.clone(), |line| proof.and(&Proof::line(line)));
+            Outcome::inconclusive(hole.reason, proof, expected, observed)
+        }
     }
+}
+
+/// The subject's peer as policies name it: its name, else its address; and its port.
+pub(crate) fn host_and_port(subject: &Subject) -> (String, u16) {
+    let Some(peer) = &subject.peer else { return (String::new(), 0) };
+    let host = match (&peer.name, peer.addr) {
+        (Some(name), _) => name.as_str().to_owned(),
+        (None, Some(addr)) => addr.to_string(),
+        (None, None) => String::new(),
+    };
+    (host, peer.port)
+}
+
+/// What a leak check looks for.
+pub(crate) struct Leak<'a> {
+    pub(crate) expected: &'a str,
+    pub(crate) concern: Concern,
+    /// Which hits this check is about.
+    pub(crate) speaks: &'a dyn Fn(&HitFact) -> bool,
+    /// Which planted types make its absence mean something.
+    pub(crate) planted: &'a dyn Fn(IdentifierType) -> bool,
+    /// Hits that need no planted value to be sure.
+    pub(crate) certain: &'a dyn Fn(&HitFact) -> bool,
+}
+
+/// Proof fails, shape alone is undecided, absence needs planted values and complete bytes.
+pub(crate) fn judge_leak(case: &Case, cx: &Context<'_>, leak: &Leak<'_>) -> Outcome {
+    let hits = case.seen::<Hit>();
+    let about = |h: &HitFact| h.direction != HitDirection::In && (leak.speaks)(h);
+    let sure = |h: &HitFact| about(h) && (h.grade == Grade::Proof || (leak.certain)(h));
+    if let Some(proof) = hits.proof(sure) {
+        let mut what: Vec<String> = Vec::new();
+        for (hit, _) in hits.iter().filter(|(h, _)| sure(h)) {
+            let name = hit.field.as_ref().map_or(hit.kind.word().to_owned(), |f| format!("{f} ({})", hit.kind));
+            let coded = if hit.chain.is_empty() { String::new() } else { format!(" as {}", words(&hit.chain)) };
+            let line = format!("{name} in {}{coded}", hit.place);
+            if what.len() < 4 && !what.contains(&line) {
+                what.push(line);
+            }
+        }
+        return Outcome::fail(proof, leak.expected, what.join("; "));
+    }
+    if let Some(proof) = hits.proof(about) {
+        let n = hits.count(about);
+        return Outcome::inconclusive(Reason::StructuralOnly, proof, leak.expected, format!("{n} values have the shape of one"));
+    }
+    let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return Outcome::NotTested(Reason::NotExercised) };
+    if !cx.run.seen::<Planted>().iter().any(|(p, _)| (leak.planted)(p.kind)) {
+        return Outcome::NotTested(Reason::NoPersona);
+    }
+    settle(&hits, case, leak.concern, proof, leak.expected, "none found")
+}
+
+fn words(chain: &[crate::text::Text]) -> String {
+    chain.iter().map(crate::text::Text::as_str).collect::<Vec<_>>().join(" → ")
+}
+
+/// Anybody between the device and its peer can read it.
+pub(crate) fn is_clear(hit: &HitFact) -> bool {
+    hit.layer == Layer::Wire && hit.exposure == Exposure::Cleartext
+}
+
+/// A coding or hash stands between the bytes and the value; the path to a field does not count as one.
+pub(crate) fn is_encoded(hit: &HitFact) -> bool {
+    hit.chain.iter().any(|step| !step.as_str().contains(':'))
+}
+
+pub(crate) fn is_credential(kind: IdentifierType) -> bool {
+    matches!(kind, IdentifierType::Password | IdentifierType::Token | IdentifierType::UserName)
+}
+
+pub(crate) fn is_place(kind: IdentifierType) -> bool {
+    matches!(kind, IdentifierType::Position | IdentifierType::Ssid | IdentifierType::Bssid | IdentifierType::CellId)
+}
+
+/// A name with a part that only one device has: eight or more hexadecimal digits in a row, some of them numbers.
+pub(crate) fn is_unique(name: &str) -> bool {
+    name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 8 && run.bytes().any(|b| b.is_ascii_digit()))
 }
 
 /// All passive checks, by id.

@@ -19,7 +19,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule};
+use crate::checks::{Context, Example, Mode, Rule, settle};
 use crate::observation::Served;
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -38,10 +38,7 @@ fn judge(case: &Case, _: &Context<'_>) -> Outcome {
     }
     let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|_| true));
-    match served.complete(case, Concern::Handshakes) {
-        Ok(complete) => Outcome::pass(complete, proof, EXPECTED, observed),
-        Err(hole) => Outcome::inconclusive(hole.reason, proof, EXPECTED, observed),
-    }
+    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[

@@ -1,0 +1,168 @@
+//! Enrolment of a finger or face sends nothing out
+//!
+//! # What it does
+//! Compares what the device sends in confirmed windows of biometric enrolment with what it sends in sham windows (the same handling
+//! without a finger or face), and searches readable traffic for biometric content.
+//!
+//! # Why it matters
+//! A biometric sample cannot be changed once it is out. It must stay on the device, and enrolment is when it would leave.
+//!
+//! # How it is judged
+//! *Fail*: biometric content was found in what could be read. Otherwise never more than undecided, for silence cannot be proven:
+//! `no-indication` when at least five confirmed enrolment and five sham windows differ by no more than chance (one-sided rank-sum
+//! test at 5 %), with the smallest upload that would have been noticed; `volume-differs` when they do; `windows-not-confirmed` when
+//! there are too few. Without a stimulus: not tested.
+//!
+//! # Evidence
+//! The `event` and `activity` lines; the `hit` lines of type biometric.
+//!
+//! # References
+//! ETSI TS 103 732-2 (biometric module; class level, text not seen), ISO/IEC 19794.
+
+use policies::{IdentifierType, Severity};
+
+use crate::case::Case;
+use crate::checks::{Context, Example, Mode, Rule};
+use crate::observation::{Activity, Event, Grade, Hit, HitDirection, HitFact, Missed, Phase};
+use crate::outcome::{Outcome, Proof, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Device, severity: Severity::High, mode: Mode::Passive, needs: &["events"], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "no more traffic than in the sham windows, and no biometric content";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let hits = case.seen::<Hit>();
+    let template = |h: &HitFact| h.kind == IdentifierType::Biometric && h.direction != HitDirection::In;
+    if let Some(proof) = hits.proof(|h| template(h) && h.grade >= Grade::Structural) {
+        return Outcome::fail(proof, EXPECTED, "biometric content left the device");
+    }
+    // Stimuli are done to the device and journalled for the run.
+    let events = cx.run.seen::<Event>();
+    let is_enrol = |e: &Event| e.kind == "enrol" && e.phase == Phase::Start;
+    let Some(proof) = events.proof(is_enrol) else { return Outcome::NotTested(Reason::NoEvents) };
+    let enough = u64::from(cx.policy.thresholds.biometric_windows);
+    let confirmed = |kind: &str| events.count(|e| e.kind == kind && e.phase == Phase::Start && e.confirmed);
+    let undecided = |reason, proof: Proof, what: String| Outcome::inconclusive(reason, proof, EXPECTED, what);
+    if confirmed("enrol") < enough || confirmed("sham") < enough {
+        let what = format!("{} confirmed enrolment and {} sham windows; {enough} of each are needed", confirmed("enrol"), confirmed("sham"));
+        return undecided(Reason::WindowsNotConfirmed, proof, what);
+    }
+    if let Some(lost) = case.any::<Missed>(|_| true) {
+        return undecided(Reason::MissedBytes, proof.and(&Proof::line(lost.first)), "bytes are missing".to_owned());
+    }
+    let (enrol, sham) = (volumes(case, "enrol", confirmed("enrol")), volumes(case, "sham", confirmed("sham")));
+    let activity = case.seen::<Activity>().proof(|a| a.kind == "enrol" || a.kind == "sham");
+    let proof = activity.map_or(proof.clone(), |a| proof.and(&a));
+    let (p, noticed) = (rank_sum(&enrol, &sham), sham.iter().max().copied().unwrap_or(0));
+    if p < 0.05 {
+        return undecided(Reason::VolumeDiffers, proof, format!("enrolment windows send more than sham windows (p = {p:.3})"));
+    }
+    undecided(Reason::NoIndication, proof, format!("no difference (p = {p:.2}); an upload of more than {noticed} bytes in each window would have been noticed"))
+}
+
+/// Bytes sent beyond the local link in each window of a kind; a window in which nothing was sent counts as zero.
+fn volumes(case: &Case, kind: &str, windows: u64) -> Vec<u64> {
+    let mut out = vec![0; usize::try_from(windows).unwrap_or(0).min(1000)];
+    for (activity, _) in case.seen::<Activity>().iter().filter(|(a, _)| a.kind == kind && a.confirmed && !a.local) {
+        if let Some(sum) = out.get_mut(activity.window.saturating_sub(1) as usize) {
+            *sum += activity.out;
+        }
+    }
+    out
+}
+
+/// One-sided p of the Mann–Whitney rank-sum test that `a` tends to be larger than `b` (normal approximation with continuity correction;
+/// ties count a half).
+fn rank_sum(a: &[u64], b: &[u64]) -> f64 {
+    let wins: f64 = a.iter().flat_map(|x| b.iter().map(move |y| match x.cmp(y) {
+        std::cmp::Ordering::Greater => 1.0,
+        std::cmp::Ordering::Equal => 0.5,
+        std::cmp::Ordering::Less => 0.0,
+    })).sum();
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (mean, deviation) = (n * m / 2.0, (n * m * (n + m + 1.0) / 12.0).sqrt());
+    if deviation == 0.0 {
+        return 1.0;
+    }
+    upper_tail((wins - mean - 0.5) / deviation)
+}
+
+/// P(Z > z) of the standard normal distribution (Abramowitz and Stegun 26.2.17, error below 7.5e-8).
+fn upper_tail(z: f64) -> f64 {
+    if z < 0.0 {
+        return 1.0 - upper_tail(-z);
+    }
+    let t = 1.0 / (1.0 + 0.231_641_9 * z);
+    let poly = t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * poly
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("no stimulus", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-events"),
+    Example::new("one window only", r#"{"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}"#, "inconclusive windows-not-confirmed"),
+    Example::new(
+        "five and five, alike",
+        r#"{"event":{"at":"2026-01-01T00:00:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:00Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:01Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:02Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:02Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:03Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:03Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:04Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:04Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive no-indication",
+    ),
+    Example::new(
+        "five and five, enrolment sends more",
+        r#"{"event":{"at":"2026-01-01T00:00:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:00Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":90000,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:01Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":90001,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:02Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:02Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":90002,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:03Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:03Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":90003,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:00:04Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:00:04Z","kind":"sham","phase":"start","confirmed":true}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":90004,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive volume-differs",
+    ),
+    Example::new("a template was seen", r#"{"hit":{"kind":"biometric","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"decrypted","direction":"out","where":"http.request.uri","chain":[],"exposure":"peer","dir":"out","offset":1,"len":9}}"#, "fail"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{rank_sum, upper_tail};
+
+    /// Exact one-sided p of complete separation of 5 and 5 is 1/252 = 0.004; the approximation gives 0.006.
+    #[test]
+    fn rank_sums() {
+        assert!((rank_sum(&[6, 7, 8, 9, 10], &[1, 2, 3, 4, 5]) - 0.006).abs() < 0.001);
+        assert!(rank_sum(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]) > 0.4);
+        assert!((rank_sum(&[], &[]) - 1.0).abs() < 1e-9);
+        assert!((upper_tail(1.644_853_6) - 0.05).abs() < 1e-6);
+    }
+}

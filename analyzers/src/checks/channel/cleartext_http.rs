@@ -1,0 +1,96 @@
+//! No HTTP without TLS
+//!
+//! # What it does
+//! Lists HTTP requests that anybody on the path could read and change, by peer.
+//!
+//! # Why it matters
+//! Cleartext HTTP can be read, altered and answered by anyone in between; a response can carry anything from tracking to code.
+//!
+//! # How it is judged
+//! *Fail*: a request in clear that no exception of the policy covers. Exceptions have a content condition: a connectivity probe
+//! must carry no data, a revocation fetch must be one, a signed update must be seen signed and declared as checked. *Pass*: none,
+//! or only excused ones, and no bytes of the subject's clear flows were lost.
+//!
+//! # Evidence
+//! The `request` lines of layer `wire`.
+//!
+//! # References
+//! EN 303 645 provision 5.5-1, OWASP MASVS-NETWORK-1, RFC 9325 §3.2.
+
+use policies::Severity;
+use policies::policy::Content;
+
+use crate::case::{Case, Concern};
+use crate::chunk::Layer;
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::observation::{Flow, Request, RequestFact, Update};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Peer, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "no HTTP in clear, beside what the policy excuses";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let requests = case.seen::<Request>();
+    // A CONNECT asks a proxy for a tunnel; what runs inside is judged as itself.
+    let clear = |r: &RequestFact| r.layer == Layer::Wire && &*r.method.as_str() != "CONNECT";
+    let open = |r: &RequestFact| clear(r) && excuse(r, case, cx).is_none();
+    if let Some(proof) = requests.proof(open) {
+        let n = requests.count(open);
+        let first = requests.iter().find(|(r, _)| open(r)).map_or(String::new(), |(r, _)| format!(", first {} {}", r.method, r.path));
+        return Outcome::fail(proof, EXPECTED, format!("{n} requests in clear{first}"));
+    }
+    let excused = requests.proof(clear);
+    let n = requests.count(clear);
+    let rule = requests.iter().find_map(|(r, _)| if clear(r) { excuse(r, case, cx) } else { None });
+    let Some(proof) = excused.or_else(|| case.seen::<Flow>().proof(|f| !f.empty)) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = match rule {
+        Some(rule) => format!("{n} requests in clear, excused by the rule {rule}"),
+        None => "no HTTP in clear".to_owned(),
+    };
+    settle(&requests, case, Concern::Clear, proof, EXPECTED, observed)
+}
+
+/// The rule that covers a request, with its content condition met.
+fn excuse<'p>(request: &RequestFact, case: &Case, cx: &Context<'p>) -> Option<&'p str> {
+    let (host, port) = host_and_port(cx.subject);
+    let named = request.host.as_ref().map_or(host.as_str(), |h| h.as_str()).to_owned();
+    let mut exceptions = cx.policy.exceptions.iter().filter(|e| e.covers("channel.cleartext-http", &named, port));
+    let rule = exceptions.find(|e| {
+        e.covers_path(request.path.as_str())
+            && match e.content {
+                Content::ConnectivityProbe => !request.carries_data && (request.status == Some(204) || request.small_answer),
+                Content::RevocationFetch => is_revocation(request),
+                Content::SignedUpdate => {
+                    case.any::<Update>(|u| u.layer == Layer::Wire && u.signature.is_some() && u.path == request.path).is_some()
+                        && cx.declaration.and_then(|d| d.update_for(&named)).is_some_and(|u| u.signature != policies::declaration::Signature::None)
+                }
+                Content::Any => true,
+                Content::OpportunisticDot => false,
+            }
+    })?;
+    Some(rule.rule.as_str())
+}
+
+/// OCSP, a CRL or an issuer's certificate, told by the media type of the answer (RFC 6960 §A.2, RFC 2585 §4).
+fn is_revocation(request: &RequestFact) -> bool {
+    let kind = request.response_type.as_ref().map_or("", |t| t.as_str());
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    matches!(kind, "application/ocsp-response" | "application/pkix-crl" | "application/x-pkcs7-crl" | "application/pkix-cert" | "application/x-x509-ca-cert")
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("a request in clear", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#, "fail"),
+    Example::new("the same under TLS", r#"{"request":{"layer":"decrypted","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
+    Example::new("an OCSP request", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"response_type":"application/ocsp-response"}}"#, "pass"),
+    Example::new("only TLS", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
+    Example::new(
+        "bytes are missing",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[50,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("no traffic", "", "not-tested not-exercised"),
+];

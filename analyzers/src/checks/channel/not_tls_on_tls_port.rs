@@ -1,0 +1,63 @@
+//! What runs on TLS ports is TLS
+//!
+//! # What it does
+//! Looks at what flows to ports where TLS is expected really carry, by their bytes.
+//!
+//! # Why it matters
+//! Firewalls and reviewers take port 443 for encrypted. Something else there hides in plain sight, or has given up on TLS.
+//!
+//! # How it is judged
+//! *Fail*: a flow on such a port carries another protocol, or clear bytes nobody knows, and no declaration names it. *Pass*: TLS or
+//! QUIC in all of them. A flow picked up in its middle, or UDP that no dissector knows, leaves it undecided.
+//!
+//! # Evidence
+//! The `flow` lines: what each carried.
+//!
+//! # References
+//! IANA Service Name and Transport Protocol Port Number Registry.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::flow::Transport;
+use crate::observation::{App, Flow, FlowFact};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Peer, severity: Severity::Medium, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+/// HTTPS, SMTPS, NNTPS, DoT, LDAPS, FTPS, IMAPS, POP3S, SIPS, XMPPS and Apple push, secure MQTT, alternative HTTPS (IANA).
+const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 8443, 8883];
+const EXPECTED: &str = "TLS or QUIC on every port where TLS is expected";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let flows = case.seen::<Flow>();
+    let on_port = |f: &FlowFact| TLS_PORTS.contains(&f.port) && !f.empty && matches!(f.transport, Transport::Tcp | Transport::Udp);
+    let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
+    let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.transport == Transport::Udp);
+    let (host, port) = host_and_port(cx.subject);
+    let declared = cx.declaration.is_some_and(|d| d.channels_for(&host, port).any(|c| !c.protocol.is_protected()));
+    if !declared && let Some(proof) = flows.proof(|f| wrong(f) && !unclear(f)) {
+        let app = flows.iter().find(|(f, _)| wrong(f) && !unclear(f)).map_or("something", |(f, _)| f.app.word());
+        let n = flows.count(|f| wrong(f) && !unclear(f));
+        return Outcome::fail(proof, EXPECTED, format!("{n} flows to port {port} are not TLS ({app})"));
+    }
+    if let Some(proof) = flows.proof(unclear) {
+        let reason = if flows.iter().any(|(f, _)| unclear(f) && f.incomplete) { Reason::MissedBytes } else { Reason::Unparsed };
+        return Outcome::inconclusive(reason, proof, EXPECTED, "a flow on a TLS port could not be told");
+    }
+    let Some(proof) = flows.proof(on_port) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = if declared { "another protocol, as declared".to_owned() } else { format!("{} flows, all TLS or QUIC", flows.count(on_port)) };
+    settle(&flows, case, Concern::Trials, proof, EXPECTED, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("TLS on 443", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
+    Example::new("HTTP on 443", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),
+    Example::new("unknown clear bytes on 8883", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8883","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "fail"),
+    Example::new("picked up in the middle", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":false}}"#, "inconclusive missed-bytes"),
+    Example::new("unknown UDP on 443", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
+    Example::new("nothing on such a port", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
+];

@@ -1,0 +1,58 @@
+//! Every end point contacted is declared
+//!
+//! # What it does
+//! Compares each peer the device contacted with the maker's declaration.
+//!
+//! # Why it matters
+//! ETSI TS 103 701 compares what is stated with what is seen: an end point nobody stated is one nobody has assessed.
+//!
+//! # How it is judged
+//! *Pass*: a channel, update, telemetry entry or resolver of the declaration covers the peer. *Fail*: none does, and the
+//! declaration says it is complete (`channels_complete = true`). If it does not say so, the answer stays undecided. Peers on the
+//! local link are left out.
+//!
+//! # Evidence
+//! The `bound` and `flow` lines of the peer.
+//!
+//! # References
+//! ETSI TS 103 701 test group 5.5-1, NIAP FDP_NET_EXT.1.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::observation::Flow;
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Peer, severity: Severity::Medium, mode: Mode::Passive, needs: &["declared:channels"], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "the peer stands in the declaration";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let flows = case.seen::<Flow>();
+    let Some(declaration) = cx.declaration else { return Outcome::NotTested(Reason::NoDeclaration) };
+    let Some(proof) = flows.proof(|f| !f.local) else {
+        return if flows.is_empty() { Outcome::NotTested(Reason::NotExercised) } else { Outcome::NotApplicable(Reason::NotInThisRun) };
+    };
+    let (host, port) = host_and_port(cx.subject);
+    if declaration.covers(&host, port) {
+        return settle(&flows, case, Concern::Trials, proof, EXPECTED, "declared");
+    }
+    if declaration.channels_complete {
+        return Outcome::fail(proof, EXPECTED, "the peer is not declared");
+    }
+    Outcome::inconclusive(Reason::NoDeclaration, proof, EXPECTED, "the peer is not declared, and the declaration does not say that it is complete")
+}
+
+const DECLARED: &str = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[[channels]]\nname = \"shop\"\npeers = [\"shop.test\"]\nprotocol = \"https\"\npurpose = \"orders\"\n";
+const OTHER: &str = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[[channels]]\nname = \"mail\"\npeers = [\"mail.test\"]\nprotocol = \"https\"\npurpose = \"mail\"\n";
+const PARTIAL: &str = "schema = \"overhear/declaration/1\"\n[[channels]]\nname = \"mail\"\npeers = [\"mail.test\"]\nprotocol = \"https\"\npurpose = \"mail\"\n";
+
+const EXAMPLES: &[Example] = &[
+    Example::new("declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(DECLARED),
+    Example::new("not declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail").declared(OTHER),
+    Example::new("the declaration is not complete", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "inconclusive no-declaration").declared(PARTIAL),
+    Example::new("no declaration", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-declaration"),
+];

@@ -1,0 +1,72 @@
+//! No name is asked in clear where encrypted DNS is claimed
+//!
+//! # What it does
+//! Looks for DNS questions that anybody on the path could read.
+//!
+//! # Why it matters
+//! Names tell what a device does and whom it talks to, even where everything else is encrypted.
+//!
+//! # How it is judged
+//! Only where the declaration claims encrypted DNS (`[dns] claim = "strict"` or `"opportunistic"`). *Fail*: strict is claimed and a
+//! question was seen in clear, other than for the resolver's own name. With an opportunistic claim a question in clear is allowed
+//! and stays undecided. *Pass*: none was seen, and no clear bytes of the device were lost.
+//!
+//! # Evidence
+//! The `question` lines.
+//!
+//! # References
+//! RFC 7858, RFC 8310 §5, RFC 9076.
+
+use policies::Severity;
+use policies::declaration::DnsClaim;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::{Flow, NameSource, Question, QuestionFact};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Device, severity: Severity::Low, mode: Mode::Passive, needs: &["declared:dns"], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "no DNS question in clear";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let Some(declaration) = cx.declaration else { return Outcome::NotTested(Reason::NoDeclaration) };
+    let strict = match declaration.dns.claim {
+        DnsClaim::NotStated => return Outcome::NotTested(Reason::NoDeclaration),
+        DnsClaim::Clear => return Outcome::NotApplicable(Reason::NothingDeclared),
+        DnsClaim::Opportunistic => false,
+        DnsClaim::Strict => true,
+    };
+    let questions = case.seen::<Question>();
+    let resolver = |name: &str| declaration.dns.resolvers.iter().any(|h| h.matches(name));
+    let clear = |q: &QuestionFact| q.source == NameSource::Dns && !resolver(q.name.as_str());
+    if let Some(proof) = questions.proof(clear) {
+        let observed = format!("{} questions in clear", questions.count(clear));
+        return if strict {
+            Outcome::fail(proof, EXPECTED, observed)
+        } else {
+            Outcome::inconclusive(Reason::PolicyException, proof, EXPECTED, format!("{observed}, which an opportunistic claim allows"))
+        };
+    }
+    let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return Outcome::NotTested(Reason::NotExercised) };
+    settle(&questions, case, Concern::Clear, proof, EXPECTED, "no question in clear")
+}
+
+const STRICT: &str = "schema = \"overhear/declaration/1\"\n[dns]\nclaim = \"strict\"\nresolvers = [\"dns.test\"]\n";
+const OPPORTUNISTIC: &str = "schema = \"overhear/declaration/1\"\n[dns]\nclaim = \"opportunistic\"\n";
+
+const EXAMPLES: &[Example] = &[
+    Example::new("strict, and silent", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(STRICT),
+    Example::new(
+        "strict, only the resolver is asked for",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"question":{"name":"dns.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#,
+        "pass",
+    )
+    .declared(STRICT),
+    Example::new("strict, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "fail").declared(STRICT),
+    Example::new("opportunistic, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "inconclusive policy-exception").declared(OPPORTUNISTIC),
+    Example::new("nothing claimed", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "not-tested no-declaration"),
+];

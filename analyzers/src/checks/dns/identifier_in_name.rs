@@ -1,0 +1,75 @@
+//! No identifier in the names that are asked for
+//!
+//! # What it does
+//! Searches every DNS name, as it is and behind codings, for planted values and for identifiers by their shape.
+//!
+//! # Why it matters
+//! A name is read by resolver and network alike, and logged; an identifier in it follows the user everywhere.
+//!
+//! # How it is judged
+//! *Fail*: a planted value (any type) was found. *Pass*: values were planted, none was found, and no byte that could hold one was
+//! lost. A value that only looks like one (format and checksum) leaves it undecided; without a persona, absence proves nothing and
+//! the check is not tested.
+//!
+//! # Evidence
+//! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
+//!
+//! # References
+//! RFC 9076 §6, EN 303 645 provision 5.8-1.
+
+use policies::{IdentifierType, Severity};
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Leak, Mode, Rule, judge_leak};
+use crate::observation::HitFact;
+use crate::outcome::Outcome;
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Device, severity: Severity::High, mode: Mode::Passive, needs: &["canary"], judge, examples: EXAMPLES };
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    judge_leak(
+        case,
+        cx,
+        &Leak { expected: "no planted value in any name", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &|_| false },
+    )
+}
+
+fn speaks(hit: &HitFact) -> bool {
+    hit.place.as_str().starts_with("dns.")
+}
+
+fn planted(_: IdentifierType) -> bool {
+    true
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new(
+        "planted and found",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"dns.qname","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new(
+        "planted and not found",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "pass",
+    ),
+    Example::new("only its shape", r#"{"hit":{"kind":"imei","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"dns.qname","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#, "inconclusive structural-only"),
+    Example::new(
+        "found elsewhere",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "pass",
+    ),
+    Example::new(
+        "bytes are missing",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("nothing planted", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-persona"),
+];

@@ -1,0 +1,83 @@
+//! No credential leaves in the clear
+//!
+//! # What it does
+//! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: Basic and Bearer
+//! authorization, and form fields named as one.
+//!
+//! # Why it matters
+//! A credential in the clear is the account, for anyone on the path.
+//!
+//! # How it is judged
+//! *Fail*: a planted value (a password, token or user name) was found, or the protocol marks a value as password or authorization.
+//! *Pass*: values were planted, none was found, and no byte that could hold one was lost. A value that only looks like one (format
+//! and checksum) leaves it undecided; without a persona, absence proves nothing and the check is not tested.
+//!
+//! # Evidence
+//! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
+//!
+//! # References
+//! NIAP App PP FTP_DIT_EXT.1, RFC 7617 §4, RFC 6750 §5.3.
+
+use policies::{IdentifierType, Severity};
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Leak, Mode, Rule, is_clear, is_credential, judge_leak};
+use crate::observation::HitFact;
+use crate::outcome::Outcome;
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Peer, severity: Severity::Critical, mode: Mode::Passive, needs: &["canary"], judge, examples: EXAMPLES };
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    judge_leak(
+        case,
+        cx,
+        &Leak { expected: "no credential in clear bytes", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &certain },
+    )
+}
+
+fn speaks(hit: &HitFact) -> bool {
+    is_clear(hit) && is_credential(hit.kind)
+}
+
+fn planted(kind: IdentifierType) -> bool {
+    is_credential(kind)
+}
+
+/// The protocol itself says that this is a credential; no planted value is needed to know it.
+fn certain(hit: &HitFact) -> bool {
+    let place = hit.place.as_str();
+    hit.kind != IdentifierType::UserName
+        && (place.eq_ignore_ascii_case("http.request.header:authorization") || hit.kind == IdentifierType::Password)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new(
+        "planted and found",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"hit":{"kind":"password","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.header:authorization","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new(
+        "planted and not found",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "pass",
+    ),
+    Example::new("only its shape", r#"{"hit":{"kind":"token","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#, "inconclusive structural-only"),
+    Example::new(
+        "found elsewhere",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"hit":{"kind":"password","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"decrypted","direction":"out","where":"http.request.uri","chain":[],"exposure":"peer","dir":"out","offset":1,"len":9}}"#,
+        "pass",
+    ),
+    Example::new(
+        "bytes are missing",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("nothing planted", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-persona"),
+];

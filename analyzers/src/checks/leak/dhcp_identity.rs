@@ -1,0 +1,72 @@
+//! Lease requests name neither owner nor device
+//!
+//! # What it does
+//! Reads the host name, full name and client identifier a device sends when it joins a network.
+//!
+//! # Why it matters
+//! Everyone on the network hears a lease request. A name such as “Anna's phone”, or one with a serial number, identifies its user
+//! at once.
+//!
+//! # How it is judged
+//! *Fail*: the name holds a planted value, or a long unique part (8 or more hexadecimal digits), and no declaration names it.
+//! *Pass*: no name, a declared one, or one that holds no planted value while an owner's name was planted. A name with no persona to
+//! compare it to stays undecided.
+//!
+//! # Evidence
+//! The `lease` and `hit` lines.
+//!
+//! # References
+//! RFC 8117, RFC 7844 §3.7.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, is_unique, settle};
+use crate::observation::{Grade, Hit, HitFact, Lease, Planted};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Device, severity: Severity::Low, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "no owner's name and no unique name in lease requests";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let leases = case.seen::<Lease>();
+    let hits = case.seen::<Hit>();
+    let names = |l: &Lease| -> Vec<String> { l.host_name.iter().chain(&l.fqdn).map(|n| n.as_str().to_owned()).collect() };
+    let declared = |name: &str| cx.declaration.is_some_and(|d| d.states_dhcp_name(name));
+    let planted_hit = |h: &HitFact| h.place.as_str().starts_with("dhcp.") && h.grade == Grade::Proof;
+    if let Some(proof) = hits.proof(planted_hit) {
+        return Outcome::fail(proof, EXPECTED, "a planted value stands in a lease request");
+    }
+    let unique = |l: &Lease| names(l).iter().any(|n| is_unique(n) && !declared(n));
+    if let Some(proof) = leases.proof(unique) {
+        return Outcome::fail(proof, EXPECTED, "the name has a unique part");
+    }
+    let Some(proof) = leases.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let open = |l: &Lease| names(l).iter().any(|n| !n.is_empty() && !declared(n));
+    if cx.run.seen::<Planted>().is_empty() && let Some(named) = leases.proof(open) {
+        return Outcome::inconclusive(Reason::NoPersona, named, EXPECTED, "a name was sent, and no persona says whose it is");
+    }
+    settle(&leases, case, Concern::Trials, proof, EXPECTED, "no planted value and no unique part in any name")
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("no name", r#"{"lease":{"message":1,"client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "pass"),
+    Example::new(
+        "the owner's name",
+        r#"{"lease":{"message":1,"host_name":"‹owner›s-phone","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"hit":{"kind":"person-name","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"dhcp.host-name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new("a serial number", r#"{"lease":{"message":1,"host_name":"android-3f9a1c2e77d01b45","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "fail"),
+    Example::new("a name without a persona", r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "inconclusive no-persona"),
+    Example::new(
+        "a model's name, with a persona",
+        r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}"#,
+        "pass",
+    ),
+    Example::new("no lease request", "", "not-tested not-exercised"),
+];

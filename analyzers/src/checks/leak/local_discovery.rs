@@ -1,0 +1,67 @@
+//! Local discovery tells neither owner nor device
+//!
+//! # What it does
+//! Reads what the device announces on the local link: mDNS, SSDP, LLMNR and NetBIOS names and their details.
+//!
+//! # Why it matters
+//! Everyone in the café hears them. Field studies found a real name in more than half of the names announced (see RFC 8117).
+//!
+//! # How it is judged
+//! *Fail*: an announcement holds a planted value, or a long unique part that the declaration does not state. *Pass*: announcements
+//! without either, with values planted. Without a persona a name stays undecided.
+//!
+//! # Evidence
+//! The `announcement` and `hit` lines.
+//!
+//! # References
+//! RFC 8117, RFC 6762 §21.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, is_unique, settle};
+use crate::observation::{Announcement, Exposure, Grade, Hit, HitFact, Planted};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Device, severity: Severity::Low, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "no owner's name and no unique identifier on the local link";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let said = case.seen::<Announcement>();
+    let hits = case.seen::<Hit>();
+    let allowed = |h: &HitFact| cx.declaration.is_some_and(|d| d.local.identifiers.contains(&h.kind));
+    let local = |h: &HitFact| h.exposure == Exposure::LocalLink && !h.place.as_str().starts_with("dhcp.");
+    if let Some(proof) = hits.proof(|h| local(h) && h.grade == Grade::Proof && !allowed(h)) {
+        return Outcome::fail(proof, EXPECTED, "a planted value is announced on the local link");
+    }
+    let stated = |name: &str| cx.declaration.is_some_and(|d| d.local.discovery.iter().any(|s| name.contains(s.as_str())));
+    if let Some(proof) = said.proof(|a| is_unique(a.name.as_str()) && !stated(a.name.as_str())) {
+        return Outcome::fail(proof, EXPECTED, "an announced name has a unique part");
+    }
+    let Some(proof) = said.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    if cx.run.seen::<Planted>().is_empty() && let Some(open) = said.proof(|a| !stated(a.name.as_str())) {
+        return Outcome::inconclusive(Reason::NoPersona, open, EXPECTED, "names are announced, and no persona says whose they are");
+    }
+    settle(&said, case, Concern::Clear, proof, EXPECTED, "announcements hold no planted value and no unique part")
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new(
+        "a service name, with a persona",
+        r#"{"announcement":{"source":"mdns","name":"_airplay._tcp.local","record":"PTR"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}"#,
+        "pass",
+    ),
+    Example::new("a unique name", r#"{"announcement":{"source":"mdns","name":"tv-00a1b2c3d4e5f6.local","record":"PTR"}}"#, "fail"),
+    Example::new(
+        "the owner's name",
+        r#"{"announcement":{"source":"mdns","name":"‹owner›s phone","record":"PTR"}}
+           {"hit":{"kind":"person-name","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"mdns.name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new("a name without a persona", r#"{"announcement":{"source":"mdns","name":"Living Room","record":"PTR"}}"#, "inconclusive no-persona"),
+    Example::new("nothing announced", "", "not-tested not-exercised"),
+];

@@ -1,0 +1,60 @@
+//! Little enough is missing from the capture
+//!
+//! # What it does
+//! Adds up sequence gaps, packets cut short or dropped, and steps of the clock.
+//!
+//! # Why it matters
+//! What is not in the capture cannot be judged; a little loss can hold the one packet that matters.
+//!
+//! # How it is judged
+//! *Pass*: missing bytes are at most the policy's `loss_percent` of all, nothing was reported dropped and the clock made no step.
+//! More leaves it undecided. It never fails.
+//!
+//! # Evidence
+//! The `ledger` line, written at the end of the run from all flows.
+//!
+//! # References
+//! ISO/IEC 15408-3 ATE_IND.2.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::{Input, Ledger, Odd, OddKind};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Run, severity: Severity::Info, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let seen = case.seen::<Ledger>();
+    let Some((ledger, _)) = seen.iter().last() else { return Outcome::NotTested(Reason::NotExercised) };
+    let Some(proof) = seen.proof(|l| l == ledger) else { return Outcome::NotTested(Reason::NotExercised) };
+    let all = ledger.analysed + ledger.unparsed + ledger.encrypted + ledger.missed;
+    if all == 0 {
+        return Outcome::NotTested(Reason::NotExercised);
+    }
+    let lost = ledger.missed as f64 * 100.0 / all as f64;
+    let dropped: u64 = case.seen::<Input>().iter().filter_map(|(i, _)| i.dropped).sum();
+    let step = case.any::<Odd>(|kind| *kind == OddKind::ClockStep);
+    let limit = cx.policy.thresholds.loss_percent;
+    let expected = format!("at most {limit} % of bytes missing, nothing dropped, no clock step");
+    let observed = format!("{lost:.2} % of bytes missing, {dropped} packets dropped{}", if step.is_some() { ", clock steps" } else { "" });
+    if lost > limit || dropped > 0 || step.is_some() {
+        return Outcome::inconclusive(Reason::LossOverLimit, proof, expected, observed);
+    }
+    settle(&seen, case, Concern::Trials, proof, &expected, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("nothing missing", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}"#, "pass"),
+    Example::new("a tenth missing", r#"{"ledger":{"flows":3,"analysed":900,"encrypted":0,"unparsed":0,"missed":100,"unattributed":0,"by_app":[],"folded":[]}}"#, "inconclusive loss-over-limit"),
+    Example::new(
+        "a clock step",
+        r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
+           {"odd":{"what":"clock-step","detail":"3 h"}}"#,
+        "inconclusive loss-over-limit",
+    ),
+    Example::new("no bytes", "", "not-tested not-exercised"),
+];

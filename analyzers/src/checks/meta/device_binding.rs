@@ -1,0 +1,49 @@
+//! Every flow belongs to one device
+//!
+//! # What it does
+//! Counts flows that could not be tied to a device by address, lease or by who opened them.
+//!
+//! # Why it matters
+//! A flow of an unknown device says nothing about the one under test, and what it says is lost for it.
+//!
+//! # How it is judged
+//! *Pass*: every flow is tied to a device. Unbound flows leave it undecided; they are left out of verdicts and counted. It never
+//! fails.
+//!
+//! # Evidence
+//! The `ledger` line, written at the end of the run from all flows.
+//!
+//! # References
+//! ISO/IEC 15408-3 ATE_IND.2.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::Ledger;
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Run, severity: Severity::Info, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+    let seen = case.seen::<Ledger>();
+    let Some((ledger, _)) = seen.iter().last() else { return Outcome::NotTested(Reason::NotExercised) };
+    let Some(proof) = seen.proof(|l| l == ledger) else { return Outcome::NotTested(Reason::NotExercised) };
+    if ledger.flows == 0 {
+        return Outcome::NotTested(Reason::NotExercised);
+    }
+    let expected = "every flow tied to one device";
+    let observed = format!("{} of {} flows tied to no device", ledger.unattributed, ledger.flows);
+    if ledger.unattributed > 0 {
+        return Outcome::inconclusive(Reason::NotAttributed, proof, expected, observed);
+    }
+    settle(&seen, case, Concern::Trials, proof, expected, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("all bound", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}"#, "pass"),
+    Example::new("one unbound", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":1,"by_app":[],"folded":[]}}"#, "inconclusive not-attributed"),
+    Example::new("no flows", "", "not-tested not-exercised"),
+];

@@ -1,0 +1,55 @@
+//! Every handshake has a fresh key exchange
+//!
+//! # What it does
+//! Looks at how keys were agreed in each handshake: (EC)DHE, or a static key or shared secret without it.
+//!
+//! # Why it matters
+//! Without forward secrecy, whoever records today and gets the server's key later reads everything.
+//!
+//! # How it is judged
+//! *Fail*: static RSA, static (EC)DH, anonymous, null, or a pre-shared key without (EC)DHE. *Pass*: (EC)DHE everywhere, and no
+//! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided.
+//!
+//! # Evidence
+//! The `served` lines.
+//!
+//! # References
+//! RFC 9325 §4.1, RFC 8446 §2.2.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::{KeyExchange, Served};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Client, severity: Severity::Medium, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "a fresh (EC)DHE exchange in every handshake";
+
+fn is_static(kx: KeyExchange) -> bool {
+    matches!(kx, KeyExchange::Rsa | KeyExchange::StaticDh | KeyExchange::Psk | KeyExchange::Anonymous | KeyExchange::Null)
+}
+
+fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+    let served = case.seen::<Served>();
+    if let Some(bad) = served.proof(|s| is_static(s.key_exchange)) {
+        let n = served.count(|s| is_static(s.key_exchange));
+        return Outcome::fail(bad, EXPECTED, format!("{n} handshakes without a fresh key exchange"));
+    }
+    if let Some(unknown) = served.proof(|s| s.key_exchange == KeyExchange::Unknown) {
+        return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
+    }
+    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = format!("{} handshakes, all with (EC)DHE", served.count(|_| true));
+    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("ECDHE", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
+    Example::new("static RSA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),
+    Example::new("a private suite", r#"{"served":{"version":771,"suite":65000,"key_exchange":"unknown","resumed":false}}"#, "inconclusive unparsed"),
+    Example::new("no handshake", "", "not-tested not-exercised"),
+];

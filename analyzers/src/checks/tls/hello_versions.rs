@@ -1,0 +1,57 @@
+//! No hello offers anything under TLS 1.2
+//!
+//! # What it does
+//! Looks at the versions each ClientHello offers: its `supported_versions` extension, or the legacy version field where there is
+//! none.
+//!
+//! # Why it matters
+//! What is offered can be chosen by whoever answers. A client that offers TLS 1.0 or 1.1 (deprecated by RFC 8996) lets the network
+//! pick them.
+//!
+//! # How it is judged
+//! *Fail*: a hello of this client to this peer offers less than TLS 1.2. *Pass*: none does, and no hello of the subject was hidden
+//! by lost or unreadable bytes. A TLS 1.2 hello without the extension offers TLS 1.2; whether an older answer would be taken is
+//! what the attack `tls.version-tls11` asks.
+//!
+//! # Evidence
+//! The `hello` lines; each names its flow and frame.
+//!
+//! # References
+//! RFC 8996, RFC 9325 §3.1.1, RFC 8446 §4.2.1.
+
+use policies::Severity;
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::Hello;
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Client, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const TLS12: u16 = 0x0303;
+const EXPECTED: &str = "nothing under TLS 1.2 in any ClientHello";
+
+fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+    let hellos = case.seen::<Hello>();
+    if let Some(old) = hellos.proof(|h| h.versions.iter().any(|v| *v < TLS12)) {
+        let n = hellos.count(|h| h.versions.iter().any(|v| *v < TLS12));
+        return Outcome::fail(old, EXPECTED, format!("{n} hellos offer a version older than TLS 1.2"));
+    }
+    let Some(proof) = hellos.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = format!("{} hellos, none offers less than TLS 1.2", hellos.count(|_| true));
+    settle(&hellos, case, Concern::Handshakes, proof, EXPECTED, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("TLS 1.3 and 1.2", r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "pass"),
+    Example::new("TLS 1.0 offered too", r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771,770,769],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "fail"),
+    Example::new(
+        "a hello that could not be read",
+        r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"unparsed":{"what":"tls","reason":"broken","bytes":99}}"#,
+        "inconclusive unparsed",
+    ),
+    Example::new("no hello", "", "not-tested not-exercised"),
+];

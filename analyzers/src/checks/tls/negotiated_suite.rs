@@ -1,0 +1,64 @@
+//! Every handshake ends on a suite the policy agrees to
+//!
+//! # What it does
+//! Looks at the cipher suite each server chose and the device went on with.
+//!
+//! # Why it matters
+//! A suite without authenticated encryption or with a broken cipher protects less than it seems to; standards and schemes list what
+//! they agree to.
+//!
+//! # How it is judged
+//! *Fail*: a handshake ended on a suite outside the policy's list (`[tls] suites`; shipped: the suites of RFC 9325 and TLS 1.3).
+//! *Pass*: all were on it, and no handshake was hidden.
+//!
+//! # Evidence
+//! The `served` lines.
+//!
+//! # References
+//! RFC 9325 §4.2, RFC 8446 §B.4, SOG-IS Agreed Cryptographic Mechanisms.
+
+use policies::{Severity, Suite};
+
+use crate::case::{Case, Concern};
+use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::observation::Served;
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Client, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "a suite of the policy's list in every handshake";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let served = case.seen::<Served>();
+    let outside = |suite: u16| !cx.policy.tls.allows_suite(suite);
+    if let Some(bad) = served.proof(|s| outside(s.suite)) {
+        let mut suites: Vec<u16> = served.iter().map(|(s, _)| s.suite).filter(|s| outside(*s)).collect();
+        suites.sort_unstable();
+        suites.dedup();
+        let names: Vec<String> = suites.into_iter().map(|s| Suite(s).to_string()).collect();
+        return Outcome::fail(bad, EXPECTED, format!("chosen outside the list: {}", names.join(", ")));
+    }
+    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = format!("{} handshakes, all on agreed suites", served.count(|_| true));
+    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("TLS_AES_128_GCM_SHA256", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
+    Example::new("TLS_RSA_WITH_AES_128_CBC_SHA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),
+    Example::new(
+        "a policy with one suite",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#,
+        "fail",
+    )
+    .under("schema = \"overhear/policy/1\"\n[tls]\nsuites = [\"TLS_AES_256_GCM_SHA384\"]\n"),
+    Example::new(
+        "a flow picked up in its middle",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[10,10]},"coverage":{"analysed":0,"encrypted":0,"unparsed":20},"end":"idle","from_start":false}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("no handshake", "", "not-tested not-exercised"),
+];

@@ -1,0 +1,66 @@
+//! Update checks and manifests are not in the clear
+//!
+//! # What it does
+//! Looks for update traffic (checks and manifests) that anybody on the path could read or change.
+//!
+//! # Why it matters
+//! Who can answer an update check can hold a device on an old system, or offer it another one.
+//!
+//! # How it is judged
+//! *Fail*: a check or manifest in clear; graded down to low where a signature in the manifest was seen and the declaration says
+//! that the device checks it. *Pass*: update checks or manifests were seen, all under TLS, and no clear bytes of the peer were
+//! lost.
+//!
+//! # Evidence
+//! The `update` lines.
+//!
+//! # References
+//! EN 303 645 provision 5.3-10, EN 18031 SUM-2, TUF specification (freeze and rollback attacks).
+
+use policies::Severity;
+use policies::declaration::Signature;
+
+use crate::case::{Case, Concern};
+use crate::chunk::Layer;
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::observation::{Update, UpdatePart};
+use crate::outcome::{Outcome, Reason};
+use crate::subject::Scope;
+
+pub(crate) const RULE: Rule =
+    Rule { scope: Scope::Peer, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
+
+const EXPECTED: &str = "update checks and manifests under TLS";
+
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
+    let updates = case.seen::<Update>();
+    let about = |u: &Update| matches!(u.part, UpdatePart::Check | UpdatePart::Manifest);
+    let clear = |u: &Update| about(u) && u.layer == Layer::Wire;
+    if let Some(proof) = updates.proof(clear) {
+        let (host, _) = host_and_port(cx.subject);
+        let checked = cx.declaration.and_then(|d| d.update_for(&host)).is_some_and(|u| matches!(u.signature, Signature::Manifest | Signature::Both));
+        let all_signed = updates.iter().filter(|(u, _)| clear(u)).all(|(u, _)| u.signature.is_some());
+        let n = updates.count(clear);
+        let outcome = Outcome::fail(proof, EXPECTED, format!("{n} update checks or manifests in clear"));
+        return if checked && all_signed { outcome.graded(Severity::Low) } else { outcome };
+    }
+    let Some(proof) = updates.proof(about) else { return Outcome::NotTested(Reason::NotExercised) };
+    settle(&updates, case, Concern::Clear, proof, EXPECTED, "update checks and manifests only under TLS")
+}
+
+const EXAMPLES: &[Example] = &[
+    Example::new("a manifest in clear", r#"{"update":{"part":"manifest","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "fail"),
+    Example::new(
+        "a manifest under TLS",
+        r#"{"update":{"part":"manifest","system":"android-ota","layer":"decrypted","by":"path","host":"ota.test","path":"/u"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "pass",
+    ),
+    Example::new(
+        "bytes are missing",
+        r#"{"update":{"part":"manifest","system":"android-ota","layer":"decrypted","by":"path","host":"ota.test","path":"/u"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("no update traffic", "", "not-tested not-exercised"),
+];
