@@ -4,6 +4,7 @@ use analyzers::keys::Secret;
 use policies::Time;
 
 use crate::link::Link;
+use crate::reassembly::Origin;
 
 /// How many bytes a block holds; a single larger record makes its block grow. 1 MiB stays within a second-level cache.
 pub const BLOCK: usize = 1 << 20;
@@ -54,6 +55,8 @@ pub struct Block {
     /// Number of the first frame.
     pub(crate) first: u64,
     pub(crate) frames: Vec<FrameRef>,
+    /// The last frame of the input so far: its time and number.
+    pub(crate) last: (Time, u64),
     /// Notes with the number of the frame they follow (for a comment: belong to).
     pub(crate) notes: Vec<(u64, Note)>,
 }
@@ -90,6 +93,19 @@ impl Block {
 
     pub(crate) fn slice(&self, at: u32, len: u32) -> &[u8] {
         self.bytes.get(at as usize..at as usize + len as usize).unwrap_or_default()
+    }
+
+    pub(crate) fn last_origin(&self) -> Origin {
+        Origin { time: self.last.0, frame: self.last.1 }
+    }
+
+    /// How many secrets the notes hold.
+    pub(crate) fn secrets(&self) -> u64 {
+        self.notes.iter().map(|(_, n)| if let Note::Secrets(s) = n { s.len() as u64 } else { 0 }).sum()
+    }
+
+    pub(crate) fn drop_secrets(&mut self) {
+        self.notes.retain(|(_, n)| !matches!(n, Note::Secrets(_)));
     }
 
     pub(crate) fn clear(&mut self) {

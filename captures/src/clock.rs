@@ -14,6 +14,8 @@ pub(crate) struct Clock {
     confirmed: bool,
     /// A frame far ahead of the one before it; the next frame says whether it was alone.
     suspect: Option<(u64, Time)>,
+    /// The frame before the latest was a suspect and has been believed: its clock is this.
+    pub(crate) believed: Option<Time>,
 }
 
 impl Clock {
@@ -38,6 +40,7 @@ impl Clock {
             if time.0 >= ahead.0.saturating_sub(STEP) {
                 // The next frame is there too: the capture paused.
                 now = now.max(ahead);
+                self.believed = Some(now);
             } else {
                 step(which, ahead.since(now).as_secs());
             }

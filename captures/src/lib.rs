@@ -2,15 +2,26 @@
 
 pub mod block;
 mod clock;
+mod defrag;
+pub mod drive;
+mod flow;
 pub mod keylog;
 pub mod link;
 mod pcap;
 mod pcapng;
 pub mod read;
+mod reassembly;
+mod round;
+pub mod run;
 pub mod scan;
+mod slice;
 mod wrapped;
 
 pub use block::{Block, Frame, Note};
+pub use drive::{Drive, Outs};
+pub use flow::Limits;
 pub use link::Link;
 pub use read::{Damage, Format, OpenError, Reader, Summary};
+pub use run::{Options, Report, analyse};
+pub use slice::SHARDS;
 pub use wrapped::Wrapping;

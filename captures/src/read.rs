@@ -152,6 +152,7 @@ impl<R: Read> Reader<R> {
                 return Ok(true);
             }
         }
+        block.last = (self.summary.last.unwrap_or_default(), self.summary.packets);
         Ok(false)
     }
 
@@ -273,6 +274,11 @@ impl Found<'_> {
                 notes.push((n, Note::ClockStep(ahead)));
             }
         });
+        if let Some(believed) = self.clock.believed.take()
+            && let Some(before) = self.frames.last_mut()
+        {
+            before.clock = believed;
+        }
         self.frames.push(FrameRef { at, caplen, len, link, time, clock });
     }
 

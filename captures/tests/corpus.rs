@@ -1,9 +1,12 @@
 //! Every real capture reads without panic, gives as many packets as the truth says, and survives being cut and flipped.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests read files and say what they skip")]
+
+mod support;
 
 use std::path::{Path, PathBuf};
 
-use captures::{Block, Reader, Summary};
+use captures::{Block, Options, Reader, Summary, analyse};
+use support::Recorder;
 
 /// `../shared/captures` beside the workspace; these files are not ours to commit.
 fn corpus() -> Option<PathBuf> {
@@ -112,4 +115,49 @@ fn packets_are_those_of_the_truth() {
     }
     eprintln!("agreed {agreed}, explained {explained}, wrong {}", wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// TCP and UDP flows as tshark counts them: it ends none for silence, so only captures without long silences can agree.
+#[test]
+fn flows_are_near_those_of_the_truth() {
+    let Some(dir) = corpus() else { return };
+    let (mut same, mut other) = (0, Vec::new());
+    for file in files(&dir) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let Ok(truth) = std::fs::read(dir.join("truth").join(format!("{name}.json"))) else { continue };
+        let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
+        let (Some(tcp), Some(udp)) = (truth["tcp_flows"].as_u64(), truth["udp_flows"].as_u64()) else { continue };
+        let bytes = std::fs::read(&file).unwrap();
+        let mut got = (0, 0);
+        let mut count = |line: String| {
+            got.0 += u64::from(line.starts_with("open tcp") || line.starts_with("join tcp"));
+            got.1 += u64::from(line.starts_with("open udp"));
+        };
+        let Ok(report) = analyse(&bytes[..], &Options::default(), |_| Recorder::default(), &mut count, &mut |_| {}) else { continue };
+        if got == (tcp, udp) {
+            same += 1;
+        } else {
+            other.push(format!("{name}: tcp {tcp} udp {udp}, here {got:?}, unread {:?} links {:?}", report.unread, report.input.links));
+        }
+    }
+    eprintln!("same {same}, other {}\n{}", other.len(), other.join("\n"));
+    assert!(same > 500);
+}
+
+/// The output must not know how many threads made it.
+#[test]
+fn any_number_of_jobs_says_the_same() {
+    let Some(dir) = corpus() else { return };
+    for file in files(&dir) {
+        let bytes = std::fs::read(&file).unwrap();
+        let say = |jobs| {
+            let mut lines = Vec::new();
+            let options = Options { jobs, ..Options::default() };
+            let report = analyse(&bytes[..], &options, |_| Recorder::default(), &mut |l| lines.push(l), &mut |_| {});
+            (lines, report.ok().map(|r| format!("{r:?}")))
+        };
+        let one = say(1);
+        assert!(one == say(2), "{}", file.display());
+        assert!(one == say(5), "{}", file.display());
+    }
 }

@@ -1,0 +1,215 @@
+//! Puts IP fragments together, in file order, bounded; overlaps are reported, the first bytes win.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+use policies::Time;
+
+use crate::slice::{Fragment, FragmentKey};
+
+/// Datagrams that may be incomplete at once, and the bytes of their fragments.
+const MOST_DATAGRAMS: usize = 2048;
+const MOST_BYTES: usize = 8 << 20;
+/// RFC 8200 §4.5: sixty seconds after the first fragment the rest will not be waited for.
+const PATIENCE: i64 = 60 * 1_000_000_000;
+/// The largest IP payload.
+const LARGEST: u32 = 65_535;
+
+#[derive(Debug, Default)]
+pub(crate) struct Defrag {
+    partial: HashMap<FragmentKey, Partial, FixedState>,
+    /// Oldest first; entries of datagrams that are gone stay until they come to the front.
+    order: VecDeque<(FragmentKey, u64)>,
+    bytes: usize,
+    next: u64,
+    /// Datagrams given up: never whole in time, or pushed out.
+    pub(crate) lost: u64,
+}
+
+#[derive(Debug)]
+struct Partial {
+    serial: u64,
+    since: Time,
+    /// Sorted, not overlapping.
+    pieces: Vec<(u32, Vec<u8>)>,
+    total: Option<u32>,
+    cut: bool,
+}
+
+/// What a fragment led to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fit {
+    /// The datagram's payload, now whole.
+    pub(crate) whole: Option<Vec<u8>>,
+    /// The fragment says other bytes than were there, or does not fit in a datagram.
+    pub(crate) conflict: bool,
+}
+
+impl Defrag {
+    pub(crate) fn put(&mut self, fragment: &Fragment, bytes: &[u8], clock: Time) -> Fit {
+        self.forget(clock);
+        let end = fragment.offset.saturating_add(fragment.len);
+        if end.saturating_add(fragment.cut) > LARGEST {
+            return Fit { whole: None, conflict: true };
+        }
+        let next = &mut self.next;
+        let order = &mut self.order;
+        let partial = self.partial.entry(fragment.key).or_insert_with(|| {
+            *next += 1;
+            order.push_back((fragment.key, *next));
+            Partial { serial: *next, since: clock, pieces: Vec::new(), total: None, cut: false }
+        });
+        partial.cut |= fragment.cut > 0;
+        let mut conflict = false;
+        if !fragment.more {
+            conflict |= partial.total.is_some_and(|t| t != end);
+            partial.total.get_or_insert(end);
+        }
+        let (added, differs) = partial.insert(fragment.offset, bytes);
+        self.bytes += added;
+        conflict |= differs;
+        let mut whole = None;
+        if partial.is_whole()
+            && let Some(done) = self.partial.remove(&fragment.key)
+        {
+            self.bytes -= done.held().min(self.bytes);
+            whole = Some(done.pieces.into_iter().flat_map(|(_, bytes)| bytes).collect());
+        }
+        Fit { whole, conflict }
+    }
+
+    /// Gives up what is too old or too much.
+    fn forget(&mut self, clock: Time) {
+        while let Some((key, serial)) = self.order.front().copied() {
+            let old = match self.partial.get(&key) {
+                Some(p) if p.serial == serial => {
+                    p.since.0.saturating_add(PATIENCE) < clock.0 || self.partial.len() > MOST_DATAGRAMS || self.bytes > MOST_BYTES
+                }
+                _ => {
+                    self.order.pop_front();
+                    continue;
+                }
+            };
+            if !old {
+                return;
+            }
+            self.order.pop_front();
+            if let Some(p) = self.partial.remove(&key) {
+                self.bytes -= p.held().min(self.bytes);
+                self.lost += 1;
+            }
+        }
+    }
+
+    /// The input has ended.
+    pub(crate) fn finish(&mut self) {
+        self.lost += self.partial.len() as u64;
+        self.partial.clear();
+    }
+}
+
+/// What a piece costs besides its bytes.
+const PIECE: usize = 64;
+
+impl Partial {
+    fn held(&self) -> usize {
+        self.pieces.iter().map(|(_, b)| b.len() + PIECE).sum()
+    }
+
+    /// Adds what is new of `bytes`; says how much was held for it, and whether the rest differs from what was there.
+    fn insert(&mut self, offset: u32, bytes: &[u8]) -> (usize, bool) {
+        let mut differs = false;
+        let mut added = 0;
+        let mut at = offset;
+        let end = offset + bytes.len() as u32;
+        let mut fresh = Vec::new();
+        for (start, piece) in &self.pieces {
+            let stop = start + piece.len() as u32;
+            if stop <= at {
+                continue;
+            }
+            if *start >= end {
+                break;
+            }
+            if *start > at {
+                fresh.push((at, *start));
+                at = *start;
+            }
+            let upto = stop.min(end);
+            let old = piece.get((at - start) as usize..(upto - start) as usize);
+            let new = bytes.get((at - offset) as usize..(upto - offset) as usize);
+            differs |= old != new;
+            at = upto;
+        }
+        if at < end {
+            fresh.push((at, end));
+        }
+        for (start, stop) in fresh {
+            let piece = bytes.get((start - offset) as usize..(stop - offset) as usize).unwrap_or_default().to_vec();
+            added += piece.len() + PIECE;
+            let i = self.pieces.partition_point(|(s, _)| *s < start);
+            self.pieces.insert(i, (start, piece));
+        }
+        (added, differs)
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut at = 0;
+        for (start, piece) in &self.pieces {
+            if *start != at {
+                return false;
+            }
+            at += piece.len() as u32;
+        }
+        !self.cut && self.total == Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn fragment(id: u32, offset: u32, len: usize, more: bool) -> Fragment {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Fragment { frame: 0, key: FragmentKey { src: ip, dst: ip, id, proto: 17 }, offset, more, at: 0, len: len as u32, cut: 0 }
+    }
+
+    /// Fragments as (offset, bytes, more) → what the last one led to.
+    #[track_caller]
+    fn check(rows: &[(u32, &str, bool)], whole: Option<&str>, conflict: bool) {
+        let mut defrag = Defrag::default();
+        let mut last = Fit::default();
+        for (offset, bytes, more) in rows {
+            last = defrag.put(&fragment(1, *offset, bytes.len(), *more), bytes.as_bytes(), Time(0));
+        }
+        assert_eq!(last, Fit { whole: whole.map(|w| w.as_bytes().to_vec()), conflict }, "{rows:?}");
+    }
+
+    #[test]
+    fn joins() {
+        let whole = Some("abcdefghijklmnopqrst");
+        check(&[(0, "abcdefgh", true), (8, "ijklmnop", true), (16, "qrst", false)], whole, false);
+        check(&[(16, "qrst", false), (0, "abcdefgh", true), (8, "ijklmnop", true)], whole, false);
+        check(&[(0, "abcdefgh", true), (0, "abcdefgh", true), (8, "ijklmnopqrst", false)], whole, false);
+        check(&[(0, "abcdefghijkl", true), (8, "ijklmnopqrst", false)], whole, false);
+        check(&[(8, "ijklmnopqrst", false), (0, "abcdefghijklmnopqrst", true)], whole, false);
+        check(&[(0, "abcdefgh", true), (16, "qrst", false)], None, false);
+        check(&[(0, "abcdefgh", true), (0, "abcdEFgh", true)], None, true);
+        check(&[(16, "qrst", false), (8, "ijklmnopQRST", true), (0, "abcdefgh", true)], whole, false);
+        check(&[(16, "qrst", false), (8, "xy", false)], None, true);
+        check(&[(65_528, "abcdefghij", false)], None, true);
+    }
+
+    #[test]
+    fn gives_up() {
+        let mut defrag = Defrag::default();
+        defrag.put(&fragment(1, 0, 8, true), b"abcdefgh", Time(0));
+        assert_eq!(defrag.put(&fragment(1, 8, 2, false), b"ij", Time::from_secs(61)), Fit::default());
+        assert_eq!(defrag.lost, 1);
+        for id in 0..10_000 {
+            defrag.put(&fragment(id, 0, 8000, true), &[0; 8000], Time::from_secs(61));
+        }
+        assert!(defrag.bytes < MOST_BYTES + 10_000 && defrag.partial.len() <= MOST_DATAGRAMS + 1);
+    }
+}

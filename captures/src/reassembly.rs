@@ -1,0 +1,465 @@
+//! One direction of a TCP stream: segments in any order in, bytes in order and gaps out.
+//!
+//! Bytes that come in order are passed on where they lie; only those ahead of a hole are copied, within a budget.
+//! Where segments overlap, the bytes that came first count; whether later ones differ is checked as far as both are at hand.
+
+use std::collections::VecDeque;
+
+use analyzers::chunk::{Lost, Want};
+use policies::Time;
+
+/// Sequence numbers further away than this are not of the window, but of something else: 16 MiB is beyond any receive window in use
+/// and far below half the sequence space.
+const WINDOW: i64 = 16 << 20;
+/// Bytes one direction may hold ahead of a hole.
+const MOST_HELD: usize = 1 << 20;
+/// What a held segment costs besides its bytes.
+const SEGMENT: usize = 64;
+/// After the peer has acknowledged bytes that were not seen, so many more packets of the flow may bring them out of order.
+const REORDER: u16 = 32;
+/// Consecutive segments far outside the window before the stream follows them.
+const STRAYS: u8 = 3;
+/// Delivered segments that are remembered for comparison with retransmissions.
+const RECENT: usize = 16;
+
+/// Takes what a direction delivers.
+pub(crate) trait Take {
+    fn bytes(&mut self, offset: u64, bytes: &[u8], origin: Origin) -> Want;
+    fn gap(&mut self, offset: u64, len: u64, why: Lost) -> Want;
+    /// Bytes at `offset` differ from those delivered or held before.
+    fn conflict(&mut self, offset: u64);
+    /// Bytes of the block being worked on.
+    fn at_hand(&self, place: Place, len: u32) -> Option<&[u8]>;
+}
+
+/// Which frame brought bytes, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) time: Time,
+    pub(crate) frame: u64,
+}
+
+/// Where in which block a payload lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) block: u64,
+    pub(crate) whole: bool,
+    pub(crate) at: u32,
+}
+
+/// One segment's payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment<'a> {
+    pub(crate) seq: u32,
+    pub(crate) bytes: &'a [u8],
+    /// Sent, but not captured.
+    pub(crate) cut: u32,
+    pub(crate) fin: bool,
+    pub(crate) origin: Origin,
+    pub(crate) place: Place,
+}
+
+/// What a segment was, for the flow's counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Was {
+    /// No payload, or payload in order.
+    Fine,
+    Retransmitted,
+    Reordered,
+    /// Outside any window; not followed (yet).
+    Stray,
+    /// The sequence numbers have started afresh far behind: another connection on the same ports.
+    Restarted,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+pub(crate) struct Half {
+    /// Sequence number of the byte at `offset`.
+    next: u32,
+    offset: u64,
+    started: bool,
+    /// The initial sequence number, when the SYN was seen or is certain.
+    pub(crate) isn: Option<u32>,
+    /// Stream offset the FIN stands at.
+    fin: Option<u64>,
+    /// How far the peer has acknowledged.
+    acked: u64,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Packets since the peer acknowledged past the hole.
+    overdue: u16,
+    stray: (u32, u8),
+    recent: Option<Box<Recent>>,
+    /// Bytes skipped while nothing was wanted, that a late segment may still bring.
+    skipped: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    offset: u64,
+    bytes: Vec<u8>,
+    cut: u32,
+    origin: Origin,
+}
+
+impl Held {
+    fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64 + u64::from(self.cut)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    ring: [(u64, u32, Place); RECENT],
+    next: usize,
+}
+
+impl Half {
+    /// The SYN's place is known: the stream begins after it.
+    pub(crate) fn syn(&mut self, isn: u32) {
+        if !self.started {
+            self.isn = Some(isn);
+            self.next = isn.wrapping_add(1);
+            self.started = true;
+        }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// All bytes up to the FIN were delivered or skipped.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.fin.is_some_and(|fin| self.offset >= fin)
+    }
+
+    /// Takes a segment; `budget` is what the shard may still hold.
+    pub(crate) fn segment(&mut self, mut s: Segment<'_>, budget: &mut usize, take: &mut impl Take) -> Was {
+        let len = s.bytes.len() as u64 + u64::from(s.cut);
+        if len == 0 && !s.fin {
+            return Was::Fine;
+        }
+        if !self.started {
+            self.next = s.seq;
+            self.started = true;
+        }
+        let mut rel = i64::from(s.seq.wrapping_sub(self.next) as i32);
+        if rel.abs() > WINDOW && rel != -1 {
+            self.stray = if self.stray.0 == s.seq { (s.seq, self.stray.1.saturating_add(1)) } else { (s.seq, 1) };
+            self.stray.0 = s.seq.wrapping_add(len as u32);
+            if self.stray.1 < STRAYS {
+                return Was::Stray;
+            }
+            if rel < 0 {
+                return Was::Restarted;
+            }
+            self.flush(budget, take);
+            rel = i64::from(s.seq.wrapping_sub(self.next) as i32);
+            self.skip(rel.max(0) as u64, Lost::Sequence, take);
+            rel = 0;
+        }
+        self.stray.1 = 0;
+        let end = self.offset as i64 + rel + len as i64;
+        if s.fin && end >= 0 {
+            self.fin.get_or_insert(end as u64);
+        }
+        if len == 0 {
+            return Was::Fine;
+        }
+        if end <= self.offset as i64 {
+            // RFC 9293 §3.8.4: a keep-alive repeats the last byte, whatever it holds.
+            if len == 1 && rel == -1 && !s.fin {
+                return Was::Fine;
+            }
+            self.compare(&s, rel, take);
+            return Was::Retransmitted;
+        }
+        let mut was = Was::Fine;
+        if rel < 0 {
+            self.compare(&s, rel, take);
+            let old = (-rel) as usize;
+            s.cut -= (old.saturating_sub(s.bytes.len()) as u32).min(s.cut);
+            let old = old.min(s.bytes.len());
+            s.bytes = s.bytes.get(old..).unwrap_or_default();
+            s.place.at += old as u32;
+            rel = 0;
+            if len > 1 {
+                was = Was::Retransmitted;
+            }
+        }
+        if rel > 0 {
+            self.hold(self.offset + rel as u64, &s, budget, take);
+            return Was::Reordered;
+        }
+        self.in_order(s, budget, take);
+        was
+    }
+
+    /// The peer has acknowledged up to `ack`.
+    pub(crate) fn acked(&mut self, ack: u32, budget: &mut usize, take: &mut impl Take) {
+        if !self.started {
+            return;
+        }
+        let rel = i64::from(ack.wrapping_sub(self.next) as i32);
+        if rel > 0 && rel <= WINDOW {
+            self.acked = self.acked.max(self.offset + rel as u64);
+        }
+        if self.held.front().is_some_and(|first| self.acked >= first.offset) {
+            self.overdue += 1;
+            if self.overdue > REORDER {
+                self.skip_hole(Lost::Sequence, budget, take);
+            }
+        }
+    }
+
+    /// Nothing of this direction is wanted any more: what is held goes.
+    pub(crate) fn forget(&mut self, budget: &mut usize) {
+        *budget += self.held_bytes;
+        self.held_bytes = 0;
+        if let Some(last) = self.held.back() {
+            let end = last.end();
+            self.skipped += (end - self.offset).saturating_sub(self.held.iter().map(|h| h.bytes.len() as u64).sum());
+            self.next = self.next.wrapping_add((end - self.offset) as u32);
+            self.offset = end;
+        }
+        self.held = VecDeque::new();
+        self.recent = None;
+    }
+
+    /// Follows the numbers only. Says what the segment was, and how many bytes of it are new.
+    pub(crate) fn count(&mut self, seq: u32, len: u32, fin: bool) -> (Was, u64) {
+        if !self.started {
+            self.next = seq;
+            self.started = true;
+        }
+        let rel = i64::from(seq.wrapping_sub(self.next) as i32);
+        let end = rel + i64::from(len);
+        if rel.abs() > WINDOW {
+            self.stray = if self.stray.0 == seq { (seq, self.stray.1.saturating_add(1)) } else { (seq, 1) };
+            self.stray.0 = seq.wrapping_add(len);
+            if self.stray.1 < STRAYS {
+                return (Was::Stray, 0);
+            }
+            if rel < 0 {
+                return (Was::Restarted, 0);
+            }
+        }
+        if fin && self.offset as i64 + end >= 0 {
+            self.fin.get_or_insert((self.offset as i64 + end) as u64);
+        }
+        if len == 0 {
+            return (Was::Fine, 0);
+        }
+        if end <= 0 {
+            if len == 1 && rel == -1 && !fin {
+                return (Was::Fine, 0);
+            }
+            let late = self.skipped.min(u64::from(len));
+            self.skipped -= late;
+            return if late > 0 { (Was::Reordered, late) } else { (Was::Retransmitted, 0) };
+        }
+        self.skipped += rel.max(0) as u64;
+        self.next = seq.wrapping_add(len);
+        self.offset += end as u64;
+        if rel < 0 { (Was::Retransmitted, end as u64) } else { (Was::Fine, u64::from(len)) }
+    }
+
+    /// Bytes that were skipped while only counting.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// The flow is over: holes will not be filled. `closed` says that the sender's last byte was acknowledged or finished.
+    pub(crate) fn finish(&mut self, budget: &mut usize, take: &mut impl Take) {
+        self.flush(budget, take);
+        // An acknowledged FIN counts one; where no FIN was seen, one byte more may be it.
+        let end = match self.fin {
+            Some(fin) => fin.max(self.acked.saturating_sub(1)),
+            None => self.acked.saturating_sub(1),
+        };
+        if end > self.offset {
+            let len = if self.fin.is_some() { end - self.offset } else { self.acked - self.offset };
+            self.skip(len, Lost::Sequence, take);
+        }
+        self.recent = None;
+    }
+
+    fn in_order(&mut self, mut s: Segment<'_>, budget: &mut usize, take: &mut impl Take) {
+        // What is held came first: it stands, and the segment fills in around it.
+        while let Some(first) = self.held.front() {
+            let room = (first.offset - self.offset) as usize;
+            if s.bytes.len() + (s.cut as usize) < room {
+                break;
+            }
+            let fill = room.min(s.bytes.len());
+            let (before, after) = s.bytes.split_at(fill);
+            self.deliver(before, s.origin, Some(s.place), take);
+            let cut = ((room - fill) as u32).min(s.cut);
+            self.skip(u64::from(cut), Lost::SnapLength, take);
+            s.cut -= cut;
+            s.place.at += fill as u32;
+            let Some(first) = self.pop(budget) else { break };
+            let both = after.len().min(first.bytes.len());
+            if after.get(..both) != first.bytes.get(..both) {
+                take.conflict(first.offset);
+            }
+            let len = (first.end() - first.offset) as usize;
+            self.deliver(&first.bytes, first.origin, None, take);
+            self.skip(u64::from(first.cut), Lost::SnapLength, take);
+            s.cut -= (len.saturating_sub(after.len()) as u32).min(s.cut);
+            let used = len.min(after.len());
+            s.bytes = after.get(used..).unwrap_or_default();
+            s.place.at += used as u32;
+        }
+        self.deliver(s.bytes, s.origin, Some(s.place), take);
+        self.skip(u64::from(s.cut), Lost::SnapLength, take);
+    }
+
+    #[inline]
+    fn deliver(&mut self, bytes: &[u8], origin: Origin, place: Option<Place>, take: &mut impl Take) {
+        if bytes.is_empty() {
+            return;
+        }
+        let want = take.bytes(self.offset, bytes, origin);
+        if let Some(place) = place
+            && want != Want::Nothing
+        {
+            let recent = self.recent.get_or_insert_default();
+            let slot = recent.next % RECENT;
+            if let Some(entry) = recent.ring.get_mut(slot) {
+                *entry = (self.offset, bytes.len() as u32, place);
+            }
+            recent.next = slot + 1;
+        }
+        self.advance(bytes.len() as u64);
+    }
+
+    fn skip(&mut self, len: u64, why: Lost, take: &mut impl Take) {
+        if len > 0 {
+            take.gap(self.offset, len, why);
+            self.advance(len);
+        }
+    }
+
+    fn advance(&mut self, len: u64) {
+        self.offset += len;
+        self.next = self.next.wrapping_add(len as u32);
+        self.overdue = 0;
+    }
+
+    fn pop(&mut self, budget: &mut usize) -> Option<Held> {
+        let first = self.held.pop_front()?;
+        let cost = first.bytes.len() + SEGMENT;
+        self.held_bytes -= cost.min(self.held_bytes);
+        *budget += cost;
+        Some(first)
+    }
+
+    /// Gives up the bytes before the first held segment, and goes on with it and what follows without a hole.
+    fn skip_hole(&mut self, why: Lost, budget: &mut usize, take: &mut impl Take) {
+        let Some(first) = self.held.front() else { return };
+        self.skip(first.offset - self.offset, why, take);
+        while self.held.front().is_some_and(|h| h.offset <= self.offset) {
+            let Some(first) = self.pop(budget) else { return };
+            self.deliver(&first.bytes, first.origin, None, take);
+            self.skip(u64::from(first.cut), Lost::SnapLength, take);
+        }
+    }
+
+    fn flush(&mut self, budget: &mut usize, take: &mut impl Take) {
+        while !self.held.is_empty() {
+            self.skip_hole(Lost::Sequence, budget, take);
+        }
+    }
+
+    /// Keeps what is new of a segment ahead of a hole. Held segments never overlap.
+    fn hold(&mut self, offset: u64, s: &Segment<'_>, budget: &mut usize, take: &mut impl Take) {
+        let mut at = offset;
+        let end = offset + s.bytes.len() as u64;
+        let mut i = self.held.partition_point(|h| h.end() <= at);
+        loop {
+            let (start, stop) = self.held.get(i).map_or((u64::MAX, u64::MAX), |h| (h.offset, h.end()));
+            if at < start {
+                let upto = end.min(start);
+                let piece = s.bytes.get((at - offset) as usize..(upto - offset) as usize).unwrap_or_default();
+                let cut = if upto == end { u64::from(s.cut).min(start - end) as u32 } else { 0 };
+                if piece.len() + cut as usize > 0 {
+                    let cost = piece.len() + SEGMENT;
+                    if self.held_bytes + cost > MOST_HELD || cost > *budget {
+                        self.overflow(Segment { bytes: piece, cut, ..*s }, at, budget, take);
+                        return;
+                    }
+                    *budget -= cost;
+                    self.held_bytes += cost;
+                    self.held.insert(i, Held { offset: at, bytes: piece.to_vec(), cut, origin: s.origin });
+                    i += 1;
+                }
+            }
+            if start >= end {
+                return;
+            }
+            // Overlap with a held one: it came first.
+            if let Some(h) = self.held.get(i) {
+                let from = at.max(start);
+                let upto = end.min(start + h.bytes.len() as u64);
+                if from < upto
+                    && h.bytes.get((from - start) as usize..(upto - start) as usize)
+                        != s.bytes.get((from - offset) as usize..(upto - offset) as usize)
+                {
+                    take.conflict(from);
+                }
+            }
+            at = stop;
+            i += 1;
+            if at >= end {
+                return;
+            }
+        }
+    }
+
+    /// No room: the oldest hole is given up, so that the stream goes on.
+    fn overflow(&mut self, s: Segment<'_>, offset: u64, budget: &mut usize, take: &mut impl Take) {
+        while self.held.front().is_some_and(|h| h.offset < offset) {
+            self.skip_hole(Lost::Memory, budget, take);
+            let cost = s.bytes.len() + SEGMENT;
+            if self.offset < offset && self.held_bytes + cost <= MOST_HELD && cost <= *budget {
+                self.hold(offset, &s, budget, take);
+                return;
+            }
+        }
+        if self.offset < offset {
+            self.skip(offset - self.offset, Lost::Memory, take);
+        }
+        // The hole may have been given up past the beginning of this segment.
+        let old = ((self.offset - offset) as usize).min(s.bytes.len());
+        let rest = Segment { bytes: s.bytes.get(old..).unwrap_or_default(), ..s };
+        self.in_order(rest, budget, take);
+    }
+
+    /// Compares a retransmission with what is at hand of the bytes it repeats.
+    #[cold]
+    fn compare(&self, s: &Segment<'_>, rel: i64, take: &mut impl Take) {
+        let Some(recent) = &self.recent else { return };
+        let start = self.offset as i64 + rel;
+        let end = start + s.bytes.len() as i64;
+        for (offset, len, place) in recent.ring {
+            if place.block != s.place.block || len == 0 {
+                continue;
+            }
+            let (from, upto) = (start.max(offset as i64), end.min(offset as i64 + i64::from(len)));
+            if from >= upto {
+                continue;
+            }
+            let there = Place { at: place.at + (from - offset as i64) as u32, ..place };
+            let differs = match (take.at_hand(there, (upto - from) as u32), s.bytes.get((from - start) as usize..(upto - start) as usize)) {
+                (Some(old), Some(new)) => old != new,
+                _ => false,
+            };
+            if differs {
+                take.conflict(from as u64);
+                return;
+            }
+        }
+    }
+}
