@@ -51,6 +51,8 @@ pub struct Briefing {
 struct Entry {
     id: FlowId,
     ends: Ends,
+    /// Who it is about, once that was said.
+    subject: Option<Subject>,
 }
 
 /// Joins drafts into lines.
@@ -60,7 +62,7 @@ pub struct Scribe {
     flows: HashMap<FlowKey, Entry, foldhash::fast::FixedState>,
     flows_seen: u64,
     /// The newest closed flows, oldest first.
-    closed: VecDeque<(FlowKey, FlowId)>,
+    closed: VecDeque<(FlowKey, FlowId, Option<Subject>)>,
     devices: Devices,
     names: HashMap<IpAddr, Text, foldhash::fast::FixedState>,
     certificates: HashSet<Digest, foldhash::fast::FixedState>,
@@ -89,14 +91,15 @@ impl Scribe {
         match out {
             Out::Opened { flow, ends, .. } => {
                 self.flows_seen += 1;
-                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends });
+                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends, subject: None });
             }
             Out::Seen(draft) => self.draft(draft, desk),
             Out::Tried { mut draft, flows } => {
                 if let Observation::Trial(trial) = &mut draft.seen {
                     trial.flows = flows.iter().filter_map(|f| self.number(*f)).collect();
                 }
-                self.draft(draft, desk);
+                let subject = flows.iter().find_map(|f| self.subject_of(*f));
+                self.written(draft, subject, desk);
             }
             Out::Sealed(value) => {
                 let flow = self.flows.get(&value.flow).map(|e| e.id);
@@ -108,14 +111,25 @@ impl Scribe {
     /// The run's number of a flow that is open or was closed lately.
     fn number(&self, flow: FlowKey) -> Option<FlowId> {
         let open = self.flows.get(&flow).map(|e| e.id);
-        open.or_else(|| self.closed.iter().rev().find(|(key, _)| *key == flow).map(|(_, id)| *id))
+        open.or_else(|| self.closed.iter().rev().find(|(key, ..)| *key == flow).map(|(_, id, _)| *id))
+    }
+
+    fn subject_of(&self, flow: FlowKey) -> Option<Subject> {
+        match self.flows.get(&flow) {
+            Some(entry) => entry.subject.clone(),
+            None => self.closed.iter().rev().find(|(key, ..)| *key == flow).and_then(|(_, _, subject)| subject.clone()),
+        }
     }
 
     fn draft(&mut self, draft: Draft, desk: &mut impl Desk) {
+        self.written(draft, None, desk);
+    }
+
+    fn written(&mut self, draft: Draft, known: Option<Subject>, desk: &mut impl Desk) {
         let Draft { at, frame, flow, about, seen } = draft;
         let frame = (frame > 0).then_some(frame);
         let id = flow.and_then(|f| self.number(f));
-        let subject = about.map(|a| self.subject(a, at, frame, desk));
+        let subject = about.map(|a| self.subject(a, at, frame, desk)).or(known);
         let seen = match seen {
             Observation::Bound(bound) => Observation::Bound(self.bound(bound, flow, at, frame, desk)),
             Observation::Certificate(certificate) => {
@@ -150,7 +164,7 @@ impl Scribe {
                     if self.closed.len() >= CLOSED_KEPT {
                         self.closed.pop_front();
                     }
-                    self.closed.push_back((key, entry.id));
+                    self.closed.push_back((key, entry.id, entry.subject));
                 }
                 Observation::Flow(closed)
             }
@@ -176,6 +190,9 @@ impl Scribe {
         if let Some(row) = self.briefing.actors.iter().find(|r| fits(r, &ends, at)) {
             let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
             bound.actor = Actor { class: row.class, package, method: Some(Text::ours("actors-file")) };
+        }
+        if let Some(entry) = flow.and_then(|f| self.flows.get_mut(&f)) {
+            entry.subject = Some(Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client });
         }
         bound
     }

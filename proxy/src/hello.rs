@@ -32,6 +32,22 @@ pub enum Start {
     },
 }
 
+impl Start {
+    /// Every byte that was read.
+    pub fn seen(&self) -> &Bytes {
+        match self {
+            Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } | Start::Gone { seen, .. } => seen,
+        }
+    }
+
+    pub fn hello(&self) -> Option<&Hello> {
+        match self {
+            Start::Tls { hello, .. } => Some(hello),
+            _ => None,
+        }
+    }
+}
+
 /// What an interceptor needs to know of a ClientHello. GREASE values are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
@@ -247,9 +263,7 @@ pub(crate) mod tests {
             device.shutdown().await.unwrap();
         }
         let start = read(&mut gateway, Duration::from_millis(50)).await;
-        let seen = match &start {
-            Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } | Start::Gone { seen, .. } => seen.clone(),
-        };
+        let seen = start.seen().clone();
         // Not one byte is lost: what was seen and what is left is what was sent.
         drop(device);
         let mut rest = seen.to_vec();

@@ -73,7 +73,69 @@ pub struct Visit<S> {
     /// The name it asked for, else the address as text.
     pub host: String,
     pub tap: Arc<dyn Tap>,
+    pub progress: Progress,
     pub now: Time,
+}
+
+/// How far a connection that still runs has come: a control may stay open for hours, and its trial must not wait for its end.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<Halfway>>);
+
+#[derive(Debug, Default)]
+struct Halfway {
+    /// A relayed connection's log.
+    log: Option<SharedLog>,
+    /// A control's handshake is done: what was negotiated.
+    negotiated: Option<(Option<u16>, Option<Vec<u8>>)>,
+    grade: Option<Evidence>,
+}
+
+impl Progress {
+    /// What the connection has shown so far: (grade, version, ALPN).
+    pub fn so_far(&self) -> (Evidence, Option<u16>, Option<Vec<u8>>) {
+        let half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = half.log.as_ref().map(|log| {
+            let log = log.lock();
+            said(&log.records, log.sent)
+        });
+        let (version, alpn) = half.negotiated.clone().unwrap_or_default();
+        (half.grade.or(passed).unwrap_or(Evidence::E1), version, alpn)
+    }
+
+    fn watch(&self, log: &SharedLog) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).log = Some(log.clone());
+    }
+
+    fn note(&self, conduct: &Conduct) {
+        let mut half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        half.negotiated = Some((conduct.version, conduct.alpn.clone()));
+        half.grade = Some(conduct.grade);
+    }
+
+    fn grade(&self, grade: Evidence) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).grade = Some(grade);
+    }
+}
+
+/// What a relayed TLS client said, from its record headers alone: data (E5), a Finished and no more (E3), or only its hello (E1).
+///
+/// TLS 1.2: a Finished of at most 96 bytes follows ChangeCipherSpec as a handshake record, data are records of type 23. TLS 1.3: the first record
+/// of type 23 is the Finished; one of 19 or 35 bytes is an alert (close_notify), anything else after it data.
+pub fn said(records: &[Record], answered: u64) -> Evidence {
+    if answered == 0 {
+        return Evidence::E1;
+    }
+    let finished_12 = records.windows(2).any(|w| matches!(w, [a, b] if a.kind == 20 && b.kind == 22 && b.len <= 96));
+    let mut encrypted = records.iter().filter(|r| r.kind == 23);
+    if finished_12 {
+        return if encrypted.next().is_some() { Evidence::E5 } else { Evidence::E3 };
+    }
+    match encrypted.next() {
+        None => Evidence::E1,
+        Some(first) if matches!(first.len, 19 | 35) => Evidence::E2,
+        Some(_) if encrypted.any(|r| !matches!(r.len, 19 | 35)) => Evidence::E5,
+        Some(_) => Evidence::E3,
+    }
 }
 
 /// An alert of the device.
@@ -283,23 +345,24 @@ impl Server {
 
     /// Relays raw bytes to where the device wanted to go.
     async fn pass<S: Link>(&self, visit: Visit<S>) -> Conduct {
-        let (prefix, gone) = match visit.start {
-            Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } => (seen, false),
-            Start::Gone { seen, .. } => (seen, true),
-        };
-        let mut wire = Wire::new(visit.stream, prefix, visit.tap);
+        let gone = matches!(visit.start, Start::Gone { .. });
+        let progress = visit.progress.clone();
+        let mut wire = Wire::new(visit.stream, visit.start.seen().clone(), visit.tap);
         let log = wire.log();
         let Ok(mut server) = self.upstream.connect(visit.server).await else {
             wire.link_mut().abort();
             return Conduct::nothing(Some(Hindrance::UpstreamDown));
         };
         let mut conduct = Conduct::nothing(None);
+        progress.watch(&log);
         let end = relay(&mut wire, &mut server, |_, _| {}).await;
         carry_over_reset(&end, &mut wire);
         note(&mut conduct, &log);
         let log = log.lock();
         conduct.bytes = [log.received, log.sent];
         conduct.end = transport_end(log.closed);
+        conduct.grade = said(&log.records, log.sent);
+        conduct.alert = log.plain_alert().map(|(level, code)| Alert { code, level: Some(level), encrypted: false });
         if gone && log.received == 0 {
             conduct.grade = Evidence::E0;
         }
@@ -319,7 +382,7 @@ impl Server {
         let mut conduct = Conduct::nothing(None);
         conduct.version = Some(version);
         conduct.suite = Some(flight.suite);
-        let prefix = prefix_of(&visit.start);
+        let prefix = visit.start.seen().clone();
         let hello_len = prefix.len();
         let mut wire = Wire::new(visit.stream, prefix, visit.tap);
         let log = wire.log();
@@ -416,9 +479,9 @@ impl Server {
         let config = self.faces.config(face, visit.tap.clone());
 
         let mut conduct = Conduct::nothing(None);
-        let prefix = prefix_of(&visit.start);
+        let prefix = visit.start.seen().clone();
         let place = (visit.server, visit.host.clone());
-        let tap = visit.tap.clone();
+        let (tap, progress) = (visit.tap.clone(), visit.progress.clone());
         let wire = Wire::new(visit.stream, prefix, visit.tap);
         let log = wire.log();
         let accept = TlsAcceptor::from(config).accept(wire).into_fallible();
@@ -451,7 +514,10 @@ impl Server {
             conduct.alpn = session.alpn_protocol().map(<[u8]>::to_vec);
         }
         match leg {
-            Some(leg) => self.relay(tls, leg, &log, tap, place, &mut conduct).await,
+            Some(leg) => {
+                progress.note(&conduct);
+                self.relay(tls, leg, &log, (tap, progress), place, &mut conduct).await;
+            }
             None => {
                 self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
                 let (mut wire, _) = tls.into_inner();
@@ -468,7 +534,7 @@ impl Server {
         mut tls: TlsStream<Wire<S>>,
         mut leg: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
         log: &SharedLog,
-        tap: Arc<dyn Tap>,
+        (tap, progress): (Arc<dyn Tap>, Progress),
         place: (SocketAddr, String),
         conduct: &mut Conduct,
     ) {
@@ -477,6 +543,7 @@ impl Server {
         let mut greeting: Vec<u8> = Vec::new();
         let mut bytes = [0u64; 2];
         let mut first = None;
+        let alpn = conduct.alpn.clone();
         let end = relay(&mut tls, &mut leg, |dir, piece| {
             tap.plain(dir, piece);
             let count = &mut bytes[dir.index()];
@@ -486,6 +553,9 @@ impl Server {
                     first.get_or_insert_with(|| after.elapsed());
                     let room = KEPT.saturating_sub(data.len()).min(piece.len());
                     data.extend_from_slice(piece.get(..room).unwrap_or_default());
+                    if room > 0 {
+                        progress.grade(preamble::grade(&data, alpn.as_deref()));
+                    }
                 }
                 Dir::Back if first.is_none() && greeting.len() + piece.len() <= LONGEST_GREETING => greeting.extend_from_slice(piece),
                 Dir::Back => {}
@@ -600,7 +670,7 @@ impl Server {
 /// TLS to this server is cut: RST as the answer to the ClientHello.
 async fn cut<S: Link>(visit: Visit<S>) -> Conduct {
     let mut conduct = Conduct::nothing(None);
-    let prefix = prefix_of(&visit.start);
+    let prefix = visit.start.seen().clone();
     let mut seen = vec![0; prefix.len()];
     let mut wire = Wire::new(visit.stream, prefix, visit.tap);
     let _ = wire.read_exact(&mut seen).await;
@@ -608,12 +678,6 @@ async fn cut<S: Link>(visit: Visit<S>) -> Conduct {
     wire.link_mut().abort();
     note(&mut conduct, &log);
     conduct
-}
-
-fn prefix_of(start: &Start) -> Bytes {
-    match start {
-        Start::Tls { seen, .. } | Start::Other { seen } | Start::Silent { seen } | Start::Gone { seen, .. } => seen.clone(),
-    }
 }
 
 fn newest(hello: &Hello) -> u16 {
@@ -682,4 +746,31 @@ fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
         None if e.kind() == io::ErrorKind::UnexpectedEof => TrialEnd::Fin,
         None => TrialEnd::Us,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths as measured of real stacks.
+    #[test]
+    fn what_a_relayed_client_said() {
+        for (records, expect) in [
+            (&[(22, 512)][..], Evidence::E1),
+            (&[(22, 512), (21, 2)], Evidence::E1),
+            (&[(22, 512), (20, 1), (23, 69), (23, 96)], Evidence::E5),
+            (&[(22, 512), (20, 1), (23, 53)], Evidence::E3),
+            (&[(22, 512), (20, 1), (23, 53), (23, 19)], Evidence::E3),
+            (&[(22, 512), (20, 1), (23, 85), (23, 35)], Evidence::E3),
+            (&[(22, 512), (20, 1), (23, 19)], Evidence::E2),
+            (&[(22, 200), (22, 37), (20, 1), (22, 40), (23, 100)], Evidence::E5),
+            (&[(22, 200), (22, 37), (20, 1), (22, 40), (21, 26)], Evidence::E3),
+            // HelloRetryRequest: ChangeCipherSpec comes before the second hello.
+            (&[(22, 512), (20, 1), (22, 512), (23, 53)], Evidence::E3),
+        ] {
+            let records: Vec<Record> = records.iter().map(|(kind, len)| Record { kind: *kind, len: *len, alert: None }).collect();
+            assert_eq!(said(&records, 100), expect, "{records:?}");
+        }
+        assert_eq!(said(&[], 0), Evidence::E1);
+    }
 }

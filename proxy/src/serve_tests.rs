@@ -20,7 +20,7 @@ use crate::forge::ca::LIFETIME;
 use crate::forge::cert::San;
 use crate::forge::{Authority, KeyKind, Mint, Mirror};
 use crate::hello;
-use crate::serve::{Conduct, Hindrance, Server, Visit, Waits};
+use crate::serve::{Conduct, Hindrance, Progress, Server, Visit, Waits};
 use crate::treatment::Treatment;
 use crate::upstream::Upstream;
 use crate::wire::{NoTap, Tap};
@@ -93,7 +93,8 @@ impl Scene {
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let start = hello::read(&mut stream, Duration::from_secs(5)).await;
-            let visit = Visit { stream, start, server: origin, host: HOST.to_owned(), tap, now: now() };
+            tap.wire(Dir::Out, start.seen());
+            let visit = Visit { stream, start, server: origin, host: HOST.to_owned(), tap, progress: Progress::default(), now: now() };
             let prepared = server.prepare(&visit, treatment).await;
             server.run(visit, prepared).await
         });

@@ -148,7 +148,8 @@ impl SharedLog {
     }
 }
 
-/// A [`Link`] with its first bytes put back, a log and a tap. The device is `Dir::Out`.
+/// A [`Link`] with its first bytes put back, a log and a tap. The device is `Dir::Out`. Whoever read the first bytes has shown them to the
+/// tap already, so that a treatment can be written down between the ClientHello and what answers it.
 #[derive(Debug)]
 pub struct Wire<S> {
     inner: S,
@@ -176,13 +177,15 @@ impl<S: Link> Wire<S> {
 }
 
 impl<S> Wire<S> {
-    fn received(&self, bytes: &[u8]) {
+    fn received(&self, bytes: &[u8], show: bool) {
         let mut log = self.log.lock();
         log.received += bytes.len() as u64;
         log.last_received = Some(Instant::now());
         log.scan(bytes);
         drop(log);
-        self.tap.wire(Dir::Out, bytes);
+        if show {
+            self.tap.wire(Dir::Out, bytes);
+        }
     }
 
     fn sent(&self, bytes: &[u8]) {
@@ -210,7 +213,7 @@ impl<S: Link> AsyncRead for Wire<S> {
             let now = self.prefix.slice(..n);
             self.prefix.advance(n);
             buf.put_slice(&now);
-            self.received(&now);
+            self.received(&now, false);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -220,7 +223,7 @@ impl<S: Link> AsyncRead for Wire<S> {
                 if new.is_empty() && buf.remaining() > 0 {
                     self.closed(Close::Fin);
                 } else {
-                    self.received(new);
+                    self.received(new, true);
                 }
                 Poll::Ready(Ok(()))
             }
