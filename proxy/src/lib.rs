@@ -3,7 +3,9 @@
 mod acked;
 pub mod error;
 pub mod face;
+pub mod feed;
 pub mod forge;
+pub mod gateway;
 pub mod hello;
 pub mod plan;
 pub mod preamble;

@@ -110,7 +110,7 @@ impl Scene {
 
 /// A device's program.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Client {
+pub(crate) enum Client {
     /// Verifies everything, then sends a request.
     Strict,
     /// Verifies nothing, then sends a request.
@@ -180,7 +180,10 @@ impl Client {
     }
 
     async fn visit(self, addr: SocketAddr, roots: &RootCertStore) -> Option<String> {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        self.talk(TcpStream::connect(addr).await.unwrap(), roots).await
+    }
+
+    pub(crate) async fn talk(self, stream: TcpStream, roots: &RootCertStore) -> Option<String> {
         let mut tls = TlsConnector::from(self.config(roots)).connect(HOST.try_into().unwrap(), stream).await.ok()?;
         match self {
             Client::LateRefusal => {

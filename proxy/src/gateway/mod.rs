@@ -1,0 +1,476 @@
+//! The gateway: takes connections in, decides by plan, serves, and reports trials. Only enrolled devices are touched.
+
+pub mod entrance;
+pub mod nft;
+mod subjects;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use analyzers::encode::Digest;
+use analyzers::flow::{Close, FlowEnd};
+use analyzers::observation::{self, Arm, Presence, Standing, TrialResult};
+use analyzers::pipeline::About;
+use analyzers::subject::ClientClass;
+use analyzers::text::{Text, Veil};
+use foldhash::{HashMap, HashMapExt as _};
+use policies::{Attack, Severity, Time};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::feed::{Feed, FlowTap};
+use crate::hello::{self, Hello, Start};
+use crate::plan::{self, Mode, Terms};
+use crate::relay::relay;
+use crate::serve::{Progress, Server, Visit};
+use crate::treatment::Treatment;
+use crate::wire::Tap as _;
+use subjects::{Key, Subjects, Tried};
+
+/// Connections served at once. More wait in the kernel's queue: a flood cannot eat our memory.
+const MOST_CONNECTIONS: usize = 8192;
+/// Ports on which the client speaks first and speaks TLS: its hello is waited for as long as set. Elsewhere the server may be the one to speak.
+const TLS_PORTS: [u16; 12] = [443, 8443, 853, 465, 563, 636, 989, 990, 993, 995, 5061, 8883];
+/// How long a possibly server-first connection is held back.
+const SERVER_FIRST: Duration = Duration::from_millis(700);
+/// A device of which nothing was seen for so long is absent.
+const ABSENT: Duration = Duration::from_secs(300);
+/// The window of the health guard, and how many attempts it needs.
+const HEALTH: Duration = Duration::from_secs(60);
+const HEALTH_LEAST: usize = 4;
+/// How long the end of a process run waits for attacks that still listen.
+const SETTLE: Duration = Duration::from_secs(7);
+
+/// Questions to the policy, which the binary answers.
+pub trait Rules: Send + Sync + std::fmt::Debug {
+    /// Authorised, in scope, not spared.
+    fn may_attack(&self, host: &str, port: u16) -> bool;
+    /// The maker claims a pin for this peer.
+    fn pin_claimed(&self, host: &str, port: u16) -> bool;
+    /// Whether this address belongs to an enrolled device.
+    fn enrolled(&self, device: IpAddr) -> bool;
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Setup {
+    pub server: Arc<Server>,
+    pub feed: Feed,
+    pub attacks: Vec<Attack>,
+    /// Bracketed refusals that a pass needs, by severity.
+    pub required: fn(Severity) -> u32,
+    pub mode: Mode,
+    pub rules: Arc<dyn Rules>,
+    pub veil: Arc<Veiled>,
+}
+
+/// A veil that can be debugged.
+pub struct Veiled(pub Arc<dyn Veil>);
+
+impl std::fmt::Debug for Veiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Veil")
+    }
+}
+
+/// What was only counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Connections of devices that are not enrolled: relayed, not looked at.
+    pub others: u64,
+    pub accepted: u64,
+    /// Connections to our port that nobody redirected.
+    pub stray: u64,
+}
+
+#[derive(Debug)]
+pub struct Gateway {
+    setup: Setup,
+    subjects: Mutex<Subjects>,
+    devices: Mutex<HashMap<IpAddr, Device>>,
+    paused: AtomicBool,
+    killed: AtomicBool,
+    others: AtomicU64,
+    accepted: AtomicU64,
+    stray: AtomicU64,
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Device {
+    last_seen: Time,
+    present: bool,
+    /// The process run under way (lab).
+    attempt: Option<u64>,
+}
+
+impl Gateway {
+    pub fn new(setup: Setup) -> Arc<Gateway> {
+        Arc::new(Gateway {
+            setup,
+            subjects: Mutex::new(Subjects::new()),
+            devices: Mutex::new(HashMap::new()),
+            paused: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            others: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            stray: AtomicU64::new(0),
+            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+        })
+    }
+
+    /// Says what holds for all traffic: `quic` observe|block, `anchor` none|user|system, …
+    pub fn standing(&self, what: &str, state: &str) {
+        self.setup.feed.put(None, Standing { what: Text::ours(what), state: Text::ours(state) });
+    }
+
+    /// Takes redirected connections until the task is dropped.
+    pub async fn serve_transparent(self: &Arc<Self>, listener: TcpListener) {
+        loop {
+            let Some((stream, device)) = self.accept(&listener).await else { continue };
+            let Some(server) = entrance::original(&stream) else {
+                self.stray.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream, device, server, None).await).await;
+        }
+    }
+
+    /// Takes HTTP CONNECT requests until the task is dropped. `resolve` is [`entrance::resolve`], or a lab's own.
+    pub async fn serve_explicit<R, F>(self: &Arc<Self>, listener: TcpListener, resolve: R)
+    where
+        R: Fn(String, u16) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Option<SocketAddr>> + Send,
+    {
+        loop {
+            let Some((mut stream, device)) = self.accept(&listener).await else { continue };
+            let resolve = resolve.clone();
+            self.spawn(async move |gateway: Arc<Gateway>| {
+                let found = entrance::connect(&mut stream, async |host, port| resolve(host.to_owned(), port).await).await;
+                if let Some(asked) = found {
+                    gateway.handle(stream, device, asked.server, Some(asked.host)).await;
+                }
+            })
+            .await;
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+        match listener.accept().await {
+            Ok((stream, device)) => {
+                let _ = stream.set_nodelay(true);
+                Some((stream, entrance::plain(device)))
+            }
+            Err(_) => {
+                // Out of descriptors, mostly: wait for some to come back instead of spinning.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                None
+            }
+        }
+    }
+
+    async fn spawn<F, Fut>(self: &Arc<Self>, work: F)
+    where
+        F: FnOnce(Arc<Gateway>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(place) = self.places.clone().acquire_owned().await else { return };
+        let gateway = self.clone();
+        tokio::spawn(async move {
+            work(gateway).await;
+            drop(place);
+        });
+    }
+
+    /// Work of every second: groups that are over become trials (live), devices that left are absent.
+    pub async fn housekeep(self: &Arc<Self>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            let now = self.setup.feed.now();
+            if self.setup.mode == Mode::Live {
+                let due = self.subjects().finish(now, None, &*self.setup.veil.0);
+                self.write(due);
+            }
+            let mut gone = Vec::new();
+            for (ip, device) in &mut *self.devices() {
+                if device.present && now.since(device.last_seen) > ABSENT {
+                    device.present = false;
+                    gone.push(*ip);
+                }
+            }
+            for ip in gone {
+                self.presence(ip, false);
+            }
+        }
+    }
+
+    /// No attacks and no controls until resumed; traffic is relayed and looked at.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
+    }
+
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// The kill key: from now on every new connection is relayed untouched. The caller drops the nftables table.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn counted(&self) -> Counted {
+        Counted {
+            others: self.others.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            stray: self.stray.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A process run of the lab begins: what this device opens until [`Gateway::end_run`] is one attempt.
+    pub fn begin_run(&self, device: IpAddr, attempt: u64) {
+        self.devices().entry(device).or_default().attempt = Some(attempt);
+    }
+
+    /// The process has ended: waits for attacks that still listen, then writes the run's trials.
+    pub async fn end_run(&self, device: IpAddr) {
+        let until = tokio::time::Instant::now() + SETTLE;
+        while self.subjects().attacks_running(device) > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let due = self.subjects().finish(self.setup.feed.now(), Some(device), &*self.setup.veil.0);
+        self.write(due);
+        if let Some(device) = self.devices().get_mut(&device) {
+            device.attempt = None;
+        }
+    }
+
+    /// What another attempt could still decide: (host, port, attack ids) of each subject of the device that was seen.
+    pub fn undecided(&self, device: IpAddr) -> Vec<(String, u16, Vec<String>)> {
+        let subjects = self.subjects();
+        let mut out: Vec<(String, u16, Vec<String>)> = Vec::new();
+        for (key, state) in subjects.all.iter().filter(|(k, _)| k.device == device) {
+            let terms = self.terms(key, true, None);
+            let left = plan::undecided(&state.history, &terms);
+            if !left.is_empty() {
+                out.push((key.host.clone(), key.port, left.into_iter().map(str::to_owned).collect()));
+            }
+        }
+        out.sort();
+        out
+    }
+
+    /// How many subjects of this device were seen at all.
+    pub fn subjects_seen(&self, device: IpAddr) -> usize {
+        self.subjects().all.keys().filter(|k| k.device == device).count()
+    }
+
+    /// One connection, from its first byte to its last.
+    pub async fn handle(self: Arc<Self>, mut stream: TcpStream, device: SocketAddr, server: SocketAddr, host: Option<String>) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        if !self.setup.rules.enrolled(device.ip()) || self.killed.load(Ordering::SeqCst) {
+            self.others.fetch_add(1, Ordering::Relaxed);
+            if let Ok(mut there) = self.setup.server.upstream.connect(server).await {
+                relay(&mut stream, &mut there, |_, _| {}).await;
+            }
+            return;
+        }
+        self.seen(device.ip());
+        let waits = self.setup.server.waits;
+        let wait = if TLS_PORTS.contains(&server.port()) { waits.hello } else { waits.hello.min(SERVER_FIRST) };
+        let start = hello::read(&mut stream, wait).await;
+        let name = start.hello().and_then(|h| h.sni.clone()).or(host).unwrap_or_else(|| server.ip().to_string());
+        let tap = self.setup.feed.open(device, server, &name);
+        tap.wire(analyzers::flow::Dir::Out, start.seen());
+        let progress = Progress::default();
+        let visit = Visit { stream, start, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
+        let end = match visit.start.hello() {
+            Some(hello) => {
+                let key = Key { device: device.ip(), host: visit.host.clone(), port: server.port(), class: class(hello) };
+                let offered = (hello.offers(0x0304), hello.offers(0x0303));
+                self.treat(visit, &key, offered, &tap).await
+            }
+            None => self.in_clear(visit, device.ip()).await,
+        };
+        tap.close(end);
+    }
+
+    /// A TLS connection: plan, write down, show, note.
+    async fn treat(&self, visit: Visit<TcpStream>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
+        let (group, treatment) = self.group(key, offered, visit.server.ip(), visit.now);
+        let prepared = self.setup.server.prepare(&visit, treatment).await;
+        if prepared.hindrance().is_some() {
+            self.subjects().hindered(key, group);
+        }
+        // The decision may be old by now (learning a server takes a moment): pause and kill still count.
+        let place = self.subjects().join(key, group, tap, &visit.progress);
+        let digests = |chain: &[rustls::pki_types::CertificateDer<'_>]| chain.iter().map(|c| Digest::of(c)).collect();
+        let (arm, attack) = match prepared.treatment() {
+            Treatment::Pass => (Arm::Pass, None),
+            Treatment::Control { .. } => (Arm::Control, None),
+            Treatment::Attack { id, .. } => (Arm::Attack, Some(Text::ours(id))),
+        };
+        let (chain, honest_chain) =
+            if arm == Arm::Pass { (Vec::new(), Vec::new()) } else { (digests(prepared.chain()), digests(prepared.honest())) };
+        tap.put(observation::Treatment { arm, attack, group, chain, honest_chain, community_id: None });
+        let conduct = self.setup.server.run(visit, prepared).await;
+        let end = flow_end(conduct.close);
+        if let Some(place) = place {
+            self.subjects().leave(key, group, place, conduct);
+        }
+        end
+    }
+
+    /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
+    async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr) -> FlowEnd {
+        if let Start::Other { seen } = &visit.start {
+            let host = http_host(seen);
+            if self.subjects().cleartext(device, visit.server.ip(), host.as_deref()) {
+                return FlowEnd::Reset;
+            }
+        }
+        let prepared = self.setup.server.prepare(&visit, Treatment::Pass).await;
+        let conduct = self.setup.server.run(visit, prepared).await;
+        flow_end(conduct.close)
+    }
+
+    /// The group this connection belongs to, and its treatment.
+    fn group(&self, key: &Key, offered: (bool, bool), server: IpAddr, now: Time) -> (u64, Treatment) {
+        let attempt = self.devices().get(&key.device).and_then(|d| d.attempt);
+        let mut subjects = self.subjects();
+        if let Some((id, treatment)) = subjects.open_group(key, now, attempt) {
+            return (id, if self.paused() { Treatment::Pass } else { treatment });
+        }
+        let due: Vec<Tried> = subjects.finish_one(key, &*self.setup.veil.0).into_iter().collect();
+        let elsewhere = (self.setup.mode == Mode::Live).then(|| elsewhere(&subjects, key));
+        let healthy = self.healthy(&subjects, key.device, now);
+        let treatment = match subjects.state(key) {
+            None => Treatment::Pass,
+            Some(state) => {
+                state.history.offered_tls13 |= offered.0;
+                state.history.offered_tls12 |= offered.1;
+                if let Some((refused, strangers)) = elsewhere {
+                    state.history.refused_elsewhere = refused;
+                    state.history.strangers_refused_on = strangers;
+                }
+                let interval = match state.history.past.as_slice() {
+                    [.., a, b] => Some(b.at.since(a.at)),
+                    _ => None,
+                };
+                plan::plan(&state.history, &self.terms(key, healthy, interval), now)
+            }
+        };
+        let id = subjects.begin(key, treatment.clone(), server, now, attempt);
+        drop(subjects);
+        self.write(due);
+        (id, treatment)
+    }
+
+    fn terms(&self, key: &Key, healthy: bool, interval: Option<Duration>) -> Terms<'_> {
+        Terms {
+            attacks: &self.setup.attacks,
+            required: self.setup.required,
+            mode: self.setup.mode,
+            allowed: !self.paused() && self.setup.rules.may_attack(&key.host, key.port),
+            pin_claimed: self.setup.rules.pin_claimed(&key.host, key.port),
+            healthy,
+            interval,
+        }
+    }
+
+    /// Live: less than half of the device's latest untouched attempts failed.
+    fn healthy(&self, subjects: &Subjects, device: IpAddr, now: Time) -> bool {
+        if self.setup.mode == Mode::Runs {
+            return true;
+        }
+        let mine = subjects.all.iter().filter(|(k, _)| k.device == device).flat_map(|(_, s)| &s.history.past);
+        let recent: Vec<bool> =
+            mine.filter(|p| p.arm == Arm::Pass && now.since(p.at) <= HEALTH).map(|p| p.result == TrialResult::Accepted).collect();
+        recent.len() < HEALTH_LEAST || recent.iter().filter(|ok| **ok).count() * 2 >= recent.len()
+    }
+
+    fn write(&self, due: Vec<Tried>) {
+        for Tried { trial, flows, tap } in due {
+            tap.tried(trial, flows);
+        }
+    }
+
+    fn seen(&self, ip: IpAddr) {
+        let now = self.setup.feed.now();
+        let came = {
+            let mut devices = self.devices();
+            let device = devices.entry(ip).or_default();
+            device.last_seen = now;
+            !std::mem::replace(&mut device.present, true)
+        };
+        if came {
+            self.presence(ip, true);
+        }
+    }
+
+    fn presence(&self, ip: IpAddr, present: bool) {
+        let about = About { device: Some(ip), peer: None, client: None };
+        self.setup.feed.put(Some(about), Presence { device: None, present });
+    }
+
+    fn subjects(&self) -> MutexGuard<'_, Subjects> {
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn devices(&self) -> MutexGuard<'_, HashMap<IpAddr, Device>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the class of this subject has refused on other peers: (attack, peers), and on how many peers an unknown authority.
+fn elsewhere(subjects: &Subjects, key: &Key) -> (Vec<(String, usize)>, usize) {
+    let mut refused: HashMap<String, usize> = HashMap::new();
+    for (other, state) in &subjects.all {
+        if other.device != key.device || other.class != key.class || (other.host == key.host && other.port == key.port) {
+            continue;
+        }
+        let mut ids: Vec<&String> =
+            state.history.past.iter().filter(|p| p.result == TrialResult::Rejected).filter_map(|p| p.attack.as_ref()).collect();
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            *refused.entry(id.clone()).or_default() += 1;
+        }
+    }
+    let strangers = refused.get("cert.untrusted-ca").copied().unwrap_or_default();
+    (refused.into_iter().collect(), strangers)
+}
+
+fn flow_end(close: Close) -> FlowEnd {
+    match close {
+        Close::Rst => FlowEnd::Reset,
+        Close::Fin | Close::None => FlowEnd::Fin,
+    }
+}
+
+/// The Host of an HTTP/1 request.
+fn http_host(bytes: &[u8]) -> Option<String> {
+    let line =
+        bytes.split(|b| *b == b'\n').skip(1).find(|l| l.len() > 5 && l.get(..5).is_some_and(|n| n.eq_ignore_ascii_case(b"host:")))?;
+    let text = std::str::from_utf8(line.get(5..)?).ok()?.trim();
+    let host = text.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(text, |(h, _)| h);
+    Some(host.to_ascii_lowercase())
+}
+
+/// Tells apart the stacks that speak from one device to one peer.
+fn class(hello: &Hello) -> ClientClass {
+    let mut bytes = Vec::new();
+    for list in [&hello.versions, &hello.suites, &hello.groups, &hello.schemes] {
+        bytes.extend(list.iter().flat_map(|n| n.to_be_bytes()));
+        bytes.push(0xff);
+    }
+    hello.alpn.iter().for_each(|p| bytes.extend(p));
+    let mut out = [0; 6];
+    out.iter_mut().zip(analyzers::encode::sha256(&bytes)).for_each(|(a, b)| *a = b);
+    ClientClass(out)
+}

@@ -1,0 +1,138 @@
+//! The nftables table: what is redirected, watched and blocked; installed and removed as one transaction each.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use crate::error::Error;
+
+/// Our table. A table of this name that is found at the start was left by a run that was killed, and goes.
+pub const TABLE: &str = "overhear";
+
+/// What happens to QUIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quic {
+    /// Forwarded and counted.
+    Observe,
+    /// Refused with an ICMP error, so that clients fall back to TCP at once.
+    Block,
+}
+
+/// What the table must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The interface on the devices' side.
+    pub interface: String,
+    /// Addresses of enrolled devices. No other traffic is touched.
+    pub devices: Vec<IpAddr>,
+    /// The port of the transparent listener.
+    pub port: u16,
+    pub quic: Quic,
+}
+
+/// The whole transaction: whatever was there goes, the new table comes.
+pub fn install_text(rules: &Rules) -> String {
+    let mut out = remove_text();
+    let interface = escape(&rules.interface);
+    let _ = writeln!(out, "table inet {TABLE} {{");
+    for (family, pick) in [("ipv4_addr", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("ipv6_addr", IpAddr::is_ipv6)] {
+        let name = if family == "ipv4_addr" { "devices4" } else { "devices6" };
+        let mut list: Vec<String> = rules.devices.iter().filter(|ip| pick(ip)).map(IpAddr::to_string).collect();
+        list.sort();
+        list.dedup();
+        let elements = if list.is_empty() { String::new() } else { format!(" elements = {{ {} }};", list.join(", ")) };
+        let _ = writeln!(out, "  set {name} {{ type {family};{elements} }}");
+    }
+    let _ = writeln!(out, "  counter others {{ }}\n  counter quic {{ }}");
+    let _ = writeln!(out, "  chain divert {{");
+    let _ = writeln!(out, "    type nat hook prerouting priority dstnat; policy accept;");
+    // The gateway's own services (DNS, DHCP, the explicit listener) stay reachable.
+    let _ = writeln!(out, "    fib daddr type {{ local, broadcast, multicast }} return");
+    for (set, saddr) in [("devices4", "ip saddr"), ("devices6", "ip6 saddr")] {
+        let _ = writeln!(out, "    iifname \"{interface}\" {saddr} @{set} meta l4proto tcp redirect to :{}", rules.port);
+    }
+    let _ = writeln!(out, "  }}\n  chain watch {{");
+    let _ = writeln!(out, "    type filter hook forward priority filter; policy accept;");
+    for (set, saddr) in [("devices4", "ip saddr"), ("devices6", "ip6 saddr")] {
+        let verdict = if rules.quic == Quic::Block { " reject" } else { "" };
+        let _ = writeln!(out, "    iifname \"{interface}\" {saddr} @{set} udp dport 443 counter name quic{verdict}");
+        let _ = writeln!(out, "    iifname \"{interface}\" {saddr} != @{set} counter name others");
+    }
+    let _ = writeln!(out, "  }}\n}}");
+    out
+}
+
+/// Removes the table whether or not it is there.
+pub fn remove_text() -> String {
+    format!("table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n")
+}
+
+/// The installed table; removed when dropped.
+#[derive(Debug)]
+pub struct Installed(());
+
+impl Installed {
+    pub fn install(rules: &Rules) -> Result<Installed, Error> {
+        apply(&install_text(rules))?;
+        Ok(Installed(()))
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let _ = apply(&remove_text());
+    }
+}
+
+/// Removes what a killed run left behind.
+pub fn remove() -> Result<(), Error> {
+    apply(&remove_text())
+}
+
+/// One `nft -f -`: the kernel takes all of it or nothing.
+fn apply(text: &str) -> Result<(), Error> {
+    let failed = |said: String| Error::Tool { command: "nft", said };
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("{e} (Debian: apt install nftables)")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(text.as_bytes()).map_err(|e| failed(e.to_string()))?;
+    }
+    let done = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    if done.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned())) }
+}
+
+/// Interface names hold no quotes; one that does matches nothing.
+fn escape(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\' | '$')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text() {
+        let ip = |s: &str| s.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let rules = Rules {
+            interface: "dut\"; flush ruleset".to_owned(),
+            devices: vec![ip("10.77.0.10"), ip("fd77::10"), ip("10.77.0.10")],
+            port: 4433,
+            quic: Quic::Block,
+        };
+        let text = install_text(&rules);
+        assert!(text.starts_with("table inet overhear { }\ndelete table inet overhear\ntable inet overhear {\n"));
+        assert!(text.contains("set devices4 { type ipv4_addr; elements = { 10.77.0.10 }; }"), "{text}");
+        assert!(text.contains("set devices6 { type ipv6_addr; elements = { fd77::10 }; }"));
+        assert!(text.contains("ip saddr @devices4 meta l4proto tcp redirect to :4433"));
+        assert!(text.contains("udp dport 443 counter name quic reject"));
+        assert_eq!(text.matches('"').count() % 2, 0);
+        let none = install_text(&Rules { devices: vec![], quic: Quic::Observe, ..rules });
+        assert!(none.contains("set devices4 { type ipv4_addr; }") && !none.contains("reject"));
+    }
+}

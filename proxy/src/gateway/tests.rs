@@ -1,0 +1,253 @@
+//! Whole campaigns against clients of known virtue, through the explicit entrance: planner, server, groups and trials together.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use analyzers::observation::{Observation, Trial};
+use analyzers::pipeline::{Out, Tools};
+use analyzers::text::Bare;
+use policies::{Class, Defect, Need};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::forge::KeyKind;
+use crate::serve_tests::{Client, Scene, now, scene};
+
+#[derive(Debug)]
+struct All;
+
+impl Rules for All {
+    fn may_attack(&self, _: &str, _: u16) -> bool {
+        true
+    }
+    fn pin_claimed(&self, _: &str, _: u16) -> bool {
+        false
+    }
+    fn enrolled(&self, _: IpAddr) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Rules for Nobody {
+    fn may_attack(&self, _: &str, _: u16) -> bool {
+        true
+    }
+    fn pin_claimed(&self, _: &str, _: u16) -> bool {
+        false
+    }
+    fn enrolled(&self, _: IpAddr) -> bool {
+        false
+    }
+}
+
+fn attacks() -> Vec<Attack> {
+    let tls12 = [Need::LabCaTrusted, Need::OfferedTls12];
+    let tls13 = [Need::LabCaTrusted, Need::OfferedTls13];
+    let rows: [(&str, Defect, &[Need]); 9] = [
+        ("cert.untrusted-ca", Defect::UntrustedCa, &[]),
+        ("cert.self-signed", Defect::SelfSigned, &[]),
+        ("cert.replaced-key", Defect::ReplacedKey, &[]),
+        ("cert.hostname-mismatch", Defect::HostnameMismatch, &[Need::LabCaTrusted]),
+        ("cert.expired", Defect::Expired, &[Need::LabCaTrusted]),
+        ("tls.verify-signature-corrupt", Defect::VerifySignatureCorrupt, &tls13),
+        ("tls.kx-signature-corrupt", Defect::KxSignatureCorrupt, &tls12),
+        ("channel.tls-block-fallback", Defect::TlsBlocked, &[]),
+        ("pin.absent", Defect::AddedAnchor, &[]),
+    ];
+    rows.into_iter()
+        .map(|(id, defect, needs)| Attack {
+            id: id.to_owned(),
+            title: String::new(),
+            page: String::new(),
+            defect,
+            expect: String::new(),
+            class: Class::Critical,
+            severity: Severity::High,
+            brick_risk: 0,
+            needs: needs.to_vec(),
+        })
+        .collect()
+}
+
+struct Campaign {
+    scene: Scene,
+    gateway: Arc<Gateway>,
+    outs: Receiver<Out>,
+    feed: Feed,
+    entrance: SocketAddr,
+}
+
+async fn campaign(rules: Arc<dyn Rules>) -> Campaign {
+    let scene = scene(KeyKind::P256, 0x0304).await;
+    let (feed, outs, _) = Feed::start(2, &Arc::new(Tools::default()), now, None).unwrap();
+    let gateway = Gateway::new(Setup {
+        server: scene.server.clone(),
+        feed: feed.clone(),
+        attacks: attacks(),
+        required: |_| 2,
+        mode: Mode::Runs,
+        rules,
+        veil: Arc::new(Veiled(Arc::new(Bare))),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let entrance = listener.local_addr().unwrap();
+    let (g, origin) = (gateway.clone(), scene.origin);
+    tokio::spawn(async move { g.serve_explicit(listener, move |_, _| async move { Some(origin) }).await });
+    Campaign { scene, gateway, outs, feed, entrance }
+}
+
+impl Campaign {
+    async fn tunnel(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.entrance).await.unwrap();
+        stream.write_all(b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n").await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200"));
+        stream
+    }
+
+    /// Runs the client again and again until nothing is undecided. Returns the trials.
+    async fn until_decided(&self, client: Client) -> Vec<(Trial, usize)> {
+        let device = IpAddr::from([127, 0, 0, 1]);
+        for run in 1..100 {
+            self.gateway.begin_run(device, run);
+            client.talk(self.tunnel().await, &self.scene.roots).await;
+            self.gateway.end_run(device).await;
+            if self.gateway.undecided(device).is_empty() {
+                break;
+            }
+        }
+        assert_eq!(self.gateway.undecided(device), []);
+        self.trials()
+    }
+
+    fn trials(&self) -> Vec<(Trial, usize)> {
+        self.feed.drain();
+        let mut out = Vec::new();
+        while let Ok(it) = self.outs.try_recv() {
+            if let Out::Tried { draft, flows } = it {
+                let Observation::Trial(trial) = draft.seen else { panic!() };
+                out.push((trial, flows.len()));
+            }
+        }
+        out
+    }
+}
+
+fn results(trials: &[(Trial, usize)]) -> BTreeMap<String, Vec<TrialResult>> {
+    let mut out: BTreeMap<String, Vec<TrialResult>> = BTreeMap::new();
+    for (trial, flows) in trials {
+        assert!(*flows >= 1);
+        let name = trial.attack.as_ref().map_or_else(|| format!("{:?}", trial.arm), ToString::to_string);
+        out.entry(name).or_default().push(trial.result);
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sound_client_refuses_everything_between_working_controls() {
+    let c = campaign(Arc::new(All)).await;
+    let trials = c.until_decided(Client::Strict).await;
+    let seen = results(&trials);
+    for attack in attacks().iter().filter(|a| a.defect != Defect::AddedAnchor) {
+        assert_eq!(seen.get(&attack.id), Some(&vec![TrialResult::Rejected; 2]), "{}", attack.id);
+    }
+    assert!(seen["Control"].iter().all(|r| *r == TrialResult::Accepted), "{seen:?}");
+    // Every attack stands between two controls of its own version.
+    for (i, (trial, _)) in trials.iter().enumerate().filter(|(_, (t, _))| t.arm == Arm::Attack) {
+        for other in [&trials[i - 1].0, &trials[i + 1].0] {
+            assert_eq!((other.arm, other.result), (Arm::Control, TrialResult::Accepted), "{trial:?}");
+        }
+    }
+    let ns: Vec<u64> = trials.iter().map(|(t, _)| t.n).collect();
+    assert!(ns.windows(2).all(|w| w[0] < w[1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_careless_client_accepts_everything_but_a_cut() {
+    let c = campaign(Arc::new(All)).await;
+    let trials = c.until_decided(Client::Careless).await;
+    let seen = results(&trials);
+    for attack in attacks().iter().filter(|a| a.defect != Defect::AddedAnchor) {
+        let expect = if attack.defect == Defect::TlsBlocked { vec![TrialResult::Rejected; 2] } else { vec![TrialResult::Accepted] };
+        assert_eq!(seen.get(&attack.id), Some(&expect), "{}", attack.id);
+    }
+    let shown = trials.iter().find(|(t, _)| t.arm == Arm::Attack && t.result == TrialResult::Accepted).unwrap();
+    assert_eq!(shown.0.first_bytes.as_ref().map(|t| t.to_string()).as_deref(), Some("GET / HTTP/1.1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cleartext_after_a_cut_is_an_acceptance_and_stays_here() {
+    let c = campaign(Arc::new(All)).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    let heard = c.scene.reached.load(Ordering::SeqCst);
+    let mut followed = false;
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        if Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_none() {
+            // TLS failed: try again without.
+            let before = c.scene.reached.load(Ordering::SeqCst);
+            let mut stream = c.tunnel().await;
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            assert!(rest.is_empty());
+            assert_eq!(c.scene.reached.load(Ordering::SeqCst), before, "provoked cleartext went on to the origin");
+            followed = true;
+        }
+        c.gateway.end_run(device).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    assert!(followed && heard == 0);
+    let seen = results(&c.trials());
+    assert_eq!(seen.get("channel.tls-block-fallback"), Some(&vec![TrialResult::Accepted]), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_relayed_and_only_counted() {
+    let c = campaign(Arc::new(Nobody)).await;
+    let answer = Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.unwrap();
+    assert!(answer.ends_with("ok"));
+    c.feed.drain();
+    assert!(c.outs.try_recv().is_err(), "something was said about a device that is not enrolled");
+    assert_eq!(c.gateway.counted().others, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pause_and_kill_relay() {
+    let c = campaign(Arc::new(All)).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    c.gateway.pause(true);
+    c.gateway.begin_run(device, 1);
+    assert!(Client::Careless.talk(c.tunnel().await, &c.scene.roots).await.unwrap().ends_with("ok"));
+    c.gateway.end_run(device).await;
+    let trials = c.trials();
+    assert_eq!(trials.iter().map(|(t, _)| t.arm).collect::<Vec<_>>(), [Arm::Pass]);
+    assert_eq!(trials[0].0.result, TrialResult::Accepted);
+    c.gateway.pause(false);
+    c.gateway.kill();
+    assert!(Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.unwrap().ends_with("ok"));
+    c.feed.drain();
+    assert!(c.trials().is_empty());
+}
+
+#[test]
+fn hosts_of_requests() {
+    for (bytes, expect) in [
+        (&b"GET / HTTP/1.1\r\nHost: Shop.Test:80\r\n\r\n"[..], Some("shop.test")),
+        (b"GET / HTTP/1.1\r\nAccept: x\r\nhost:shop.test\r\n\r\n", Some("shop.test")),
+        (b"GET / HTTP/1.1\r\n\r\n", None),
+        (b"\xff\xff", None),
+    ] {
+        assert_eq!(http_host(bytes).as_deref(), expect);
+    }
+}
