@@ -257,6 +257,8 @@ pub enum NameSource {
     Dns,
     Mdns,
     Llmnr,
+    Nbns,
+    Ssdp,
     Dhcp,
     Connect,
     Certificate,
@@ -581,6 +583,7 @@ pub struct Request {
     pub layer: Layer,
     /// The direction the request ran in.
     pub dir: Dir,
+    /// Empty when only an answer was seen.
     pub method: Text,
     /// `http://host/path?name=‹…›`: query values and user-part names are always masked.
     pub url: Text,
@@ -671,6 +674,9 @@ pub struct Question {
     /// Only an answer was seen (the question's packet was not).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answer_only: bool,
+    /// The question was sent again so often before its answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -12,6 +12,7 @@ use crate::pipeline::{Active, Draft, Out, Sink, Told, Tools};
 use crate::subject::{Actor, ClientClass, Peer};
 use crate::text::Text;
 
+pub mod dns;
 pub mod http;
 pub mod marks;
 pub mod search;

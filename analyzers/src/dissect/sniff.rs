@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::Chunk;
-use crate::dissect::{Dissector, http};
+use crate::dissect::{Dissector, dns, http};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -14,9 +14,17 @@ pub enum Guess {
 }
 
 /// Looks at the first bytes of a direction (for datagrams: one whole datagram). Each dissector's module says what its first bytes are.
-pub fn sniff(_ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     if bytes.is_empty() {
         return Guess::More;
     }
-    http::looks_like(chunk, bytes)
+    let mut more = false;
+    for looks_like in [|_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]| http::looks_like(chunk, bytes), dns::looks_like] {
+        match looks_like(ends, chunk, bytes) {
+            Guess::No => {}
+            Guess::More => more = true,
+            known @ Guess::Is(_) => return known,
+        }
+    }
+    if more { Guess::More } else { Guess::No }
 }

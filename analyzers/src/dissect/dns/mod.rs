@@ -1,0 +1,541 @@
+//! DNS over UDP and TCP, mDNS, LLMNR and NetBIOS names: questions joined with their answers, and what a device calls itself on the link.
+
+pub mod message;
+
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use policies::Time;
+
+use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
+use crate::dissect::marks::{Marks, Origin};
+use crate::dissect::search::{From, Place, Spot};
+use crate::dissect::sniff::Guess;
+use crate::dissect::{Cx, Dissector, Hint};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
+use crate::observation::{Announcement, App, NameSource, NotParsed, OddKind, Question};
+use crate::text::Text;
+
+use message::{HEADER, Header, Reader, Record, Section, rr};
+
+/// Which of the protocols that share the message format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flavour {
+    Dns,
+    Mdns,
+    Llmnr,
+    Nbns,
+}
+
+impl Flavour {
+    /// By the registered ports: their messages do not differ.
+    fn of(ends: &Ends) -> (Flavour, bool) {
+        let has = |port| ends.a.port() == port || ends.b.port() == port;
+        if has(5353) {
+            (Flavour::Mdns, true)
+        } else if has(5355) {
+            (Flavour::Llmnr, true)
+        } else if has(137) {
+            (Flavour::Nbns, true)
+        } else {
+            (Flavour::Dns, has(53))
+        }
+    }
+
+    fn app(self) -> App {
+        match self {
+            Flavour::Dns => App::Dns,
+            Flavour::Mdns => App::Mdns,
+            Flavour::Llmnr => App::Llmnr,
+            Flavour::Nbns => App::Nbns,
+        }
+    }
+
+    fn source(self) -> NameSource {
+        match self {
+            Flavour::Dns => NameSource::Dns,
+            Flavour::Mdns => NameSource::Mdns,
+            Flavour::Llmnr => NameSource::Llmnr,
+            Flavour::Nbns => NameSource::Nbns,
+        }
+    }
+
+    fn place(self) -> Place<'static> {
+        Place::Of(match self {
+            Flavour::Dns => "dns.qname",
+            Flavour::Mdns => "mdns.name",
+            Flavour::Llmnr => "llmnr.name",
+            Flavour::Nbns => "nbns.name",
+        })
+    }
+}
+
+/// Whether bytes are a DNS message: by its format, the more strictly the less the port says so.
+pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    let (flavour, at_home) = Flavour::of(ends);
+    let whole = match chunk.unit {
+        Unit::Datagram => true,
+        Unit::Stream { .. } => false,
+        Unit::Frame => return Guess::No,
+    };
+    let message = if whole { bytes } else { bytes.get(2..).unwrap_or_default() };
+    let Some(header) = Header::read(message) else {
+        return if whole || !at_home { Guess::No } else { Guess::More };
+    };
+    let announced = if whole { bytes.len() } else { usize::from(u16::from_be_bytes([bytes[0], bytes[1]])) };
+    let fits =
+        if at_home { header.plausible(announced) && !(header.reserved && flavour == Flavour::Dns && header.questions != 1) } else { false };
+    // Away from its ports a message must be whole, ask one question of the Internet class, and have nothing after its end.
+    let strict = !at_home && announced == message.len() && header.plausible(announced) && !header.reserved && is_whole(message, header);
+    if fits || strict { Guess::Is(Box::new(Dns::new(flavour, chunk.layer))) } else { Guess::No }
+}
+
+fn is_whole(message: &[u8], header: Header) -> bool {
+    let mut reader = Reader::new(message);
+    let one = header.questions == 1 && reader.question().is_some_and(|q| q.class == 1 && q.end > q.at + 2 && (1..=260).contains(&q.qtype));
+    let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
+    one && header.opcode == 0
+        && (header.response || header.answers == 0)
+        && (0..records).all(|_| reader.record(Section::Answer).is_some())
+        && reader.at() == message.len()
+}
+
+/// Questions that wait for an answer; the oldest is written without one when more come.
+const MOST_WAITING: usize = 128;
+
+/// Distinct announcements of one flow that are written.
+const MOST_SAID: usize = 1024;
+
+/// Addresses and aliases that one line carries.
+const MOST_ADDRESSES: usize = 64;
+const MOST_ALIASES: usize = 16;
+
+#[derive(Debug)]
+struct Dns {
+    flavour: Flavour,
+    layer: Layer,
+    waiting: VecDeque<Asked>,
+    said: HashSet<u64, foldhash::fast::FixedState>,
+    /// Per direction of a TCP connection: what of a message has come.
+    streams: [Stream; 2],
+    /// A name as it is read; kept to save its allocation.
+    name: Vec<u8>,
+    unread: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    id: u16,
+    name: Box<[u8]>,
+    qtype: u16,
+    dir: Dir,
+    at: Time,
+    frame: u64,
+    repeats: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    kept: Vec<u8>,
+    marks: Marks,
+    lost: bool,
+}
+
+impl Dissector for Dns {
+    fn app(&self) -> App {
+        self.flavour.app()
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        let Unit::Stream { offset } = chunk.unit else {
+            let origin = Origin { offset: 0, len: chunk.bytes.len() as u64, frame: chunk.frame, time: chunk.time };
+            self.message(chunk.bytes, chunk.dir, origin, cx);
+            return Want::All;
+        };
+        self.stream(offset, chunk, cx);
+        Want::All
+    }
+
+    fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want {
+        let stream = &mut self.streams[gap.dir.index()];
+        // Where the next message begins is not known any more.
+        stream.lost = true;
+        let kept = std::mem::take(&mut stream.kept);
+        self.unreadable(kept.len(), cx);
+        Want::All
+    }
+
+    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        for n in 0..2 {
+            let kept = std::mem::take(&mut self.streams[n].kept);
+            self.unreadable(kept.len(), cx);
+        }
+        while let Some(asked) = self.waiting.pop_front() {
+            self.unanswered(asked, cx);
+        }
+        if self.unread > 0 {
+            cx.not_parsed(self.app(), NotParsed::Broken, self.unread);
+        }
+    }
+}
+
+impl Dns {
+    fn new(flavour: Flavour, layer: Layer) -> Dns {
+        Dns {
+            flavour,
+            layer,
+            waiting: VecDeque::new(),
+            said: HashSet::default(),
+            streams: [Stream::default(), Stream::default()],
+            name: Vec::new(),
+            unread: 0,
+        }
+    }
+
+    fn unreadable(&mut self, len: usize, cx: &mut Cx<'_>) {
+        self.unread += len as u64;
+        if self.layer == Layer::Wire && len > 0 {
+            cx.unparsed(len);
+        }
+    }
+
+    /// Messages behind a two-byte length (RFC 1035 §4.2.2).
+    fn stream(&mut self, offset: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let dir = chunk.dir;
+        let stream = &mut self.streams[dir.index()];
+        if stream.lost {
+            self.unreadable(chunk.bytes.len(), cx);
+            return;
+        }
+        stream.marks.push(stream.kept.len() as u64, offset, chunk);
+        stream.kept.extend_from_slice(chunk.bytes);
+        let kept = std::mem::take(&mut stream.kept);
+        let marks = std::mem::take(&mut stream.marks);
+        let mut at = 0;
+        while let Some([a, b]) = kept.get(at..).and_then(|k| k.first_chunk::<2>()).copied() {
+            let len = usize::from(u16::from_be_bytes([a, b]));
+            let Some(message) = kept.get(at + 2..at + 2 + len) else { break };
+            if self.layer == Layer::Wire {
+                cx.analysed(2);
+            }
+            let origin = marks.origin(at as u64 + 2, len as u64);
+            self.message(message, dir, origin, cx);
+            at += 2 + len;
+        }
+        let rest = kept.get(at..).unwrap_or_default();
+        let stream = &mut self.streams[dir.index()];
+        if !rest.is_empty() {
+            stream.kept.extend_from_slice(rest);
+            let origin = marks.origin(at as u64, 1);
+            stream.marks.push(0, origin.offset, &Chunk { frame: origin.frame, time: origin.time, ..*chunk });
+        }
+    }
+
+    fn message(&mut self, bytes: &[u8], dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        let Some(header) = Header::read(bytes).filter(|h| h.plausible(bytes.len())) else {
+            cx.odd(OddKind::BrokenDns, "a message that is none", Some(origin.offset));
+            cx.search_whole(
+                &Spot { place: Place::Of("udp.datagram"), dir, layer: self.layer, from: From::Decoded(origin), chain: &[] },
+                bytes,
+            );
+            self.unreadable(bytes.len(), cx);
+            return;
+        };
+        if self.layer == Layer::Wire {
+            cx.analysed(bytes.len());
+        }
+        let speaker = if header.response && self.flavour == Flavour::Dns { dir.other() } else { dir };
+        cx.hint(Hint { client: Some(speaker), ..Hint::default() });
+        let whole = match (self.flavour, header.response) {
+            (Flavour::Dns, _) => self.asked_or_answered(bytes, header, dir, origin, cx),
+            (_, false) => self.asked_on_link(bytes, header, dir, origin, cx),
+            (_, true) => self.announced(bytes, header, dir, origin, cx),
+        };
+        if whole.is_none() {
+            cx.odd(OddKind::BrokenDns, "a message breaks off or lies about its lengths", Some(origin.offset));
+        }
+    }
+
+    /// Unicast DNS.
+    fn asked_or_answered(&mut self, bytes: &[u8], header: Header, dir: Dir, origin: Origin, cx: &mut Cx<'_>) -> Option<()> {
+        let mut reader = Reader::new(bytes);
+        for n in 0..header.questions {
+            let question = reader.question()?;
+            let mut name = std::mem::take(&mut self.name);
+            name.clear();
+            let read = message::name(bytes, question.at, &mut name);
+            if read.is_some() {
+                name.make_ascii_lowercase();
+                if header.response {
+                    let answer = if n == 0 { answers(bytes, header) } else { Answers { rcode: header.rcode, ..Answers::default() } };
+                    self.answered(header.id, &name, question, answer, dir, origin, cx);
+                } else {
+                    self.asked(header.id, &name, question, dir, origin, cx);
+                }
+            }
+            self.name = name;
+            read?;
+        }
+        let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
+        for _ in 0..records {
+            reader.record(Section::Answer)?;
+        }
+        Some(())
+    }
+
+    fn asked(&mut self, id: u16, name: &[u8], question: message::Question, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        self.search(name, question, dir, origin, cx);
+        if let Some(same) = self.waiting.iter_mut().find(|w| w.id == id && w.qtype == question.qtype && w.dir == dir && *w.name == *name) {
+            same.repeats += 1;
+            return;
+        }
+        if self.waiting.len() >= MOST_WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.unanswered(oldest, cx);
+        }
+        let asked = Asked { id, name: name.into(), qtype: question.qtype, dir, at: origin.time, frame: origin.frame, repeats: 0 };
+        self.waiting.push_back(asked);
+    }
+
+    fn search(&self, name: &[u8], question: message::Question, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        if !name.is_empty() {
+            let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
+            cx.search_whole(&Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] }, name);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
+    fn answered(&mut self, id: u16, name: &[u8], question: message::Question, answer: Answers, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        let at = self.waiting.iter().position(|w| w.id == id && w.qtype == question.qtype && w.dir != dir && *w.name == *name);
+        let asked = at.and_then(|at| self.waiting.remove(at));
+        let answer_only = asked.is_none();
+        if answer_only {
+            // A second answer to a question that is done says nothing new; an answer to none says what was asked.
+            let key = hash(&(id, name, question.qtype));
+            if !self.remember(key) {
+                return;
+            }
+        } else {
+            self.remember(hash(&(id, name, question.qtype)));
+        }
+        let (when, frame, repeats) = asked.map_or((origin.time, origin.frame, 0), |a| (a.at, a.frame, a.repeats));
+        let line = Question {
+            name: cx.text(name),
+            source: self.flavour.source(),
+            qtype: question.qtype,
+            dir: dir.other(),
+            transport: cx.ends().transport,
+            rcode: Some(answer.rcode),
+            addresses: answer.addresses,
+            aliases: answer.aliases.iter().map(|a| cx.text(a)).collect(),
+            ech: answer.ech,
+            answer_only,
+            repeats,
+        };
+        cx.see_at(when, frame, line);
+    }
+
+    fn unanswered(&self, asked: Asked, cx: &mut Cx<'_>) {
+        let line = Question {
+            name: cx.text(&asked.name),
+            source: self.flavour.source(),
+            qtype: asked.qtype,
+            dir: asked.dir,
+            transport: cx.ends().transport,
+            rcode: None,
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+            ech: false,
+            answer_only: false,
+            repeats: asked.repeats,
+        };
+        cx.see_at(asked.at, asked.frame, line);
+    }
+
+    /// Whether this was not said before in this flow; false also when the flow has said enough.
+    fn remember(&mut self, key: u64) -> bool {
+        self.said.len() < MOST_SAID && self.said.insert(key)
+    }
+
+    /// A question to everybody on the link. mDNS probes carry the names their sender is about to take (RFC 6762 §8.1), NetBIOS
+    /// registrations the name they claim (RFC 1002 §4.2.2).
+    fn asked_on_link(&mut self, bytes: &[u8], header: Header, dir: Dir, origin: Origin, cx: &mut Cx<'_>) -> Option<()> {
+        let mut reader = Reader::new(bytes);
+        let registers = self.flavour == Flavour::Nbns && header.opcode >= 5;
+        for _ in 0..header.questions {
+            let question = reader.question()?;
+            let name = self.read_name(bytes, question.at)?;
+            self.search(&name, question, dir, origin, cx);
+            if registers {
+                self.announce(&name, None, "registration", dir, origin, false, cx);
+            } else if self.remember(hash(&(&name[..], question.qtype, dir))) {
+                let line = Question {
+                    name: cx.text(&name),
+                    source: self.flavour.source(),
+                    qtype: question.qtype,
+                    dir,
+                    transport: Transport::Udp,
+                    rcode: None,
+                    addresses: Vec::new(),
+                    aliases: Vec::new(),
+                    ech: false,
+                    answer_only: false,
+                    repeats: 0,
+                };
+                cx.see_at(origin.time, origin.frame, line);
+            }
+        }
+        for _ in 0..header.answers {
+            reader.record(Section::Answer)?;
+        }
+        for _ in 0..header.authorities {
+            let record = reader.record(Section::Authority)?;
+            self.record(bytes, record, dir, origin, cx);
+        }
+        for _ in 0..header.additional {
+            reader.record(Section::Additional)?;
+        }
+        Some(())
+    }
+
+    /// What a device says of itself.
+    fn announced(&mut self, bytes: &[u8], header: Header, dir: Dir, origin: Origin, cx: &mut Cx<'_>) -> Option<()> {
+        let mut reader = Reader::new(bytes);
+        for _ in 0..header.questions {
+            reader.question()?;
+        }
+        for (section, count) in
+            [(Section::Answer, header.answers), (Section::Authority, header.authorities), (Section::Additional, header.additional)]
+        {
+            for _ in 0..count {
+                let record = reader.record(section)?;
+                self.record(bytes, record, dir, origin, cx);
+            }
+        }
+        Some(())
+    }
+
+    fn record(&mut self, bytes: &[u8], record: Record<'_>, dir: Dir, origin: Origin, cx: &mut Cx<'_>) -> Option<()> {
+        let owner = self.read_name(bytes, record.name)?;
+        let service = service(&owner);
+        match record.kind {
+            rr::PTR => {
+                let target = self.read_name(bytes, record.at)?;
+                self.announce(&target, service, "PTR", dir, origin, true, cx);
+            }
+            rr::SRV => {
+                self.announce(&owner, service, "SRV", dir, origin, true, cx);
+                let target = record.data.get(6..).and_then(|_| self.read_name(bytes, record.at + 6))?;
+                self.announce(&target, service, "SRV target", dir, origin, true, cx);
+            }
+            rr::TXT => {
+                let mut rest = record.data;
+                while let [len, tail @ ..] = rest {
+                    let (item, after) = tail.split_at(usize::from(*len).min(tail.len()));
+                    if !item.is_empty() {
+                        self.announce(item, service, "TXT", dir, origin, true, cx);
+                    }
+                    rest = after;
+                }
+            }
+            rr::A if record.data.len() == 4 => self.announce(&owner, None, "A", dir, origin, true, cx),
+            rr::AAAA if record.data.len() == 16 => self.announce(&owner, None, "AAAA", dir, origin, true, cx),
+            rr::NB if self.flavour == Flavour::Nbns => self.announce(&owner, None, "NB", dir, origin, true, cx),
+            _ => {}
+        }
+        Some(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one line")]
+    fn announce(&mut self, name: &[u8], service: Option<&[u8]>, record: &str, dir: Dir, origin: Origin, search: bool, cx: &mut Cx<'_>) {
+        if name.is_empty() || !self.remember(hash(&(name, service, record, dir))) {
+            return;
+        }
+        if search {
+            let place = match (self.flavour, record) {
+                (Flavour::Mdns, "TXT") => Place::Of("mdns.txt"),
+                _ => self.flavour.place(),
+            };
+            cx.search_whole(&Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, name);
+        }
+        let line = Announcement {
+            source: self.flavour.source(),
+            name: cx.text(name),
+            service: service.map(|s| cx.text(s)),
+            record: Text::ours(record),
+        };
+        cx.see_at(origin.time, origin.frame, line);
+    }
+
+    /// A name as people read it; NetBIOS names decoded.
+    fn read_name(&self, bytes: &[u8], at: usize) -> Option<Vec<u8>> {
+        if self.flavour == Flavour::Nbns {
+            let mut first = None;
+            message::labels(bytes, at, |label| _ = first.get_or_insert(label))?;
+            if let Some((plain, _)) = first.and_then(message::netbios) {
+                return Some(plain);
+            }
+        }
+        let mut out = Vec::new();
+        message::name(bytes, at, &mut out)?;
+        Some(out)
+    }
+}
+
+/// What the records of an answer say.
+#[derive(Debug, Default)]
+struct Answers {
+    rcode: u8,
+    addresses: Vec<IpAddr>,
+    aliases: Vec<Vec<u8>>,
+    ech: bool,
+}
+
+fn answers(bytes: &[u8], header: Header) -> Answers {
+    let mut out = Answers { rcode: header.rcode, ..Answers::default() };
+    let mut reader = Reader::new(bytes);
+    for _ in 0..header.questions {
+        if reader.question().is_none() {
+            return out;
+        }
+    }
+    for _ in 0..header.answers {
+        let Some(record) = reader.record(Section::Answer) else { break };
+        match (record.kind, record.data) {
+            (rr::A, data) if out.addresses.len() < MOST_ADDRESSES => {
+                out.addresses.extend(<[u8; 4]>::try_from(data).ok().map(|a| IpAddr::V4(Ipv4Addr::from(a))));
+            }
+            (rr::AAAA, data) if out.addresses.len() < MOST_ADDRESSES => {
+                out.addresses.extend(<[u8; 16]>::try_from(data).ok().map(|a| IpAddr::V6(Ipv6Addr::from(a))));
+            }
+            (rr::CNAME, _) if out.aliases.len() < MOST_ALIASES => {
+                let mut alias = Vec::new();
+                if message::name(bytes, record.at, &mut alias).is_some() {
+                    alias.make_ascii_lowercase();
+                    out.aliases.push(alias);
+                }
+            }
+            (rr::HTTPS | rr::SVCB, data) => out.ech |= message::has_ech(data),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// `_airplay._tcp` in `Anna's iPhone._airplay._tcp.local`.
+fn service(owner: &[u8]) -> Option<&[u8]> {
+    let transport = [&b"._tcp"[..], b"._udp"].iter().find_map(|t| memchr::memmem::rfind(owner, t))?;
+    let start = owner.get(..transport)?.iter().rposition(|b| *b == b'.').map_or(0, |n| n + 1);
+    owner.get(start..transport + 5).filter(|s| s.starts_with(b"_"))
+}
+
+fn hash(key: &impl std::hash::Hash) -> u64 {
+    use std::hash::BuildHasher;
+    foldhash::fast::FixedState::default().hash_one(key)
+}
+
+const _: () = assert!(HEADER == 12);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Tables for the DNS family: real shapes of messages, and hostile ones.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::chunk::{Chunk, Layer, Unit};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use crate::observation::Observation;
+use crate::pipeline::{Out, Pipeline, Tools};
+use policies::Time;
+
+const KEY: FlowKey = FlowKey::new(0, 1);
+
+fn run(port: u16, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation> {
+    let transport = if stream { Transport::Tcp } else { Transport::Udp };
+    let b = format!("192.168.1.1:{port}").parse().unwrap();
+    let ends = Ends { transport, a: "192.168.1.7:40000".parse().unwrap(), b, a_mac: None, b_mac: None, from_start: true };
+    let mut pipeline = Pipeline::new(Arc::new(Tools::default()));
+    let mut out: Vec<Out> = Vec::new();
+    pipeline.open(KEY, &ends, Time(0), 1, &mut out);
+    let mut offsets = [0; 2];
+    for (n, (dir, bytes)) in messages.iter().enumerate() {
+        let unit = if stream { Unit::Stream { offset: offsets[dir.index()] } } else { Unit::Datagram };
+        offsets[dir.index()] += bytes.len() as u64;
+        pipeline
+            .chunk(Chunk { flow: KEY, dir: *dir, unit, layer: Layer::Wire, time: Time(n as i64), frame: n as u64 + 1, bytes }, &mut out);
+    }
+    pipeline.close(KEY, FlowEnd::Idle, &Counts::default(), Time(99), 99, &mut out);
+    out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+}
+
+fn told(seen: &[Observation]) -> String {
+    let mut text = String::new();
+    for fact in seen {
+        let _ = match fact {
+            Observation::Question(q) => {
+                let _ = write!(text, "{}/{} {}", q.name, q.qtype, q.rcode.map_or("-".into(), |r| r.to_string()));
+                let addresses: Vec<_> = q.addresses.iter().map(ToString::to_string).collect();
+                let _ = write!(text, " [{}]", addresses.join(" "));
+                if !q.aliases.is_empty() {
+                    let _ = write!(text, " aka {:?}", q.aliases);
+                }
+                let flags = [(q.ech, "ech"), (q.answer_only, "answer only"), (q.repeats > 0, "again")];
+                flags.iter().filter(|f| f.0).for_each(|f| _ = write!(text, " {}", f.1));
+                writeln!(text)
+            }
+            Observation::Announcement(a) => {
+                writeln!(text, "{} {} {:?}", a.record, a.name, a.service.as_ref().map_or("", |s| s.as_str()))
+            }
+            Observation::Odd(o) => writeln!(text, "odd: {}", o.detail),
+            Observation::Flow(f) => writeln!(text, "{}", f.app.word()),
+            _ => Ok(()),
+        };
+    }
+    text
+}
+
+#[track_caller]
+fn check(port: u16, messages: &[(Dir, Vec<u8>)], expect: &str) {
+    let expect: String = expect.lines().map(str::trim).filter(|l| !l.is_empty()).fold(String::new(), |s, l| s + l + "\n");
+    assert_eq!(told(&run(port, false, messages)), expect);
+}
+
+fn name(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for label in text.split('.').filter(|l| !l.is_empty()) {
+        out.push(label.len() as u8);
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.push(0);
+    out
+}
+
+fn message(id: u16, flags: u16, counts: [u16; 4], body: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = [id, flags].iter().chain(&counts).flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
+    out.extend(body.iter().flatten());
+    out
+}
+
+fn question(text: &str, qtype: u16) -> Vec<u8> {
+    [name(text), qtype.to_be_bytes().to_vec(), vec![0, 1]].concat()
+}
+
+fn record(owner: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
+    [owner, &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 60], &(data.len() as u16).to_be_bytes(), data].concat()
+}
+
+const ASK: u16 = 0x0100;
+const ANSWER: u16 = 0x8180;
+
+fn ask(id: u16, text: &str, qtype: u16) -> (Dir, Vec<u8>) {
+    (Dir::Out, message(id, ASK, [1, 0, 0, 0], &[question(text, qtype)]))
+}
+
+#[test]
+fn questions_and_answers() {
+    let answer = message(
+        7,
+        ANSWER,
+        [1, 2, 0, 0],
+        &[question("Shop.Test", 1), record(&[0xc0, 12], 5, &name("cdn.test")), record(&name("cdn.test"), 1, &[203, 0, 113, 9])],
+    );
+    check(53, &[ask(7, "shop.test", 1), (Dir::Back, answer.clone())], "shop.test/1 0 [203.0.113.9] aka [\"cdn.test\"]\n dns");
+    // Sent again before its answer; answered twice.
+    check(
+        53,
+        &[ask(7, "shop.test", 1), ask(7, "shop.test", 1), (Dir::Back, answer.clone()), (Dir::Back, answer.clone())],
+        "shop.test/1 0 [203.0.113.9] aka [\"cdn.test\"] again\n dns",
+    );
+    check(53, &[(Dir::Back, answer)], "shop.test/1 0 [203.0.113.9] aka [\"cdn.test\"] answer only\n dns");
+    check(
+        53,
+        &[ask(8, "none.test", 28), (Dir::Back, message(8, 0x8183, [1, 0, 0, 0], &[question("none.test", 28)]))],
+        "none.test/28 3 []\n dns",
+    );
+    check(53, &[ask(9, "lost.test", 65)], "lost.test/65 - []\n dns");
+    let https = record(&[0xc0, 12], 65, b"\0\x01\0\0\x05\0\x02ab");
+    check(
+        53,
+        &[ask(9, "e.test", 65), (Dir::Back, message(9, ANSWER, [1, 1, 0, 0], &[question("e.test", 65), https]))],
+        "e.test/65 0 [] ech\n dns",
+    );
+    // Another name under the same number is another question.
+    check(
+        53,
+        &[ask(7, "a.test", 1), (Dir::Back, message(7, ANSWER, [1, 0, 0, 0], &[question("b.test", 1)]))],
+        "b.test/1 0 [] answer only\n a.test/1 - []\n dns",
+    );
+}
+
+#[test]
+fn by_bytes_on_any_port() {
+    check(5300, &[ask(7, "shop.test", 1)], "shop.test/1 - []\n dns");
+    check(5300, &[(Dir::Out, [ask(7, "shop.test", 1).1, vec![0]].concat())], "unknown");
+    check(5300, &[(Dir::Out, b"GET / HTTP/1.1\r\n\r\n".to_vec())], "unknown");
+    check(53, &[(Dir::Out, vec![0xff; 40])], "unknown");
+}
+
+#[test]
+fn broken_messages() {
+    let mut cut = ask(7, "shop.test", 1).1;
+    cut.truncate(20);
+    check(53, &[(Dir::Out, cut)], "odd: a message breaks off or lies about its lengths\n dns");
+    check(53, &[ask(1, "a.test", 1), (Dir::Out, vec![1, 2, 3])], "odd: a message that is none\n a.test/1 - []\n dns");
+    let looped = message(1, ASK, [1, 0, 0, 0], &[vec![0xc0, 12, 0, 1, 0, 1]]);
+    check(53, &[(Dir::Out, looped)], "odd: a message breaks off or lies about its lengths\n dns");
+}
+
+#[test]
+fn over_tcp() {
+    let one = |m: Vec<u8>| [(m.len() as u16).to_be_bytes().to_vec(), m].concat();
+    let all = [one(ask(1, "a.test", 1).1), one(ask(2, "b.test", 28).1)].concat();
+    let answer = one(message(2, ANSWER, [1, 1, 0, 0], &[question("b.test", 28), record(&[0xc0, 12], 28, &[1; 16])]));
+    for size in [1, 3, 13, 200] {
+        let cut = |dir: Dir, bytes: &[u8]| bytes.chunks(size).map(|b| (dir, b.to_vec())).collect::<Vec<_>>();
+        let steps = [cut(Dir::Out, &all), cut(Dir::Back, &answer)].concat();
+        assert_eq!(told(&run(53, true, &steps)), "b.test/28 0 [101:101:101:101:101:101:101:101]\na.test/1 - []\ndns 106\n", "{size}");
+    }
+}
+
+#[test]
+fn mdns() {
+    let instance = [&[13][..], b"Anna's iPhone", &name("_airplay._tcp.local")].concat();
+    let body = [
+        record(&name("_airplay._tcp.local"), 12, &instance),
+        record(&instance, 33, &[vec![0; 6], name("Annas-iPhone.local")].concat()),
+        record(&instance, 16, b"\x0bmodel=X14,1\0\x03a=b"),
+        record(&name("Annas-iPhone.local"), 1, &[192, 168, 1, 7]),
+    ];
+    let announced = message(0, 0x8400, [0, 2, 0, 2], &body);
+    check(
+        5353,
+        &[
+            (Dir::Out, announced.clone()),
+            (Dir::Out, announced),
+            (Dir::Out, message(0, 0, [1, 0, 0, 0], &[question("_companion-link._tcp.local", 12)])),
+        ],
+        "PTR Anna's iPhone._airplay._tcp.local \"_airplay._tcp\"
+         SRV Anna's iPhone._airplay._tcp.local \"_airplay._tcp\"
+         SRV target Annas-iPhone.local \"_airplay._tcp\"
+         TXT model=X14,1 \"_airplay._tcp\"
+         TXT a=b \"_airplay._tcp\"
+         A Annas-iPhone.local \"\"
+         _companion-link._tcp.local/12 - []
+         mdns",
+    );
+    // A probe carries the name its sender is about to take.
+    let probe = message(0, 0, [1, 0, 1, 0], &[question("Annas-iPhone.local", 255), record(&name("Annas-iPhone.local"), 28, &[1; 16])]);
+    check(5353, &[(Dir::Out, probe)], "Annas-iPhone.local/255 - []\n AAAA Annas-iPhone.local \"\"\n mdns");
+}
+
+#[test]
+fn link_names() {
+    check(5355, &[ask(1, "wpad", 1)], "wpad/1 - []\n llmnr");
+    let fred = "EGFCEFEECACACACACACACACACACACACA";
+    check(137, &[(Dir::Out, message(1, 0x2910, [1, 0, 0, 0], &[question(fred, 32)]))], "registration FRED \"\"\n nbns");
+    check(137, &[(Dir::Out, message(1, 0x0110, [1, 0, 0, 0], &[question(fred, 32)]))], "FRED/32 - []\n nbns");
+}
+
+proptest! {
+    /// Mutated messages: no panic, and every byte is counted once.
+    #[test]
+    fn hostile(port in prop::sample::select(vec![53u16, 5353, 5355, 137, 9999]), stream: bool, flips in prop::collection::vec((0usize..200, any::<u8>()), 0..10), cut in 0usize..200) {
+        let body = [question("shop.test", 1), record(&[0xc0, 12], 5, &name("cdn.test")), record(&[0xc0, 40], 16, b"\x03abc\x02de"), record(&[0xc0, 12], 33, &[0, 0, 0, 0, 0, 0, 0xc0, 12])];
+        let mut bytes = message(7, ANSWER, [1, 1, 1, 1], &body);
+        if stream {
+            bytes = [(bytes.len() as u16).to_be_bytes().to_vec(), bytes].concat();
+        }
+        for (at, value) in flips {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.max(1));
+        let total = 2 * bytes.len() as u64;
+        let seen = run(port, stream, &[(Dir::Out, bytes.clone()), (Dir::Back, bytes)]);
+        let Some(Observation::Flow(flow)) = seen.last() else { panic!("no flow line") };
+        prop_assert_eq!(flow.coverage.analysed + flow.coverage.unparsed, total);
+    }
+}
