@@ -46,6 +46,8 @@ impl fmt::Debug for Seed {
 pub struct Engine {
     seeds: Box<[Planted]>,
     table: Table,
+    /// Parts of values, sought in whole messages only: in a stream they would be noise, and slow it down.
+    partial: Table,
     meanings: Box<[Meaning]>,
     key: hmac::Key,
     plain: Arc<[Text]>,
@@ -79,7 +81,8 @@ impl Engine {
             });
         }
         let Needles { needles, meanings, .. } = needles;
-        Engine { seeds: planted.into(), table: Table::new(needles), meanings: meanings.into(), key, plain: Arc::new([]) }
+        let (partial, whole) = needles.into_iter().partition(|needle| meanings.get(needle.id as usize).is_some_and(|m| m.partial));
+        Engine { seeds: planted.into(), table: Table::new(whole), partial: Table::new(partial), meanings: meanings.into(), key, plain: Arc::new([]) }
     }
 
     /// An engine without planted values: shapes only.
@@ -94,7 +97,12 @@ impl Engine {
 
     /// How many byte strings are sought.
     pub fn needles(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.partial.len()
+    }
+
+    /// The same by tier of the matcher: of 15 bytes and more, of 8, of 6, of 4; and of less than 8 whose case matters.
+    pub fn tiers(&self) -> [usize; 5] {
+        self.table.tiers()
     }
 
     /// The keyed digest that stands for a value in the journal: equal values of a kind, however written, have equal tokens.

@@ -2,11 +2,13 @@
 //!
 //! A needle of length `n` holds, wherever it stands, exactly one window of `Q` bytes that begins at a multiple of `STRIDE` within
 //! its first `STRIDE` bytes, if `n >= Q + STRIDE - 1`. So the text is probed only at multiples of `STRIDE`; each needle is entered
-//! under its first `STRIDE` windows. The probe is one load from a Bloom filter (three bits in one word) small enough for the
+//! under its first `STRIDE` windows. The probe is one load from a Bloom filter (two bits in one word) small enough for the
 //! second-level cache; its cost does not depend on the number of needles until the filter outgrows the cache. Needles fall into
-//! four tiers by length; a tier without needles costs nothing.
+//! tiers by length; a tier without needles costs nothing.
 
 use std::ops::Range;
+
+use aho_corasick::packed::Searcher;
 
 /// A byte string to seek, and when its occurrence counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,9 +63,10 @@ pub(super) const SHORTEST: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     long: Tier<8, 8>,
-    middle: Tier<5, 4>,
+    middle: Tier<4, 5>,
     short: Tier<4, 3>,
     tiny: Tier<4, 1>,
+    few: Few,
 }
 
 /// An occurrence: which needle, and where.
@@ -75,18 +78,25 @@ pub(super) struct Hit {
 
 impl Table {
     pub(super) fn new(needles: Vec<Needle>) -> Table {
-        let (mut long, mut middle, mut short, mut tiny) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut long, mut middle, mut short, mut tiny, mut few) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for mut needle in needles {
             needle.bytes.truncate(CORE);
             match needle.bytes.len() {
                 0..SHORTEST => {}
+                4..8 if !needle.fold && few.len() < Few::MOST => few.push(needle),
                 4..6 => tiny.push(needle),
                 6..8 => short.push(needle),
                 8..15 => middle.push(needle),
                 _ => long.push(needle),
             }
         }
-        Table { long: Tier::new(&long), middle: Tier::new(&middle), short: Tier::new(&short), tiny: Tier::new(&tiny) }
+        let few = Few::new(few).unwrap_or_else(|few| {
+            let (four, six): (Vec<Needle>, Vec<Needle>) = few.into_iter().partition(|needle| needle.bytes.len() < 6);
+            tiny.extend(four);
+            short.extend(six);
+            Few::default()
+        });
+        Table { long: Tier::new(&long), middle: Tier::new(&middle), short: Tier::new(&short), tiny: Tier::new(&tiny), few }
     }
 
     /// Calls `sink` for every occurrence in `text`, in no particular order; `before` is the byte in front of `text`.
@@ -98,6 +108,12 @@ impl Table {
         self.middle.find(text, before, sink);
         self.short.find(text, before, sink);
         self.tiny.find(text, before, sink);
+        self.few.find(text, before, sink);
+    }
+
+    /// How many needles each tier holds, longest first; then the few short ones whose case matters.
+    pub(super) fn tiers(&self) -> [usize; 5] {
+        [self.long.needles.len(), self.middle.needles.len(), self.short.needles.len(), self.tiny.needles.len(), self.few.needles.len()]
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -105,15 +121,53 @@ impl Table {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.long.needles.len() + self.middle.needles.len() + self.short.needles.len() + self.tiny.needles.len()
+        self.tiers().iter().sum()
+    }
+}
+
+/// Short needles whose case matters, as long as they are few: a vector search (Teddy) passes over text ten times faster than probes.
+#[derive(Clone, Debug, Default)]
+struct Few {
+    search: Option<Searcher>,
+    needles: Vec<Needle>,
+}
+
+impl Few {
+    /// From 64 patterns on Teddy's buckets fill and it slows down (measured; at 100 it refuses).
+    const MOST: usize = 48;
+
+    fn new(needles: Vec<Needle>) -> Result<Few, Vec<Needle>> {
+        if needles.is_empty() {
+            return Ok(Few::default());
+        }
+        match Searcher::new(needles.iter().map(|needle| &needle.bytes)) {
+            Some(search) => Ok(Few { search: Some(search), needles }),
+            None => Err(needles),
+        }
+    }
+
+    fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
+        let Some(search) = &self.search else { return };
+        let mut from = 0;
+        // The search names one needle per place: the others are compared there, and it goes on one byte later.
+        while let Some(start) = search.find_in(text, aho_corasick::Span { start: from, end: text.len() }).map(|found| found.start()) {
+            for needle in &self.needles {
+                let span = start..start + needle.bytes.len();
+                if text.get(span.clone()) == Some(&needle.bytes[..]) {
+                    let left = start.checked_sub(1).map_or(before, |i| text.get(i).copied());
+                    if needle.edge.allows(left, text.get(span.end).copied()) {
+                        sink(Hit { id: needle.id, span });
+                    }
+                }
+            }
+            from = start + 1;
+        }
     }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Tier<const Q: usize, const STRIDE: usize> {
-    filter: Box<[u64]>,
-    /// Takes the top bits of a hash to a word of the filter.
-    shift: u32,
+    filter: Filter,
     slots: Box<[Slot]>,
     /// Grouped by window.
     entries: Box<[Entry]>,
@@ -164,21 +218,19 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             bytes.extend_from_slice(&needle.bytes);
             for offset in 0..STRIDE {
                 if let Some(window) = needle.bytes.get(offset..offset + Q) {
-                    windows.push((mix(gather(window)), Entry { needle: n, offset: offset as u8 }));
+                    windows.push((hash(gather(window)), Entry { needle: n, offset: offset as u8 }));
                 }
             }
         }
         windows.sort_unstable_by_key(|(hash, entry)| (*hash, entry.needle, entry.offset));
-        let words = (windows.len() * BITS_PER_WINDOW / 64).next_power_of_two().clamp(64, LARGEST_FILTER);
-        let mut filter = vec![0u64; words].into_boxed_slice();
-        let shift = 64 - words.trailing_zeros();
+        let mut filter = Filter::with_room_for(windows.len());
         let mut slots = vec![Slot::default(); (windows.len() * 2).next_power_of_two()].into_boxed_slice();
         let mask = slots.len() - 1;
         let mut at = 0;
         while let Some(&(hash, _)) = windows.get(at) {
             let count = windows[at..].iter().take_while(|(other, _)| *other == hash).count();
-            filter[(hash >> shift) as usize] |= bits(hash);
-            let mut slot = hash as usize & mask;
+            filter.insert(hash);
+            let mut slot = (hash >> 20) as usize & mask;
             while slots[slot].count > 0 {
                 slot = (slot + 1) & mask;
             }
@@ -186,26 +238,42 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             at += count;
         }
         let entries = windows.into_iter().map(|(_, entry)| entry).collect();
-        Tier { filter, shift, slots, entries, needles: needles.into(), bytes: bytes.into() }
+        Tier { filter, slots, entries, needles: needles.into(), bytes: bytes.into() }
     }
 
-    #[inline]
     fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
-        if self.needles.is_empty() || text.len() < Q {
-            return;
+        match &self.filter {
+            Filter::Empty => {}
+            Filter::Small(words) => self.sweep(words, text, before, sink),
+            Filter::Medium(words) => self.sweep(words, text, before, sink),
+            Filter::Large(words) => self.sweep(words, text, before, sink),
+            Filter::Huge(words) => self.sweep(words, text, before, sink),
         }
-        // Whole eight-byte loads as far as they go, then the last few windows byte by byte.
+    }
+
+    /// Probes blocks of windows without a branch between them; only in a block with a window that passes are they told apart.
+    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
         let mut at = 0;
-        while let Some(window) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-            let hash = mix(u64::from_le_bytes(*window) & Self::KEEP);
-            if self.passes(hash) {
-                self.verify(text, before, at, hash, sink);
+        while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+            let mut any = 0;
+            let mut offset = 0;
+            while offset < Self::STEP {
+                any |= passes(words, hash(load(block, offset) & Self::KEEP));
+                offset += STRIDE;
             }
-            at += STRIDE;
+            if any != 0 {
+                for offset in (0..Self::STEP).step_by(STRIDE) {
+                    let hash = hash(load(block, offset) & Self::KEEP);
+                    if passes(words, hash) != 0 {
+                        self.verify(text, before, at + offset, hash, sink);
+                    }
+                }
+            }
+            at += Self::STEP;
         }
         while let Some(window) = text.get(at..at + Q) {
-            let hash = mix(gather(window));
-            if self.passes(hash) {
+            let hash = hash(gather(window));
+            if passes(words, hash) != 0 {
                 self.verify(text, before, at, hash, sink);
             }
             at += STRIDE;
@@ -213,17 +281,13 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
     }
 
     const KEEP: u64 = if Q == 8 { u64::MAX } else { (1 << (8 * Q)) - 1 };
-
-    #[inline]
-    fn passes(&self, hash: u64) -> bool {
-        let want = bits(hash);
-        self.filter.get((hash >> self.shift) as usize).is_some_and(|word| word & want == want)
-    }
+    /// How far a block of windows reaches: a multiple of the stride that leaves room for the last load.
+    const STEP: usize = (BLOCK - 8) / STRIDE * STRIDE;
 
     #[cold]
     fn verify(&self, text: &[u8], before: Option<u8>, at: usize, hash: u64, sink: &mut dyn FnMut(Hit)) {
         let mask = self.slots.len() - 1;
-        let mut place = hash as usize & mask;
+        let mut place = (hash >> 20) as usize & mask;
         let slot = loop {
             let slot = self.slots[place];
             if slot.count == 0 {
@@ -257,25 +321,77 @@ fn gather(window: &[u8]) -> u64 {
     window.iter().take(8).rev().fold(0, |sum, b| sum << 8 | u64::from(*b))
 }
 
-/// A hash of a window in which letters count the same in either case (so do a few other characters: the check sorts them out).
-#[inline]
-fn mix(window: u64) -> u64 {
-    let product = u128::from(window | 0x2020_2020_2020_2020) * u128::from(ODD);
-    product as u64 ^ (product >> 64) as u64
+/// Eight bytes of a block as a little-endian number.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "with a constant offset this is one load")]
+fn load(block: &[u8; BLOCK], offset: usize) -> u64 {
+    block.get(offset..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The three bits of a filter word that a hash sets.
-#[inline]
-fn bits(hash: u64) -> u64 {
-    1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63)
+/// A hash of a window in which letters count the same in either case (so do a few other characters: the check sorts them out).
+/// Its upper bits are the good ones.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "two instructions in the innermost loop")]
+fn hash(window: u64) -> u64 {
+    (window | 0x2020_2020_2020_2020).wrapping_mul(ODD)
+}
+
+/// One if the filter may hold the window with this hash: the top bits choose a word, the next twelve two bits of it.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the innermost loop")]
+fn passes<const N: usize>(words: &[u64; N], hash: u64) -> u64 {
+    let log = N.trailing_zeros();
+    let word = words[(hash >> (64 - log)) as usize & (N - 1)];
+    word >> (hash >> (58 - log) & 63) & word >> (hash >> (52 - log) & 63) & 1
+}
+
+/// A Bloom filter of a size known to the compiler.
+#[derive(Clone, Debug, Default)]
+enum Filter {
+    #[default]
+    Empty,
+    /// 32 KiB: stays in the first-level cache.
+    Small(Box<[u64; 1 << 12]>),
+    /// 128 KiB.
+    Medium(Box<[u64; 1 << 14]>),
+    /// 512 KiB: with the text, fills a second-level cache of 1 MiB.
+    Large(Box<[u64; 1 << 16]>),
+    /// 8 MiB: for hundreds of thousands of needles; a larger one would live in main memory and be slower, not better.
+    Huge(Box<[u64; 1 << 20]>),
+}
+
+impl Filter {
+    fn with_room_for(windows: usize) -> Filter {
+        fn zeros<const N: usize>() -> Box<[u64; N]> {
+            vec![0; N].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([0; N]))
+        }
+        match windows * BITS_PER_WINDOW / 64 {
+            0..=0x1000 => Filter::Small(zeros()),
+            0..=0x4000 => Filter::Medium(zeros()),
+            0..=0x3_0000 => Filter::Large(zeros()),
+            _ => Filter::Huge(zeros()),
+        }
+    }
+
+    fn insert(&mut self, hash: u64) {
+        let words: &mut [u64] = match self {
+            Filter::Empty => return,
+            Filter::Small(words) => &mut words[..],
+            Filter::Medium(words) => &mut words[..],
+            Filter::Large(words) => &mut words[..],
+            Filter::Huge(words) => &mut words[..],
+        };
+        let log = words.len().trailing_zeros();
+        words[(hash >> (64 - log)) as usize] |= 1 << (hash >> (58 - log) & 63) | 1 << (hash >> (52 - log) & 63);
+    }
 }
 
 /// 2^64 divided by the golden ratio, the multiplier of Fibonacci hashing (Knuth, TAOCP 3, 6.4).
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// 16 bits each let about one window in a hundred pass by accident; measured on HTTP text no faster with 32.
-const BITS_PER_WINDOW: usize = 16;
-/// 8 MiB: beyond it the filter lives in main memory, and a denser one is as slow as a larger one.
-const LARGEST_FILTER: usize = 1 << 20;
+/// With two bits set per window, 32 let about one window in 250 pass by accident, so that most blocks pass no window.
+const BITS_PER_WINDOW: usize = 32;
+/// Windows of one block are probed together.
+const BLOCK: usize = 72;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
