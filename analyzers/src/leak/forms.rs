@@ -224,8 +224,11 @@ fn msisdn(value: &str, out: &mut Vec<Form>) {
                     let (a, rest) = national.split_at(cuts[0]);
                     let (b, c) = rest.split_at(cuts[1].min(rest.len()));
                     out.push(Form::text(format!("{a}{sep}{b}{sep}{c}")).edge(Edge::Digit).unhashed());
+                    out.push(Form::text(format!("0{a}{sep}{b}{sep}{c}")).edge(Edge::Digit).unhashed());
                     if c.len() == 4 {
-                        out.push(Form::text(format!("{a}{sep}{b}{sep}{}{sep}{}", &c[..2], &c[2..])).edge(Edge::Digit).unhashed());
+                        let (c, d) = c.split_at(2);
+                        out.push(Form::text(format!("{a}{sep}{b}{sep}{c}{sep}{d}")).edge(Edge::Digit).unhashed());
+                        out.push(Form::text(format!("0{a}{sep}{b}{sep}{c}{sep}{d}")).edge(Edge::Digit).unhashed());
                     }
                 }
                 let (a, rest) = national.split_at(3);
@@ -426,6 +429,8 @@ fn spellings(form: &Form) -> Vec<Form> {
     let apart: Vec<String> = out.iter().map(|t| decompose(t, true)).chain([decompose(text, true), decompose(text, false)]).collect();
     out.extend(apart);
     out.push(german(text));
+    // UTF-8 taken for Latin-1 and coded again, a common accident.
+    out.push(text.bytes().map(char::from).collect());
     out.into_iter().map(|text| Form { bytes: text.into_bytes(), ..form.clone() }).collect()
 }
 

@@ -6,11 +6,17 @@
 //! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
 
 mod code;
+mod fields;
 mod forms;
 mod found;
+mod keys;
 mod needles;
+mod peel;
+mod regions;
+mod shapes;
 mod stream;
 mod table;
+mod undo;
 mod veil;
 
 use std::fmt;
@@ -19,13 +25,19 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 
 pub use self::found::{Found, Secret};
+pub use self::peel::{Budget, Peeled, Stop};
 pub use self::stream::Carry;
+pub use self::undo::Packed;
 pub use policies::IdentifierType as Kind;
 
 use self::needles::{Meaning, Needles};
 use self::table::Table;
 use crate::encode::hex;
 use crate::text::Text;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
+mod tests;
 
 /// A value planted on the device, that nothing else should know.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,7 +61,10 @@ pub struct Engine {
     /// Parts of values, sought in whole messages only: in a stream they would be noise, and slow it down.
     partial: Table,
     meanings: Box<[Meaning]>,
+    places: Box<[shapes::Place]>,
     key: hmac::Key,
+    /// Tells decoded contents apart; keyed, so that nobody outside can make two that look the same.
+    hasher: foldhash::quality::FixedState,
     plain: Arc<[Text]>,
 }
 
@@ -68,8 +83,12 @@ impl Engine {
         let key = hmac::Key::new(hmac::HMAC_SHA256, project_key);
         let mut needles = Needles::default();
         let mut planted = Vec::new();
+        let mut places = Vec::new();
         for (n, seed) in (0u32..).zip(seeds) {
             let count = needles.add(n, seed.kind, &seed.value);
+            if seed.kind == Kind::Position {
+                places.extend(shapes::Place::parse(n, &seed.value));
+            }
             let name = Text::ours(&seed.name);
             planted.push(Planted {
                 mask: Text::ours(format!("‹{name}›")),
@@ -82,7 +101,18 @@ impl Engine {
         }
         let Needles { needles, meanings, .. } = needles;
         let (partial, whole) = needles.into_iter().partition(|needle| meanings.get(needle.id as usize).is_some_and(|m| m.partial));
-        Engine { seeds: planted.into(), table: Table::new(whole), partial: Table::new(partial), meanings: meanings.into(), key, plain: Arc::new([]) }
+        let secret = token(&key, Kind::Text, b"decoded content");
+        let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Engine {
+            seeds: planted.into(),
+            table: Table::new(whole),
+            partial: Table::new(partial),
+            meanings: meanings.into(),
+            places: places.into(),
+            key,
+            hasher: foldhash::quality::FixedState::with_seed(seed),
+            plain: Arc::new([]),
+        }
     }
 
     /// An engine without planted values: shapes only.

@@ -1,6 +1,7 @@
 //! From planted values to needles: every form of a value, in every coding that is cheaper to seek than to undo.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::code;
@@ -22,6 +23,23 @@ pub(super) struct Meaning {
     pub(super) rest: Option<(Box<[u8]>, bool)>,
     /// Base64 without the characters that its neighbours also determine: the occurrence reaches one further on either side.
     pub(super) ragged: bool,
+}
+
+impl Meaning {
+    /// How far an occurrence reaches in a text that is there as a whole.
+    pub(super) fn reach(&self, text: &[u8], span: Range<usize>) -> Range<usize> {
+        let mut span = span;
+        if let Some((rest, fold)) = &self.rest {
+            let follows = text.get(span.end..).unwrap_or_default().iter().zip(rest);
+            span.end += follows.take_while(|(a, b)| if *fold { a.eq_ignore_ascii_case(b) } else { a == b }).count();
+        }
+        if self.ragged {
+            let sextet = |b: Option<&u8>| b.is_some_and(|b| super::undo::SEXTET[usize::from(*b)] != 0xff);
+            span.start -= usize::from(sextet(span.start.checked_sub(1).and_then(|i| text.get(i))));
+            span.end += usize::from(sextet(text.get(span.end)));
+        }
+        span
+    }
 }
 
 /// Collects needles and what they mean.
@@ -105,6 +123,7 @@ impl Needles {
             for variant in cases(form) {
                 inputs.push((base64(&variant).into_bytes(), Some("base64")));
                 inputs.push((code::percent(&variant), Some("percent")));
+                inputs.push((code::form(&variant), Some("percent")));
             }
         }
         for (input, inner) in inputs {

@@ -1,40 +1,118 @@
 //! The engine as a veil: what must not be written down, and what stands there instead.
 
+use std::ops::Range;
+
+use policies::IdentifierType as Kind;
+
 use super::Engine;
 use super::table::Hit;
-use crate::text::{Veil, Veiled};
+use crate::text::{Text, Veil, Veiled};
 
 impl Veil for Engine {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
-        let first = out.len();
-        self.table.find(bytes, None, &mut |Hit { id, span }| {
-            if let Some(meaning) = self.meanings.get(id as usize)
-                && let Some(planted) = self.planted(meaning.seed)
-            {
-                out.push(Veiled { span, mask: planted.mask.to_string() });
+        match self.hide(bytes) {
+            Some(hidden) => join(hidden, out),
+            // Coded so deeply that it could not be searched to the end: what is not known to be harmless is not shown.
+            None => {
+                out.push(Veiled { span: 0..bytes.len(), mask: self.mask(Kind::Text, &String::from_utf8_lossy(bytes)).as_str().to_owned() })
             }
-        });
-        join(out, first);
-    }
-}
-
-/// Puts spans in order and makes one of those that overlap; the longer lends its mask.
-fn join(out: &mut Vec<Veiled>, first: usize) {
-    let mut spans = out.split_off(first);
-    spans.sort_by(|a, b| (a.span.start, b.span.end, &a.mask).cmp(&(b.span.start, a.span.end, &b.mask)));
-    for next in spans {
-        match out.last_mut().filter(|last| out_of_order(last, &next)) {
-            Some(last) => {
-                if next.span.len() > last.span.len() {
-                    last.mask = next.mask;
-                }
-                last.span.end = last.span.end.max(next.span.end);
-            }
-            None => out.push(next),
         }
     }
 }
 
-fn out_of_order(last: &Veiled, next: &Veiled) -> bool {
-    next.span.start < last.span.end
+impl Engine {
+    /// A request target with the values of its query masked: `/v1/ping?imei=‹imei:3fa94c12›&v=‹value:0b77a1d0›`.
+    ///
+    /// Names and path stay, veiled as any text; planted values show the name of the plant.
+    pub fn veil_query(&self, target: &[u8]) -> Text {
+        Text::veiled(target, &Query(self))
+    }
+}
+
+/// Hides planted values and nothing else, without undoing codings: for the names of fields in chains.
+pub(super) struct Planted<'a>(pub(super) &'a Engine);
+
+impl Veil for Planted<'_> {
+    fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
+        let mut hidden = Vec::new();
+        for table in [&self.0.table, &self.0.partial] {
+            table.find(bytes, None, &mut |Hit { id, span }| {
+                if let Some(meaning) = self.0.meanings.get(id as usize)
+                    && let Some(planted) = self.0.planted(meaning.seed)
+                {
+                    hidden.push((meaning.reach(bytes, span), planted.mask.clone()));
+                }
+            });
+        }
+        super::shapes::find(bytes, true, &mut |shape| {
+            if let Some(value) = bytes.get(shape.span.clone()) {
+                hidden.push((shape.span, self.0.mask(shape.kind, &String::from_utf8_lossy(value))));
+            }
+        });
+        join(hidden, out);
+    }
+}
+
+/// Hides the values of a query too.
+struct Query<'a>(&'a Engine);
+
+impl Veil for Query<'_> {
+    fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
+        let mut hidden: Vec<Veiled> = Vec::new();
+        self.0.spans(bytes, &mut hidden);
+        let Some(query) = memchr::memchr(b'?', bytes).map(|at| at + 1) else {
+            out.append(&mut hidden);
+            return;
+        };
+        let mut all: Vec<(Range<usize>, Text)> =
+            hidden.iter().filter(|v| v.span.start < query).map(|v| (v.span.clone(), Text::ours(&v.mask))).collect();
+        let mut at = query;
+        for piece in bytes[query..].split(|b| matches!(b, b'&' | b';')) {
+            let start = at + memchr::memchr(b'=', piece).map_or(0, |sign| sign + 1);
+            let value = start..at + piece.len();
+            at += piece.len() + 1;
+            if value.is_empty() {
+                continue;
+            }
+            // A value that is a plant, or has a shape, says so; any other only shows whether it is the same again.
+            let inside = hidden.iter().filter(|v| v.span.start < value.end && value.start < v.span.end).max_by_key(|v| v.span.len());
+            let mask = match inside {
+                Some(veiled) => Text::ours(&veiled.mask),
+                None => {
+                    let token = self.0.token(Kind::Text, &String::from_utf8_lossy(&bytes[value.clone()]));
+                    Text::ours(format!("‹value:{}›", crate::encode::hex(&token[..4])))
+                }
+            };
+            all.push((value, mask));
+            // The name may hold something too.
+            all.extend(
+                hidden
+                    .iter()
+                    .filter(|v| v.span.start >= at - piece.len() - 1 && v.span.end <= start)
+                    .map(|v| (v.span.clone(), Text::ours(&v.mask))),
+            );
+        }
+        join(all, out);
+    }
+}
+
+/// Puts spans in order and makes one of those that overlap; the longer lends its mask.
+fn join(mut spans: Vec<(Range<usize>, Text)>, out: &mut Vec<Veiled>) {
+    spans.sort_by(|(a, x), (b, y)| (a.start, b.end, x).cmp(&(b.start, a.end, y)));
+    let mut joined: Vec<(Range<usize>, Text, usize)> = Vec::with_capacity(spans.len());
+    for (span, mask) in spans.into_iter().filter(|(span, _)| !span.is_empty()) {
+        match joined.last_mut().filter(|(last, _, _)| span.start < last.end) {
+            Some((last, shown, longest)) => {
+                if span.len() > *longest {
+                    (*shown, *longest) = (mask, span.len());
+                }
+                last.end = last.end.max(span.end);
+            }
+            None => {
+                let len = span.len();
+                joined.push((span, mask, len));
+            }
+        }
+    }
+    out.extend(joined.into_iter().map(|(span, mask, _)| Veiled { span, mask: mask.as_str().to_owned() }));
 }

@@ -1,0 +1,429 @@
+//! The search through a whole message: undo what codes it, layer by layer, and look into each.
+//!
+//! Decoders are applied where their signs stand (a percent sign before two hex digits, a run of base64, the first bytes of a
+//! compressed stream), so a layer is usually a small piece of the one above. Layers are worked off breadth first under a
+//! [`Budget`]; each knows its way back to the message, so every find has a place in the original bytes and a chain that says
+//! how it was coded.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+
+use policies::IdentifierType as Kind;
+
+use super::Engine;
+use super::fields::Fields;
+use super::found::{Found, Secret};
+use super::regions::{self, Coding};
+use super::shapes;
+use super::table::Hit;
+use super::undo::{Map, Packed};
+use crate::observation::Grade;
+use crate::text::Text;
+
+/// How much may be undone for one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Decoded bytes in all.
+    pub output: usize,
+    /// Codings one inside the other.
+    pub depth: u8,
+    pub layers: usize,
+    /// Decompressed bytes for one compressed.
+    pub ratio: usize,
+}
+
+impl Budget {
+    /// For a message of a capture.
+    pub const MESSAGE: Budget = Budget { output: 4 << 20, depth: 12, layers: 4096, ratio: 200 };
+    /// For an archive that is worth the time: the most the engine undoes.
+    pub const DEEP: Budget = Budget { output: 64 << 20, depth: 12, layers: 65_536, ratio: 200 };
+    /// For a text about to be shown.
+    pub(super) const TEXT: Budget = Budget { output: 1 << 20, depth: 12, layers: 1024, ratio: 200 };
+}
+
+/// What bounded a search before everything was undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stop {
+    Output,
+    Depth,
+    Layers,
+    Ratio,
+}
+
+/// How far a search through a message went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peeled {
+    pub layers: usize,
+    /// Decoded bytes searched, beside the message itself.
+    pub output: usize,
+    /// Something was left undone: that nothing was found in it is not known.
+    pub stopped: Option<Stop>,
+}
+
+/// One piece of decoded bytes.
+struct Layer {
+    bytes: Vec<u8>,
+    /// The layer it was coded in, and where; none for the message itself.
+    from: Option<(usize, Range<usize>)>,
+    map: Map,
+    coding: Coding,
+    depth: u8,
+}
+
+/// A find in a layer.
+struct Spotted {
+    layer: usize,
+    span: Range<usize>,
+    kind: Kind,
+    what: What,
+    key: Option<Range<usize>>,
+    detail: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// The meaning of a needle.
+    Planted(u32),
+    /// A planted position.
+    Place(u32),
+    Shape,
+}
+
+impl Engine {
+    /// Seeks planted values and shapes in a whole message, through everything that codes them.
+    ///
+    /// `packed` is the compression the message declares, if it is still on. Finds come in the order of their place.
+    pub fn peel(&self, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn FnMut(Found)) -> Peeled {
+        let mut work = Work::new(self, budget, message, false);
+        let peeled = work.run(packed);
+        let mut finds: Vec<Found> = work.resolve().into_iter().filter_map(|spotted| work.found(&spotted)).collect();
+        finds.sort_by(|a, b| {
+            (a.span.start, a.span.end, a.kind, &a.seed, &a.chain).cmp(&(b.span.start, b.span.end, b.kind, &b.seed, &b.chain))
+        });
+        finds.into_iter().for_each(sink);
+        peeled
+    }
+
+    /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.
+    pub(super) fn hide(&self, text: &[u8]) -> Option<Vec<(Range<usize>, Text)>> {
+        let mut work = Work::new(self, Budget::TEXT, text, true);
+        let peeled = work.run(None);
+        if peeled.stopped.is_some() {
+            return None;
+        }
+        let hidden = work.spotted.iter().map(|spotted| (work.root(spotted.layer, &spotted.span), work.mask(spotted).0));
+        Some(hidden.collect())
+    }
+}
+
+/// A search under way.
+struct Work<'a> {
+    engine: &'a Engine,
+    budget: Budget,
+    layers: Vec<Layer>,
+    queue: VecDeque<usize>,
+    /// Decoded content by place, so that nothing is searched twice.
+    known: HashSet<u64>,
+    spotted: Vec<Spotted>,
+    output: usize,
+    stopped: Option<Stop>,
+    /// Hide whatever may be personal, rather than report what is.
+    eager: bool,
+}
+
+/// More finds than this in one message are not kept apart.
+const MOST_FINDS: usize = 4096;
+
+impl<'a> Work<'a> {
+    fn new(engine: &'a Engine, budget: Budget, message: &[u8], eager: bool) -> Work<'a> {
+        let root = Layer { bytes: message.to_vec(), from: None, map: Map::default(), coding: Coding::None, depth: 0 };
+        // However large the budget, a small message cannot ask for all of it: no amplification by small hostile packets.
+        let output = budget.output.min(FLOOR + message.len().saturating_mul(budget.ratio));
+        Work {
+            engine,
+            budget: Budget { output, ..budget },
+            layers: vec![root],
+            queue: VecDeque::from([0]),
+            known: HashSet::new(),
+            spotted: Vec::new(),
+            output: 0,
+            stopped: None,
+            eager,
+        }
+    }
+
+    fn run(&mut self, packed: Option<Packed>) -> Peeled {
+        let mut declared = packed;
+        while let Some(at) = self.queue.pop_front() {
+            let bytes = self.layers.get_mut(at).map(|layer| std::mem::take(&mut layer.bytes)).unwrap_or_default();
+            self.look(at, &bytes);
+            self.undo(at, &bytes, declared.take());
+            if let Some(layer) = self.layers.get_mut(at) {
+                layer.bytes = bytes;
+            }
+        }
+        Peeled { layers: self.layers.len() - 1, output: self.output, stopped: self.stopped }
+    }
+
+    /// Searches one layer as it is.
+    fn look(&mut self, at: usize, bytes: &[u8]) {
+        let engine = self.engine;
+        let first = self.spotted.len();
+        let mut hits = Vec::new();
+        for table in [&engine.table, &engine.partial] {
+            table.find(bytes, None, &mut |hit| {
+                if hits.len() < MOST_FINDS {
+                    hits.push(hit);
+                }
+            });
+        }
+        for Hit { id, span } in hits {
+            let Some(meaning) = engine.meanings.get(id as usize) else { continue };
+            let Some(planted) = engine.planted(meaning.seed) else { continue };
+            let span = meaning.reach(bytes, span);
+            self.spotted.push(Spotted { layer: at, span, kind: planted.kind, what: What::Planted(id), key: None, detail: None });
+        }
+        shapes::positions(bytes, &engine.places, &mut |place, span, detail| {
+            self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
+        });
+        let planted = self.spotted.len();
+        shapes::find(bytes, self.eager, &mut |shape| {
+            let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
+            if self.spotted.len() < MOST_FINDS && (!hidden || self.eager) {
+                self.spotted.push(Spotted {
+                    layer: at,
+                    span: shape.span,
+                    kind: shape.kind,
+                    what: What::Shape,
+                    key: shape.key,
+                    detail: shape.detail,
+                });
+            }
+        });
+        self.spotted.truncate(MOST_FINDS);
+    }
+
+    /// Undoes what codes one layer, or parts of it.
+    fn undo(&mut self, at: usize, bytes: &[u8], declared: Option<Packed>) {
+        let Some(layer) = self.layers.get(at) else { return };
+        let (depth, inner) = (layer.depth, !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html));
+        let (budget, mut output, mut layers) = (self.budget, self.output, self.layers.len());
+        let mut found = Vec::new();
+        let mut stopped = None;
+        let mut known = std::mem::take(&mut self.known);
+        let mut accept = |region: Range<usize>, coding: Coding, undone: super::undo::Undone| {
+            if undone.cut {
+                stopped = Some(Stop::Ratio);
+            }
+            let origin = self.root(at, &region);
+            let mut hasher = self.engine.hasher.build_hasher();
+            (&undone.bytes, origin.start, origin.end).hash(&mut hasher);
+            if undone.bytes.len() < super::table::SHORTEST || !known.insert(hasher.finish()) {
+                return true;
+            }
+            if depth >= budget.depth {
+                stopped = Some(Stop::Depth);
+            } else if layers >= budget.layers {
+                stopped = Some(Stop::Layers);
+            } else if output + undone.bytes.len() > budget.output {
+                stopped = Some(Stop::Output);
+            } else {
+                output += undone.bytes.len();
+                layers += 1;
+                found.push(Layer { bytes: undone.bytes, from: Some((at, region)), map: undone.map, coding, depth: depth + 1 });
+                return true;
+            }
+            false
+        };
+        let room = budget.output.saturating_sub(self.output);
+        regions::find(bytes, declared, inner, budget.ratio, room, &mut accept);
+        self.known = known;
+        self.stopped = self.stopped.or(stopped);
+        self.output = output;
+        for layer in found {
+            self.queue.push_back(self.layers.len());
+            self.layers.push(layer);
+        }
+    }
+
+    /// The span of the message that a span of a layer was coded in.
+    fn root(&self, layer: usize, span: &Range<usize>) -> Range<usize> {
+        let (mut layer, mut span) = (layer, span.clone());
+        while let Some((from, region)) = self.layers.get(layer).and_then(|l| l.from.as_ref()) {
+            let within = self.layers[layer].map.back(&span);
+            span = region.start + within.start..(region.start + within.end).min(region.end);
+            layer = *from;
+        }
+        span
+    }
+
+    /// The layers from the message to this one.
+    fn lineage(&self, layer: usize) -> Vec<usize> {
+        let mut out = vec![layer];
+        while let Some((from, _)) = out.last().and_then(|l| self.layers.get(*l)).and_then(|l| l.from.as_ref()) {
+            out.push(*from);
+        }
+        out.reverse();
+        out
+    }
+
+    /// One find where several say the same: a shorter form inside a longer one, or one that was reached in two ways.
+    fn resolve(&mut self) -> Vec<Spotted> {
+        let spotted = std::mem::take(&mut self.spotted);
+        let mut kept: Vec<(Spotted, Vec<usize>, usize)> = Vec::new();
+        for next in spotted {
+            let lineage = self.lineage(next.layer);
+            let unescaped = lineage.iter().filter(|l| self.layers.get(**l).is_some_and(|l| l.coding == Coding::Json)).count();
+            let steps = lineage.len() - 1 - unescaped + self.needle_steps(&next);
+            let same = |(other, theirs, their_steps): &(Spotted, Vec<usize>, usize)| -> Option<bool> {
+                let same_value = match (next.what, other.what) {
+                    (What::Planted(a), What::Planted(b)) => self.seed(a) == self.seed(b),
+                    (What::Place(a), What::Place(b)) => a == b,
+                    (What::Shape, What::Shape) => next.kind == other.kind,
+                    (What::Shape, What::Planted(_) | What::Place(_)) => true,
+                    (What::Planted(_), What::Place(_)) | (What::Place(_), What::Planted(_)) => next.kind == other.kind,
+                    (What::Planted(_) | What::Place(_), What::Shape) => return None,
+                };
+                // Compared in the innermost layer that both were coded in.
+                let common = lineage.iter().zip(theirs).take_while(|(a, b)| a == b).count().checked_sub(1)?;
+                let (mine, other_span) = (self.at_level(&lineage, common, &next.span), self.at_level(theirs, common, &other.span));
+                let overlap = mine.start < other_span.end && other_span.start < mine.end;
+                if !same_value || !overlap {
+                    return None;
+                }
+                // Whether the new one says it better: in fewer steps, or in as many and reaching further, or naming an inner field.
+                let rank = |steps: usize, len: usize, depth: usize| (steps, std::cmp::Reverse((len, depth)));
+                Some(rank(steps, mine.len(), lineage.len()) < rank(*their_steps, other_span.len(), theirs.len()))
+            };
+            match kept.iter().position(|other| same(other).is_some()) {
+                Some(at) if same(&kept[at]) == Some(true) => kept[at] = (next, lineage, steps),
+                Some(_) => {}
+                None => kept.push((next, lineage, steps)),
+            }
+        }
+        // What stands inside another planted value was not told beside it.
+        let inside = |one: &Spotted| {
+            kept.iter().any(|(other, _, _)| {
+                other.layer == one.layer
+                    && other.span.len() > one.span.len()
+                    && other.span.start <= one.span.start
+                    && one.span.end <= other.span.end
+                    && matches!(other.what, What::Planted(_))
+            })
+        };
+        let alone: Vec<bool> = kept.iter().map(|(spotted, _, _)| !inside(spotted)).collect();
+        kept.into_iter().zip(alone).filter(|(_, alone)| *alone).map(|((spotted, _, _), _)| spotted).collect()
+    }
+
+    fn at_level(&self, lineage: &[usize], level: usize, span: &Range<usize>) -> Range<usize> {
+        let mut span = span.clone();
+        for layer in lineage.iter().skip(level + 1).rev() {
+            if let Some((_, region)) = self.layers.get(*layer).and_then(|l| l.from.as_ref()) {
+                let within = self.layers[*layer].map.back(&span);
+                span = region.start + within.start..(region.start + within.end).min(region.end);
+            }
+        }
+        span
+    }
+
+    fn seed(&self, needle: u32) -> Option<u32> {
+        self.engine.meanings.get(needle as usize).map(|m| m.seed)
+    }
+
+    fn needle_steps(&self, spotted: &Spotted) -> usize {
+        match spotted.what {
+            What::Planted(id) => self.engine.meanings.get(id as usize).map_or(0, |m| m.chain.len() + usize::from(m.partial)),
+            What::Place(_) | What::Shape => 0,
+        }
+    }
+
+    fn value(&self, spotted: &Spotted) -> &[u8] {
+        self.layers.get(spotted.layer).and_then(|l| l.bytes.get(spotted.span.clone())).unwrap_or_default()
+    }
+
+    fn mask(&self, spotted: &Spotted) -> (Text, [u8; 16]) {
+        let planted = match spotted.what {
+            What::Planted(id) => self.seed(id),
+            What::Place(place) => self.engine.places.get(place as usize).map(|p| p.seed),
+            What::Shape => None,
+        };
+        match planted.and_then(|seed| self.engine.planted(seed)) {
+            Some(planted) => (planted.mask.clone(), planted.token),
+            None => {
+                let token = self.engine.token(spotted.kind, &String::from_utf8_lossy(self.value(spotted)));
+                (super::mask(spotted.kind, &token), token)
+            }
+        }
+    }
+
+    fn found(&self, spotted: &Spotted) -> Option<Found> {
+        let root = self.root(spotted.layer, &spotted.span);
+        let (mask, token) = self.mask(spotted);
+        let (chain, key) = self.chain(spotted);
+        let (seed, grade, value) = match spotted.what {
+            What::Planted(id) => {
+                let meaning = self.engine.meanings.get(id as usize)?;
+                let planted = self.engine.planted(meaning.seed)?;
+                (Some(planted.name.clone()), if meaning.partial { Grade::Structural } else { Grade::Proof }, planted.value.clone())
+            }
+            What::Place(place) => {
+                let place = self.engine.places.get(place as usize)?;
+                let planted = self.engine.planted(place.seed)?;
+                (Some(planted.name.clone()), Grade::Proof, planted.value.clone())
+            }
+            What::Shape => (None, Grade::Structural, Secret::new(self.value(spotted))),
+        };
+        let span = root.start as u64..root.end as u64;
+        Some(Found { kind: spotted.kind, seed, grade, chain, span, key, mask, token, detail: spotted.detail, value })
+    }
+
+    /// How a find was coded, from the message inward, and the name of the field that holds it.
+    fn chain(&self, spotted: &Spotted) -> (Arc<[Text]>, Option<Text>) {
+        let mut steps: Vec<Text> = Vec::new();
+        let mut key = None;
+        let lineage = self.lineage(spotted.layer);
+        for (n, at) in lineage.iter().enumerate() {
+            let Some(layer) = self.layers.get(*at) else { continue };
+            if let Some(word) = layer.coding.word()
+                && layer.from.is_some()
+            {
+                steps.push(Text::ours(word));
+            }
+            // Where in this layer the next one, or the find itself, stands.
+            let next = lineage.get(n + 1).and_then(|next| self.layers.get(*next));
+            let span = next.and_then(|next| next.from.as_ref()).map_or(&spotted.span, |(_, region)| region);
+            let fields = Fields::read(&layer.bytes);
+            if let Some(field) = fields.around(span) {
+                key = Some(Text::veiled(fields.key(&layer.bytes, field), &super::veil::Planted(self.engine)));
+                if !field.form {
+                    let path = [b"json:", &fields.path(&layer.bytes, field)[..]].concat();
+                    steps.push(Text::veiled(&path, &super::veil::Planted(self.engine)));
+                }
+            }
+        }
+        // A JSON path already says that its string was unescaped.
+        let words: Vec<Text> = steps
+            .iter()
+            .enumerate()
+            .filter(|(n, step)| {
+                !(**step == "json" && n.checked_sub(1).and_then(|p| steps.get(p)).is_some_and(|p| p.as_str().starts_with("json:")))
+            })
+            .map(|(_, step)| step.clone())
+            .collect();
+        let mut steps = words;
+        if let What::Planted(id) = spotted.what
+            && let Some(meaning) = self.engine.meanings.get(id as usize)
+        {
+            steps.extend(meaning.chain.iter().cloned());
+        }
+        if let (None, Some(span), Some(layer)) = (&key, &spotted.key, self.layers.get(spotted.layer)) {
+            key = layer.bytes.get(span.clone()).map(|bytes| Text::veiled(bytes, &super::veil::Planted(self.engine)));
+        }
+        (if steps.is_empty() { self.engine.plain.clone() } else { steps.into() }, key)
+    }
+}
+
+/// A small message may be decoded to this much, however little it is: room for what a few codings make of a short text.
+const FLOOR: usize = 64 << 10;

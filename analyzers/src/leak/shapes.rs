@@ -1,0 +1,582 @@
+//! Values told by their shape: format, check digits and the name of the field, precision before recall.
+//!
+//! Every search starts from a rare byte or a sampled class of bytes and looks closer only there. With `eager` (to hide, not to
+//! report) a shape needs less context.
+
+use std::ops::Range;
+
+use policies::IdentifierType as Kind;
+
+use super::code::luhn;
+use super::keys::{self, Promise};
+
+/// A value told by its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    pub(super) span: Range<usize>,
+    /// Where its name stands.
+    pub(super) key: Option<Range<usize>>,
+    pub(super) detail: Option<&'static str>,
+}
+
+pub(super) fn find(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
+    if text.len() < 4 {
+        return;
+    }
+    addresses(text, eager, sink);
+    numbers(text, eager, sink);
+    phones(text, eager, sink);
+    hardware(text, sink);
+    tokens(text, sink);
+    named(text, sink);
+}
+
+fn at(text: &[u8], index: Option<usize>) -> Option<u8> {
+    index.and_then(|i| text.get(i)).copied()
+}
+
+fn alnum(b: Option<u8>) -> bool {
+    b.is_some_and(|b| b.is_ascii_alphanumeric())
+}
+
+/// E-mail addresses (RFC 5321 §4.1.2, without quoted strings and address literals), and IMSIs written as network access identifiers.
+fn addresses(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
+    for sign in memchr::memchr_iter(b'@', text) {
+        let left =
+            text[..sign].iter().rev().take(65).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+')).count();
+        let right = text[sign + 1..].iter().take(254).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')).count();
+        if left == 0 || left > 64 || right < 4 {
+            continue;
+        }
+        let mut start = sign - left;
+        // `%22anna@`: the two digits belong to the sign in front of them.
+        if at(text, start.checked_sub(1)) == Some(b'%') && text[start..sign].iter().take(2).filter(|b| b.is_ascii_hexdigit()).count() == 2 {
+            start += 2;
+        }
+        let trimmed = text[start..sign].iter().take_while(|b| matches!(b, b'.' | b'-' | b'+')).count();
+        start += trimmed;
+        let domain = &text[sign + 1..sign + 1 + right];
+        let dots = domain.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
+        let domain = &domain[..domain.len() - dots];
+        let local = &text[start..sign];
+        if local.is_empty() || !domain_like(domain) {
+            continue;
+        }
+        let span = start..sign + 1 + domain.len();
+        let lower = domain.to_ascii_lowercase();
+        let front = &text[start.saturating_sub(80)..start];
+        let key = keys::before(text, start);
+        let named = key.clone().and_then(|key| keys::promise(&text[key]));
+        if local.iter().all(u8::is_ascii_digit) && (lower.ends_with(b"3gppnetwork.org") || memchr::memmem::find(&lower, b"mnc").is_some()) {
+            if let Some(digits) = network_identity(local, &lower) {
+                sink(Shape { kind: Kind::Imsi, span: start + digits.start..start + digits.end, key, detail: None });
+            }
+            continue;
+        }
+        if !eager {
+            let scheme = |name: &[u8]| front.len() >= name.len() && front[front.len() - name.len()..].eq_ignore_ascii_case(name);
+            let service = [&b"sip:"[..], b"sips:", b"xmpp:", b"im:", b"ssh:", b"git+"].iter().any(|s| scheme(s)) || in_authority(front);
+            let role = ROLES.iter().any(|role| local.eq_ignore_ascii_case(role.as_bytes()));
+            let vendor = NOT_MAIL.iter().any(|other| lower == other.as_bytes());
+            if service || role || vendor || named == Some(Promise::NotPersonal) || local.starts_with(b"aes") {
+                continue;
+            }
+        }
+        sink(Shape { kind: Kind::Email, span, key, detail: None });
+    }
+}
+
+/// Whether what follows `front` is the user part of a URL's authority.
+fn in_authority(front: &[u8]) -> bool {
+    let tail = front.iter().rposition(|b| matches!(b, b'/' | b' ' | b'"' | b'<' | b'\r' | b'\n' | b'?' | b'&' | b'='));
+    tail.is_some_and(|slash| front[..=slash].ends_with(b"://"))
+}
+
+/// Labels of letters and digits, at least two, the last one of letters and not the ending of a file.
+fn domain_like(domain: &[u8]) -> bool {
+    let mut labels = 0;
+    let mut last: &[u8] = b"";
+    for label in domain.split(|b| *b == b'.') {
+        if label.is_empty() || label.len() > 63 || label.starts_with(b"-") || label.ends_with(b"-") {
+            return false;
+        }
+        labels += 1;
+        last = label;
+    }
+    let top = last.to_ascii_lowercase();
+    labels >= 2
+        && (2..=24).contains(&top.len())
+        && (top.iter().all(u8::is_ascii_alphabetic) || top.starts_with(b"xn--"))
+        && !FILES.iter().any(|f| top == f.as_bytes())
+}
+
+/// The IMSI in the user part of a network access identifier (3GPP TS 23.003, 19.3.2 and 14.3): it begins with the realm's country
+/// code, after one digit that names the method.
+fn network_identity(local: &[u8], realm: &[u8]) -> Option<Range<usize>> {
+    let mcc = memchr::memmem::find(realm, b"mcc").and_then(|at| realm.get(at + 3..at + 6))?;
+    (0..=1)
+        .find(|skip| local.get(*skip..).is_some_and(|rest| rest.starts_with(mcc) && (14..=15).contains(&rest.len())))
+        .map(|skip| skip..local.len())
+}
+
+/// Mailboxes of functions, not of people (RFC 2142, and what shops and services use).
+#[rustfmt::skip]
+const ROLES: [&str; 34] = [
+    "info", "support", "admin", "webmaster", "postmaster", "hostmaster", "noreply", "no-reply", "donotreply", "do-not-reply", "contact", "help", "sales", "abuse", "root", "security",
+    "privacy", "feedback", "service", "press", "office", "team", "hello", "billing", "marketing", "jobs", "careers", "legal", "dmca", "news", "newsletter", "git", "support-team", "anonymous",
+];
+/// Names in SSH algorithm lists (RFC 4251 §6) are not mailboxes.
+const NOT_MAIL: [&str; 6] = ["openssh.com", "libssh.org", "lysator.liu.se", "ssh.com", "putty.projects.tartarus.org", "tinyssh.org"];
+/// Endings of files that stand behind an `@` in names of pictures and packages.
+#[rustfmt::skip]
+const FILES: [&str; 30] = [
+    "png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "css", "js", "mjs", "json", "html", "htm", "php", "so", "dll", "exe", "apk", "xml", "txt", "map", "min", "ts", "tsx", "jsx", "mp4",
+    "mp3", "woff", "ttf", "local",
+];
+
+/// Identifiers of digits: IMEI, IMSI, ICCID, EID, card numbers, telephone numbers under their names.
+fn numbers(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
+    // A run of eight digits has one at every seventh place.
+    let mut next = 0;
+    while next < text.len() {
+        if !text[next].is_ascii_digit() {
+            next += 7;
+            continue;
+        }
+        let start = text[..next].iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |before| before + 1);
+        let end = text[next..].iter().position(|b| !b.is_ascii_digit()).map_or(text.len(), |after| next + after);
+        next = end + 1;
+        if end - start < 8 || end - start > 40 {
+            continue;
+        }
+        if let Some(shape) = number(text, start..end, eager) {
+            sink(shape);
+        }
+    }
+}
+
+fn number(text: &[u8], run: Range<usize>, eager: bool) -> Option<Shape> {
+    let (before, after) = (at(text, run.start.checked_sub(1)), at(text, Some(run.end)));
+    let digits = &text[run.clone()];
+    let decimal = (before == Some(b'.') && at(text, run.start.checked_sub(2)).is_some_and(|b| b.is_ascii_digit()))
+        || (after == Some(b'.') && at(text, Some(run.end + 1)).is_some_and(|b| b.is_ascii_digit()));
+    if alnum(before) || alnum(after) || matches!(before, Some(b'_' | b'%')) || decimal {
+        return None;
+    }
+    let key = keys::before(text, run.start);
+    let named = key.clone().and_then(|key| keys::promise(&text[key]));
+    let shape = |kind, span| Some(Shape { kind, span, key: key.clone(), detail: None });
+    // `35442706-323347-9`, as TS 23.003 writes it and SIP carries it (RFC 7254).
+    if digits.len() == 8 && after == Some(b'-') {
+        let whole = run.start..run.start + 17;
+        let grouped = text.get(whole.clone())?;
+        let plain: Vec<u8> = grouped.iter().copied().filter(u8::is_ascii_digit).collect();
+        if plain.len() == 15 && grouped.get(15) == Some(&b'-') && !at(text, Some(whole.end)).is_some_and(|b| b.is_ascii_digit()) {
+            let sure = named == Some(Promise::Kind(Kind::Imei)) || (eager && luhn(&plain));
+            return if sure { shape(Kind::Imei, whole) } else { None };
+        }
+    }
+    match (named, digits.len()) {
+        (Some(Promise::Kind(Kind::Imei)), 14..=16) if digits.len() != 15 || luhn(digits) || digits.ends_with(b"0") => {
+            shape(Kind::Imei, run)
+        }
+        (Some(Promise::Device), 15) if luhn(digits) && reporting_body(digits) => shape(Kind::Imei, run),
+        (Some(Promise::Kind(Kind::Imsi)), 14..=15) if matches!(digits[0], b'2'..=b'7') => shape(Kind::Imsi, run),
+        (Some(Promise::Kind(Kind::Iccid)), 18..=20) if digits.starts_with(b"89") => shape(Kind::Iccid, run),
+        (Some(Promise::Kind(Kind::Eid)), 32) if digits.starts_with(b"89") => shape(Kind::Eid, run),
+        (_, 32) if digits.starts_with(b"89") && remainder_97(digits) == 1 => shape(Kind::Eid, run),
+        (Some(Promise::Kind(Kind::PaymentCard)), 13..=19) if luhn(digits) => shape(Kind::PaymentCard, run),
+        (Some(Promise::Kind(Kind::Msisdn)), 8..=15) => shape(Kind::Msisdn, run),
+        (_, 15) if eager && luhn(digits) && reporting_body(digits) => shape(Kind::Imei, run),
+        (_, 15)
+            if eager
+                && matches!(named, None | Some(Promise::Device))
+                && matches!(digits[0], b'2'..=b'7')
+                && at_sign_follows(text, run.end) =>
+        {
+            shape(Kind::Imsi, run)
+        }
+        (_, 16)
+            if eager
+                && luhn(digits)
+                && matches!(digits, [b'4', ..] | [b'5', b'1'..=b'5', ..] | [b'2', b'2'..=b'7', ..] | [b'6', b'0' | b'5', ..]) =>
+        {
+            shape(Kind::PaymentCard, run)
+        }
+        (_, 15) if eager && luhn(digits) && matches!(digits, [b'3', b'4' | b'7', ..]) => shape(Kind::PaymentCard, run),
+        (_, 19..=20) if eager && digits.starts_with(b"89") && luhn(digits) => shape(Kind::Iccid, run),
+        _ => None,
+    }
+}
+
+fn at_sign_follows(text: &[u8], end: usize) -> bool {
+    text.get(end) == Some(&b'@')
+}
+
+/// The first two digits name the body that allocated the type (GSMA TS.06: those that have allocated for handsets).
+fn reporting_body(digits: &[u8]) -> bool {
+    matches!(
+        digits,
+        [b'0', b'1', ..]
+            | [b'3', b'3' | b'5', ..]
+            | [b'4', b'4' | b'5' | b'9', ..]
+            | [b'5', b'0'..=b'4', ..]
+            | [b'8', b'6', ..]
+            | [b'9', b'1' | b'8' | b'9', ..]
+    )
+}
+
+/// ISO/IEC 7064, MOD 97-10 (GSMA SGP.02 for the EID).
+fn remainder_97(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |sum, d| (sum * 10 + u32::from(d.wrapping_sub(b'0'))) % 97)
+}
+
+/// Telephone numbers with their `+` (E.164), where something says that they are one.
+fn phones(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
+    for sign in memchr::memchr_iter(b'+', text) {
+        let digits = text[sign + 1..].iter().take(16).take_while(|b| b.is_ascii_digit()).count();
+        let end = sign + 1 + digits;
+        if !(8..=15).contains(&digits) || text[sign + 1] == b'0' || alnum(at(text, Some(end))) || alnum(at(text, sign.checked_sub(1))) {
+            continue;
+        }
+        let key = keys::before(text, sign);
+        let named = key.clone().and_then(|key| keys::promise(&text[key])) == Some(Promise::Kind(Kind::Msisdn));
+        let front = &text[sign.saturating_sub(5)..sign];
+        let scheme = [&b"tel:"[..], b"sip:", b"sips:", b"sms:"].iter().any(|s| front.ends_with(s));
+        let quoted =
+            matches!(at(text, sign.checked_sub(1)), Some(b'"' | b'>')) && matches!(at(text, Some(end)), Some(b'"' | b'<')) && digits >= 10;
+        if named || scheme || quoted || eager {
+            sink(Shape { kind: Kind::Msisdn, span: sign..end, key, detail: None });
+        }
+    }
+}
+
+/// Hardware addresses with their separators.
+fn hardware(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    for by in [b':', b'-'] {
+        let mut next = 0;
+        while let Some(sign) = text.get(next..).and_then(|rest| memchr::memchr(by, rest)).map(|sign| next + sign) {
+            next = sign + 1;
+            let Some(start) = sign.checked_sub(2) else { continue };
+            let Some(bytes) = text.get(start..start + 17) else { break };
+            if bytes[5] != by || bytes[8] != by || bytes[11] != by || bytes[14] != by {
+                continue;
+            }
+            let Some(mac) = spelled(bytes) else { continue };
+            let (before, after) = (at(text, start.checked_sub(1)), at(text, Some(start + 17)));
+            next = start + 17;
+            // Longer rows of pairs are digests and keys.
+            if alnum(before) || alnum(after) || before == Some(by) || (after == Some(by) && alnum(at(text, Some(start + 18)))) {
+                continue;
+            }
+            let key = keys::before(text, start);
+            let kind = match key.clone().and_then(|key| keys::promise(&text[key])) {
+                Some(Promise::Kind(kind @ (Kind::Bssid | Kind::BluetoothMac))) => kind,
+                _ => Kind::Mac,
+            };
+            if let Some(detail) = address_class(mac) {
+                sink(Shape { kind, span: start..start + 17, key, detail: Some(detail) });
+            }
+        }
+    }
+}
+
+fn spelled(text: &[u8]) -> Option<[u8; 6]> {
+    let mut out = [0; 6];
+    for (byte, pair) in out.iter_mut().zip(text.chunks(3)) {
+        *byte = crate::encode::nibble(pair[0])? << 4 | crate::encode::nibble(*pair.get(1)?)?;
+    }
+    Some(out)
+}
+
+/// IEEE 802, 8.2: the second bit of the first byte says whether the address was assigned locally, which phones do at random.
+/// None for groups, and for what stands where an address is hidden (Android writes 02:00:00:00:00:00).
+fn address_class(mac: [u8; 6]) -> Option<&'static str> {
+    let [first, rest @ ..] = mac;
+    if first & 1 == 1 || rest == [0; 5] || mac == [0xfe; 6] {
+        return None;
+    }
+    Some(if first & 2 == 2 { "randomised" } else { "permanent" })
+}
+
+/// Tokens told by how they begin.
+fn tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    let word = |from: usize| {
+        text[from..].iter().take(4096).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')).count()
+    };
+    for start in memchr::memmem::find_iter(text, b"eyJ") {
+        if alnum(at(text, start.checked_sub(1))) {
+            continue;
+        }
+        let token = &text[start..start + word(start)];
+        let mut parts = token.split(|b| *b == b'.');
+        let header = parts.next().map(|p| super::undo::base64(p).bytes).unwrap_or_default();
+        let body = parts.next().map(|p| super::undo::base64(p).bytes).unwrap_or_default();
+        // RFC 7519 §7.2: the header is a JSON object with `alg`, what follows is base64 too.
+        if header.starts_with(b"{") && memchr::memmem::find(&header, b"\"alg\"").is_some() && body.starts_with(b"{") {
+            sink(Shape { kind: Kind::Token, span: start..start + token.len(), key: keys::before(text, start), detail: Some("jwt") });
+        }
+    }
+    for sign in memchr::memmem::find_iter(text, b"APA91b") {
+        let end = sign + word(sign);
+        if end - sign >= 100 {
+            sink(Shape { kind: Kind::PushToken, span: sign..end, key: keys::before(text, sign), detail: None });
+        }
+    }
+}
+
+/// Values that only their field's name tells.
+fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    let mut latitude: Option<(Range<usize>, Range<usize>)> = None;
+    let mut longitude: Option<(Range<usize>, Range<usize>)> = None;
+    for sign in memchr::memchr3_iter(b'=', b':', b'>', text) {
+        if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<')) {
+            continue;
+        }
+        let Some(key) = keys::before(text, sign + 1) else { continue };
+        let Some(promise) = keys::promise(&text[key.clone()]) else { continue };
+        let value = value(text, sign + 1);
+        let said = &text[value.clone()];
+        if said.is_empty() {
+            continue;
+        }
+        match promise {
+            Promise::Latitude if coordinate(said, 90.0).is_some() => latitude = Some((key.clone(), value.clone())),
+            Promise::Longitude if coordinate(said, 180.0).is_some() => longitude = Some((key.clone(), value.clone())),
+            Promise::Place => {
+                let line = text[value.start..]
+                    .iter()
+                    .take(64)
+                    .take_while(|b| b.is_ascii_digit() || matches!(b, b'.' | b',' | b'-' | b' ' | b'+'))
+                    .count();
+                let both = &text[value.start..value.start + line];
+                let mut parts = both.split(|b| *b == b',');
+                if let (Some(a), Some(b)) = (parts.next(), parts.next())
+                    && let (Some(a), Some(b)) = (coordinate(a.trim_ascii(), 90.0), coordinate(b.trim_ascii(), 180.0))
+                {
+                    sink(Shape {
+                        kind: Kind::Position,
+                        span: value.start..value.start + both.trim_ascii_end().len(),
+                        key: Some(key.clone()),
+                        detail: Some(precision(a.1.min(b.1))),
+                    });
+                }
+            }
+            _ => {
+                if let Some((kind, detail)) = keyed(promise, said) {
+                    sink(Shape { kind, span: value.clone(), key: Some(key.clone()), detail });
+                }
+            }
+        }
+        if let (Some((lat_key, lat)), Some((_, lon))) = (&latitude, &longitude) {
+            let span = lat.start.min(lon.start)..lat.end.max(lon.end);
+            let (a, b) = (coordinate(&text[lat.clone()], 90.0), coordinate(&text[lon.clone()], 180.0));
+            // Far apart they belong to different things.
+            if let (Some(a), Some(b)) = (a, b)
+                && span.len() <= 200
+                && (a.0, b.0) != (0.0, 0.0)
+            {
+                sink(Shape { kind: Kind::Position, span, key: Some(lat_key.clone()), detail: Some(precision(a.1.min(b.1))) });
+            }
+            (latitude, longitude) = (None, None);
+        }
+    }
+}
+
+/// The value behind a sign: in its quotes, or up to a delimiter.
+fn value(text: &[u8], from: usize) -> Range<usize> {
+    let lead = text[from..].iter().take(6).take_while(|b| matches!(b, b' ' | b'"' | b'\'' | b'\\')).count();
+    let start = from + lead;
+    let quote = text[from..start].iter().rev().find(|b| matches!(b, b'"' | b'\'')).copied();
+    let escaped = quote.is_some() && text[from..start].contains(&b'\\');
+    let len = text[start..]
+        .iter()
+        .take(512)
+        .take_while(|b| match quote {
+            Some(_) if escaped && **b == b'\\' => false,
+            Some(quote) => **b != quote && **b >= b' ',
+            None => !matches!(b, b'&' | b';' | b'<' | b'>' | b'"' | b'\'' | b',' | b'}' | b']' | b')' | 0..=b' ' | 0x7f),
+        })
+        .count();
+    start..start + len
+}
+
+/// A number of degrees and its decimals, of which there are at least two.
+fn coordinate(text: &[u8], most: f64) -> Option<(f64, usize)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let decimals = text.split_once('.').map(|(_, d)| d.len()).filter(|d| (2..=17).contains(d))?;
+    let value: f64 = text.parse().ok()?;
+    (text.len() <= 24 && value.abs() <= most && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+')))
+        .then_some((value, decimals))
+}
+
+/// How closely so many decimals of a degree of latitude (111 km) tell a place.
+fn precision(decimals: usize) -> &'static str {
+    match decimals {
+        0 => "to 100 km",
+        1 => "to 10 km",
+        2 => "to 1 km",
+        3 => "to 100 m",
+        4 => "to 10 m",
+        _ => "to 1 m",
+    }
+}
+
+fn keyed(promise: Promise, said: &[u8]) -> Option<(Kind, Option<&'static str>)> {
+    let hex = said.iter().filter(|b| b.is_ascii_hexdigit()).count();
+    let uuid = said.len() == 36 && hex == 32 && [8, 13, 18, 23].iter().all(|i| said.get(*i) == Some(&b'-'));
+    let bare_hex = hex == said.len();
+    let varied = distinct(said) >= 4;
+    let printable = said.iter().all(|b| (0x21..0x7f).contains(b));
+    let kind = match promise {
+        Promise::Kind(kind @ (Kind::Mac | Kind::Bssid | Kind::BluetoothMac)) if bare_hex && said.len() == 12 => {
+            let bytes: [u8; 6] = crate::encode::unhex(std::str::from_utf8(said).ok()?)?.try_into().ok()?;
+            return address_class(bytes).map(|detail| (kind, Some(detail)));
+        }
+        Promise::Kind(kind @ Kind::AndroidId) if bare_hex && (15..=16).contains(&said.len()) && varied => kind,
+        // All zeros: the user has opted out, and that was respected.
+        Promise::Kind(kind @ Kind::AdId) if uuid && varied => kind,
+        Promise::Device if varied && (uuid || (bare_hex && matches!(said.len(), 16 | 32 | 40 | 64))) => Kind::DeviceId,
+        Promise::Kind(kind @ Kind::Serial)
+            if (6..=24).contains(&said.len())
+                && said.iter().all(u8::is_ascii_alphanumeric)
+                && said.iter().any(u8::is_ascii_digit)
+                && varied =>
+        {
+            kind
+        }
+        Promise::Kind(kind @ Kind::Password) if secret(said) => kind,
+        Promise::Kind(kind @ Kind::Token) if said.len() >= 16 && printable && varied => kind,
+        Promise::Kind(kind @ Kind::PushToken) if said.len() >= 32 && printable && varied => kind,
+        Promise::Kind(kind @ Kind::UserName)
+            if (2..=64).contains(&said.len())
+                && !placeholder(said)
+                && said.iter().any(u8::is_ascii_alphanumeric)
+                && !said.starts_with(b"/") =>
+        {
+            kind
+        }
+        Promise::Kind(kind @ Kind::Ssid) if said.len() <= 64 && said.len() >= 2 && !placeholder(said) && said != b"<unknown ssid>" => kind,
+        Promise::Kind(kind @ Kind::PersonName)
+            if (2..=64).contains(&said.len())
+                && !placeholder(said)
+                && said.iter().all(|b| b.is_ascii_alphabetic() || matches!(b, b' ' | b'-' | b'\'' | b'+' | b'.' | 0x80..)) =>
+        {
+            kind
+        }
+        Promise::Kind(kind @ Kind::BirthDate)
+            if said.len() >= 8
+                && said.len() <= 10
+                && said.iter().filter(|b| b.is_ascii_digit()).count() >= 6
+                && said.iter().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'/' | b'.')) =>
+        {
+            kind
+        }
+        _ => return None,
+    };
+    Some((kind, None))
+}
+
+fn distinct(bytes: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    bytes.iter().filter(|b| !std::mem::replace(&mut seen[usize::from(**b)], true)).count()
+}
+
+fn placeholder(said: &[u8]) -> bool {
+    ["null", "none", "true", "false", "undefined", "nil", "unknown", "string", "n/a", "nan"]
+        .iter()
+        .any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
+        || said.starts_with(b"{")
+        || said.starts_with(b"$")
+        || said.starts_with(b"%s")
+}
+
+/// Whether a value under the name of a password is one: not a sentence, not a command, not a stand-in.
+fn secret(said: &[u8]) -> bool {
+    let masked = said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.'));
+    let command = memchr::memmem::find(said, b"/etc/").is_some()
+        || said.iter().any(|b| matches!(b, b' ' | b';' | b'|' | b'`' | b'(' | b'<' | 0..0x20));
+    (3..=128).contains(&said.len()) && !masked && !command && !placeholder(said) && !said.starts_with(b"%20")
+}
+
+/// A position planted on the device.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) seed: u32,
+    pub(super) latitude: f64,
+    pub(super) longitude: f64,
+}
+
+impl Place {
+    pub(super) fn parse(seed: u32, value: &str) -> Option<Place> {
+        let mut parts = value.split([',', ';', ' ']).filter(|p| !p.is_empty());
+        let (latitude, longitude) = (parts.next()?.trim().parse().ok()?, parts.next()?.trim().parse().ok()?);
+        Some(Place { seed, latitude, longitude })
+    }
+}
+
+/// Two numbers near each other that are a planted position to the precision they are written with, at least three decimals (100 m).
+pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32, Range<usize>, &'static str)) {
+    if places.is_empty() {
+        return;
+    }
+    let mut last: Option<(Degrees, bool, Range<usize>)> = None;
+    let mut next = 0;
+    while let Some(found) = text.get(next..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
+        let start = next + found;
+        let len = text[start..].iter().take(24).take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+        next = start + len.max(1);
+        let minus = at(text, start.checked_sub(1)) == Some(b'-');
+        let Some(value) = degrees(&text[start..start + len]) else { continue };
+        let span = start - usize::from(minus)..start + len;
+        if let Some((other, other_minus, before)) = &last
+            && span.start - before.end <= 64
+        {
+            for (n, place) in (0u32..).zip(places) {
+                let straight = other.near(*other_minus, place.latitude) && value.near(minus, place.longitude);
+                let swapped = other.near(*other_minus, place.longitude) && value.near(minus, place.latitude);
+                if straight || swapped {
+                    sink(n, before.start..span.end, precision(value.decimals().min(other.decimals())));
+                }
+            }
+        }
+        last = Some((value, minus, span));
+    }
+}
+
+/// A number that may be degrees.
+#[derive(Clone, Copy, Debug)]
+enum Degrees {
+    /// With so many decimals.
+    Decimal(f64, usize),
+    /// Whole: ten millionths or millionths (E7, E6).
+    Scaled(f64),
+}
+
+impl Degrees {
+    /// Whether it is this angle to its own precision, whether rounded or cut; beyond six decimals (10 cm) any receiver differs.
+    fn near(self, minus: bool, angle: f64) -> bool {
+        let close = |value: f64, decimals: usize| {
+            let value = if minus { -value } else { value };
+            (value - angle).abs() <= 1.01 * 10f64.powi(-(decimals.min(6) as i32))
+        };
+        match self {
+            Degrees::Decimal(value, decimals) => close(value, decimals),
+            Degrees::Scaled(number) => close(number / 1e7, 5) || close(number / 1e6, 5),
+        }
+    }
+
+    fn decimals(self) -> usize {
+        if let Degrees::Decimal(_, decimals) = self { decimals } else { 6 }
+    }
+}
+
+fn degrees(digits: &[u8]) -> Option<Degrees> {
+    let text = std::str::from_utf8(digits).ok()?;
+    if let Some((_, decimals)) = text.split_once('.') {
+        return text.parse().ok().filter(|_| decimals.len() >= 3).map(|value| Degrees::Decimal(value, decimals.len()));
+    }
+    // A whole number of less than six digits is less than a degree in either.
+    if (6..=10).contains(&text.len()) { text.parse().ok().map(Degrees::Scaled) } else { None }
+}

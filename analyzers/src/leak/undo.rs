@@ -1,0 +1,531 @@
+//! Decoders: each gives the bytes that were coded and remembers where every one of them came from.
+
+use std::io::Read;
+use std::ops::Range;
+
+use crate::encode::nibble;
+
+/// Decoded bytes and the way back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Undone {
+    pub(super) bytes: Vec<u8>,
+    pub(super) map: Map,
+    /// The decoder stopped at its limit; there was more.
+    pub(super) cut: bool,
+}
+
+/// Takes a span of decoded bytes to the span of coded bytes that holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Map {
+    /// Where a stretch begins, decoded and coded; the last point is the end of both.
+    points: Vec<(u32, u32)>,
+    /// So many decoded bytes stand in so many coded ones, wherever a stretch is not simply copied.
+    unit: Option<(u32, u32)>,
+}
+
+impl Map {
+    fn whole(decoded: usize, coded: usize) -> Map {
+        Map { points: vec![(0, 0), (decoded as u32, coded as u32)], unit: None }
+    }
+
+    pub(super) fn back(&self, span: &Range<usize>) -> Range<usize> {
+        let (start, end) = (span.start as u32, (span.end as u32).max(span.start as u32 + 1));
+        let low = self.stretch(start).map_or(0, |(from, to)| self.within(from, to, start).start);
+        let high = self.stretch(end - 1).map_or(low, |(from, to)| self.within(from, to, end - 1).end);
+        low as usize..high as usize
+    }
+
+    /// The stretch that holds a decoded offset.
+    fn stretch(&self, at: u32) -> Option<((u32, u32), (u32, u32))> {
+        let next = self.points.partition_point(|(decoded, _)| *decoded <= at).min(self.points.len().checked_sub(1)?);
+        Some((*self.points.get(next.checked_sub(1)?)?, *self.points.get(next)?))
+    }
+
+    fn within(&self, from: (u32, u32), to: (u32, u32), at: u32) -> Range<u32> {
+        let (decoded, coded) = (to.0 - from.0, to.1 - from.1);
+        let (unit, width) = match self.unit {
+            Some(unit) => unit,
+            None if decoded == coded => (1, 1),
+            None => return from.1..to.1,
+        };
+        let start = from.1 + (at - from.0) / unit * width;
+        start.min(to.1)..(start + width).min(to.1)
+    }
+}
+
+/// Writes decoded bytes down together with their origin.
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+    points: Vec<(u32, u32)>,
+    /// Coded bytes used so far.
+    at: u32,
+    copying: bool,
+    changed: bool,
+}
+
+impl Writer {
+    fn copy(&mut self, byte: u8) {
+        if !self.copying {
+            self.points.push((self.bytes.len() as u32, self.at));
+            self.copying = true;
+        }
+        self.bytes.push(byte);
+        self.at += 1;
+    }
+
+    fn decoded(&mut self, bytes: &[u8], coded: usize) {
+        // Also where nothing comes out (a soft line break): what was copied before it ends here.
+        self.points.push((self.bytes.len() as u32, self.at));
+        self.copying = false;
+        self.changed = true;
+        self.bytes.extend_from_slice(bytes);
+        self.at += coded as u32;
+    }
+
+    /// Nothing, if nothing was coded.
+    fn done(mut self) -> Option<Undone> {
+        self.points.push((self.bytes.len() as u32, self.at));
+        self.changed.then_some(Undone { bytes: self.bytes, map: Map { points: self.points, unit: None }, cut: false })
+    }
+}
+
+fn pair(bytes: &[u8]) -> Option<u8> {
+    Some(nibble(*bytes.first()?)? << 4 | nibble(*bytes.get(1)?)?)
+}
+
+/// Percent-encoding (RFC 3986 §2.1); with `plus` a `+` is a space (HTML forms).
+pub(super) fn percent(text: &[u8], plus: bool) -> Option<Undone> {
+    let mut out = Writer::default();
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        match b {
+            b'%' if let Some(byte) = text.get(at + 1..).and_then(pair) => {
+                out.decoded(&[byte], 3);
+                at += 3;
+            }
+            b'+' if plus => {
+                out.decoded(b" ", 1);
+                at += 1;
+            }
+            b => {
+                out.copy(b);
+                at += 1;
+            }
+        }
+    }
+    out.done()
+}
+
+/// The escapes of a JSON string (RFC 8259 §7), and `\xNN` and `\'` as scripts have them.
+pub(super) fn json(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?;
+        let hex = digits.strip_prefix(b"\\u")?;
+        hex.iter().try_fold(0, |sum, d| Some(sum << 4 | u32::from(nibble(*d)?)))
+    };
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        if b != b'\\' {
+            out.copy(b);
+            at += 1;
+            continue;
+        }
+        let (decoded, len): (char, usize) = match text.get(at + 1) {
+            Some(b'u') => match (unit(at), unit(at + 6)) {
+                (Some(high @ 0xd800..0xdc00), Some(low @ 0xdc00..0xe000)) => {
+                    (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)).unwrap_or('\u{fffd}'), 12)
+                }
+                (Some(unit), _) => (char::from_u32(unit).unwrap_or('\u{fffd}'), 6),
+                (None, _) => {
+                    out.copy(b);
+                    at += 1;
+                    continue;
+                }
+            },
+            Some(b'x') if let Some(byte) = text.get(at + 2..).and_then(pair) => {
+                out.decoded(&[byte], 4);
+                at += 4;
+                continue;
+            }
+            Some(b'n') => ('\n', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(c @ (b'"' | b'\\' | b'/' | b'\'')) => (char::from(*c), 2),
+            _ => {
+                out.copy(b);
+                at += 1;
+                continue;
+            }
+        };
+        out.decoded(decoded.encode_utf8(&mut [0; 4]).as_bytes(), len);
+        at += len;
+    }
+    out.done()
+}
+
+/// Character references of HTML and XML: numeric ones, and the named ones that stand for ASCII.
+pub(super) fn html(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        match text.get(at..).and_then(reference) {
+            Some((c, len)) if b == b'&' => {
+                out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), len);
+                at += len;
+            }
+            _ => {
+                out.copy(b);
+                at += 1;
+            }
+        }
+    }
+    out.done()
+}
+
+/// The reference a text begins with.
+fn reference(text: &[u8]) -> Option<(char, usize)> {
+    let body = text.strip_prefix(b"&")?;
+    let end = body.iter().take(10).position(|b| *b == b';')?;
+    let name = std::str::from_utf8(body.get(..end)?).ok()?;
+    let c = if let Some(number) = name.strip_prefix('#') {
+        let value = match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => number.parse(),
+        };
+        char::from_u32(value.ok()?)?
+    } else {
+        NAMED.iter().find(|(known, _)| *known == name)?.1
+    };
+    Some((c, end + 2))
+}
+
+/// HTML, "Named character references": those of ASCII punctuation and the space.
+#[rustfmt::skip]
+const NAMED: [(&str, char); 31] = [
+    ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("commat", '@'), ("period", '.'), ("plus", '+'), ("nbsp", ' '), ("colon", ':'),
+    ("comma", ','), ("semi", ';'), ("sol", '/'), ("bsol", '\\'), ("lowbar", '_'), ("num", '#'), ("equals", '='), ("quest", '?'), ("percnt", '%'),
+    ("dollar", '$'), ("excl", '!'), ("ast", '*'), ("lpar", '('), ("rpar", ')'), ("lsqb", '['), ("rsqb", ']'), ("lcub", '{'), ("rcub", '}'), ("verbar", '|'),
+    ("hyphen", '-'), ("Tab", '\t'),
+];
+
+/// Quoted-printable (RFC 2045 §6.7), soft line breaks included.
+pub(super) fn quoted_printable(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    let mut at = 0;
+    while let Some(&b) = text.get(at) {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        match b {
+            b'=' if let Some(byte) = pair(rest) => {
+                out.decoded(&[byte], 3);
+                at += 3;
+            }
+            b'=' if rest.starts_with(b"\r\n") => {
+                out.decoded(b"", 3);
+                at += 3;
+            }
+            b'=' if rest.starts_with(b"\n") => {
+                out.decoded(b"", 2);
+                at += 2;
+            }
+            b => {
+                out.copy(b);
+                at += 1;
+            }
+        }
+    }
+    out.done()
+}
+
+/// The value of a base64 character of either alphabet.
+pub(super) const SEXTET: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut i = 0;
+    while i < 26 {
+        table[b'A' as usize + i] = i as u8;
+        table[b'a' as usize + i] = 26 + i as u8;
+        i += 1;
+    }
+    i = 0;
+    while i < 10 {
+        table[b'0' as usize + i] = 52 + i as u8;
+        i += 1;
+    }
+    table[b'+' as usize] = 62;
+    table[b'-' as usize] = 62;
+    table[b'/' as usize] = 63;
+    table[b'_' as usize] = 63;
+    table
+};
+
+/// Base64 of either alphabet (RFC 4648 §4 and §5), padded or not; line breaks are skipped, anything else ends it.
+pub(super) fn base64(text: &[u8]) -> Undone {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let mut points = vec![(0, 0)];
+    let (mut bits, mut held, mut broken) = (0u32, 0u32, false);
+    let mut used = 0;
+    for (at, b) in (0u32..).zip(text) {
+        let value = SEXTET[usize::from(*b)];
+        if value == 0xff {
+            if matches!(b, b'\r' | b'\n') {
+                broken = true;
+                continue;
+            }
+            break;
+        }
+        // After a line break the next whole group starts a stretch of its own.
+        if broken && held == 0 {
+            points.push((bytes.len() as u32, at));
+            broken = false;
+        }
+        bits = bits << 6 | u32::from(value);
+        held += 1;
+        used = at + 1;
+        if held == 4 {
+            bytes.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
+            (bits, held) = (0, 0);
+        }
+    }
+    match held {
+        2 => bytes.push((bits >> 4) as u8),
+        3 => bytes.extend_from_slice(&[(bits >> 10) as u8, (bits >> 2) as u8]),
+        _ => {}
+    }
+    points.push((bytes.len() as u32, used));
+    Undone { bytes, map: Map { points, unit: Some((3, 4)) }, cut: false }
+}
+
+/// Hex of either case, up to the first byte that is none.
+pub(super) fn hex(text: &[u8]) -> Undone {
+    let bytes: Vec<u8> = text.chunks_exact(2).map_while(pair).collect();
+    let ends = (bytes.len() as u32, bytes.len() as u32 * 2);
+    Undone { bytes, map: Map { points: vec![(0, 0), ends], unit: Some((1, 2)) }, cut: false }
+}
+
+/// Hex whose pairs are parted by one character each: `61:6e`, `61 6e`, `61-6e`.
+pub(super) fn parted_hex(text: &[u8]) -> Undone {
+    let bytes: Vec<u8> = text.chunks(3).map_while(pair).collect();
+    let ends = (bytes.len() as u32, (bytes.len() * 3).saturating_sub(1) as u32);
+    Undone { bytes, map: Map { points: vec![(0, 0), ends], unit: Some((1, 3)) }, cut: false }
+}
+
+/// Numbers from 0 to 255 with a comma (and spaces) between, as scripts write byte arrays.
+pub(super) fn decimals(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    for piece in text.split_inclusive(|b| *b == b',') {
+        let digits: Vec<u8> = piece.iter().copied().filter(u8::is_ascii_digit).collect();
+        let value: u8 = std::str::from_utf8(&digits).ok()?.parse().ok()?;
+        out.decoded(&[value], piece.len());
+    }
+    out.done()
+}
+
+/// UTF-16 whose characters are Latin-1, one byte of each pair being zero.
+pub(super) fn utf16(text: &[u8], big: bool) -> Undone {
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut points = Vec::new();
+    for (n, unit) in (0u32..).zip(text.chunks_exact(2)) {
+        let value = if let [a, b] = *unit { u16::from_be_bytes(if big { [a, b] } else { [b, a] }) } else { 0 };
+        points.push((bytes.len() as u32, n * 2));
+        let c = char::from_u32(u32::from(value)).unwrap_or('\u{fffd}');
+        bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    points.push((bytes.len() as u32, text.len() as u32 / 2 * 2));
+    Undone { bytes, map: Map { points, unit: None }, cut: false }
+}
+
+/// UTF-32, little-endian, whose characters are Latin-1.
+pub(super) fn utf32(text: &[u8]) -> Undone {
+    let mut out = Writer::default();
+    for unit in text.chunks(4) {
+        let c = char::from(unit.first().copied().unwrap_or(b'?'));
+        out.decoded(c.encode_utf8(&mut [0; 2]).as_bytes(), unit.len());
+    }
+    out.done().unwrap_or_default()
+}
+
+/// A compressed format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Packed {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950.
+    Zlib,
+    /// RFC 1951 without a frame.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Packed {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Packed::Gzip => "gzip",
+            Packed::Zlib => "zlib",
+            Packed::Deflate => "deflate",
+            Packed::Brotli => "br",
+            Packed::Zstd => "zstd",
+        }
+    }
+
+    /// What these bytes say they are; raw deflate and brotli say nothing.
+    pub(super) fn sniff(bytes: &[u8]) -> Option<Packed> {
+        match bytes {
+            // The third byte is the method, always deflate; of the flags the upper three bits are reserved.
+            [0x1f, 0x8b, 8, flags, ..] if *flags < 0x20 => Some(Packed::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packed::Zstd),
+            // Method 8, window up to 32 KiB, no dictionary, and the check of the two bytes.
+            [head, flags, ..]
+                if head & 15 == 8 && head >> 4 <= 7 && flags & 0x20 == 0 && (u16::from(*head) << 8 | u16::from(*flags)) % 31 == 0 =>
+            {
+                Some(Packed::Zlib)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Decompresses at most `limit` bytes; what was readable before damage counts. `None`: nothing was.
+pub(super) fn unpack(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Undone, Whole)> {
+    let mut source = Counted { bytes, at: 0 };
+    let (out, ended, cut) = match packed {
+        Packed::Gzip => drain(flate2::bufread::MultiGzDecoder::new(&mut source), limit),
+        Packed::Zlib => drain(flate2::bufread::ZlibDecoder::new(&mut source), limit),
+        Packed::Deflate => drain(flate2::bufread::DeflateDecoder::new(&mut source), limit),
+        Packed::Brotli => drain(brotli_decompressor::Decompressor::new(&mut source, 4096), limit),
+        Packed::Zstd => drain(zstd_reader(&mut source)?, limit),
+    };
+    let whole = Whole(ended && !cut && source.at == bytes.len());
+    let map = Map::whole(out.len(), bytes.len());
+    (!out.is_empty()).then_some((Undone { bytes: out, map, cut }, whole))
+}
+
+/// Whether a stream came to its proper end with its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole(pub(super) bool);
+
+fn zstd_reader<'a>(source: &'a mut Counted<'_>) -> Option<impl Read + 'a> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(source).ok()?;
+    // 8 MiB, what RFC 8878 §3.1.1.1.2 asks every decoder to support; a larger window only costs memory.
+    decoder.window_log_max(23).ok()?;
+    Some(decoder)
+}
+
+fn drain(mut from: impl Read, limit: usize) -> (Vec<u8>, bool, bool) {
+    let mut out = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if out.len() >= limit {
+            out.truncate(limit);
+            return (out, false, true);
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => return (out, true, false),
+            Ok(n) => out.extend_from_slice(&buffer[..n.min(buffer.len())]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return (out, false, false),
+        }
+    }
+}
+
+/// A slice that counts what was taken of it.
+struct Counted<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let n = rest.len().min(into.len());
+        into[..n].copy_from_slice(&rest[..n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+impl std::io::BufRead for Counted<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        Ok(self.bytes.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    /// What comes out, and for a needle in it, the coded bytes it is taken back to.
+    #[track_caller]
+    fn check(coded: &[u8], undone: Option<Undone>, expect: &str, needle: &str, origin: &str) {
+        let undone = undone.unwrap();
+        assert_eq!(String::from_utf8_lossy(&undone.bytes), expect);
+        let at = expect.find(needle).unwrap();
+        let span = undone.map.back(&(at..at + needle.len()));
+        assert_eq!(String::from_utf8_lossy(&coded[span]), origin);
+    }
+
+    #[test]
+    fn decoders_and_their_way_back() {
+        let rows = |text: &'static str| text.as_bytes();
+        let t = rows("q=a%40b.c+d");
+        check(t, percent(t, true), "q=a@b.c d", "a@b", "a%40b");
+        check(t, percent(t, true), "q=a@b.c d", "c d", "c+d");
+        check(t, percent(t, false), "q=a@b.c+d", "@", "%40");
+        let t = rows(r#"x\u0040y\/z\ud83d\ude00!"#);
+        check(t, json(t), "x@y/z😀!", "@y/", r"\u0040y\/");
+        check(t, json(t), "x@y/z😀!", "😀", r"\ud83d\ude00");
+        let t = rows("a&#64;b&#x2E;c&commat;&bogus;");
+        check(t, html(t), "a@b.c@&bogus;", "@b.", "&#64;b&#x2E;");
+        let t = rows("an=\r\nna=40x=3D");
+        check(t, quoted_printable(t), "anna@x=", "nna@", "n=\r\nna=40");
+        let t = rows("YW5uYUB4Lm9yZw==");
+        check(t, Some(base64(t)), "anna@x.org", "anna", "YW5uYUB4");
+        let t = rows("YW5u\r\nYUB4\r\nLm9yZw");
+        check(t, Some(base64(t)), "anna@x.org", "x.", "YUB4\r\nLm9y");
+        let t = rows("616e6E61");
+        check(t, Some(hex(t)), "anna", "nn", "6e6E");
+        let t = rows("61:6e:6e:61");
+        check(t, Some(parted_hex(t)), "anna", "na", "6e:61");
+        let t = rows("97, 110,110,97");
+        check(t, decimals(t), "anna", "nn", " 110,110,");
+        let t = rows("a\0n\0n\0a\0");
+        check(t, Some(utf16(t, false)), "anna", "nn", "n\0n\0");
+        assert_eq!(percent(b"100%", true), None);
+        assert_eq!(json(b"plain"), None);
+    }
+
+    #[test]
+    fn packed_streams() {
+        let text = b"anna.quist@example.org anna.quist@example.org".repeat(20);
+        let gzip = {
+            let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            to.write_all(&text).unwrap();
+            to.finish().unwrap()
+        };
+        assert_eq!(Packed::sniff(&gzip), Some(Packed::Gzip));
+        let (undone, whole) = unpack(Packed::Gzip, &gzip, 1 << 20).unwrap();
+        assert_eq!((&undone.bytes, whole), (&text, Whole(true)));
+        assert_eq!(undone.map.back(&(5..9)), 0..gzip.len());
+        // Cut in the middle: what came through counts.
+        let (half, whole) = unpack(Packed::Gzip, &gzip[..gzip.len() - 9], 1 << 20).unwrap();
+        assert!(text.starts_with(&half.bytes) && !half.bytes.is_empty() && whole == Whole(false));
+        let (capped, _) = unpack(Packed::Gzip, &gzip, 100).unwrap();
+        assert!(capped.cut && capped.bytes.len() == 100);
+        let zstd = zstd::encode_all(&text[..], 3).unwrap();
+        assert_eq!(Packed::sniff(&zstd), Some(Packed::Zstd));
+        assert_eq!(unpack(Packed::Zstd, &zstd, 1 << 20).unwrap().0.bytes, text);
+        assert_eq!(unpack(Packed::Brotli, b"\x0b\x02\x80hello\x03", 100).unwrap().0.bytes, b"hello");
+        assert!(unpack(Packed::Zlib, b"\x78\x9cgarbage", 100).is_none_or(|(u, w)| u.bytes.len() < 100 && w == Whole(false)));
+    }
+}
