@@ -7,6 +7,7 @@ pub mod feed;
 pub mod forge;
 pub mod gateway;
 pub mod hello;
+pub mod packets;
 pub mod plan;
 pub mod preamble;
 pub mod relay;

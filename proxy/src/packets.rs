@@ -1,0 +1,98 @@
+//! Real packets of one interface, from the kernel (AF_PACKET), with its own time stamps and its count of what it dropped.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeSpec, TimeVal};
+use policies::Time;
+
+use crate::error::Error;
+
+/// The largest frame that is kept whole: 64 KiB of IP (segmentation offload makes such frames on virtual links) and a link header.
+const LARGEST: usize = 65_536 + 64;
+/// The kernel's buffer for us: a second at 32 MB/s.
+const KERNEL_BUFFER: usize = 32 << 20;
+/// How often a silent interface lets the reader look around.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// A frame as the kernel saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    pub time: Time,
+    pub bytes: &'a [u8],
+    /// Its length on the wire.
+    pub len: usize,
+}
+
+/// An open capture of one interface. Needs CAP_NET_RAW in its network namespace.
+#[derive(Debug)]
+pub struct Packets {
+    socket: OwnedFd,
+    index: usize,
+    buffer: Vec<u8>,
+    control: Vec<u8>,
+    /// Packets the kernel could not hand over since the start, all interfaces together.
+    dropped: u32,
+}
+
+impl Packets {
+    pub fn open(interface: &str) -> Result<Packets, Error> {
+        let open = || -> io::Result<Packets> {
+            let index = if_nametoindex(interface)? as usize;
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+            // The privileged form may pass the system's limit; without the privilege the limit holds.
+            if setsockopt(&socket, sockopt::RcvBufForce, &KERNEL_BUFFER).is_err() {
+                let _ = setsockopt(&socket, sockopt::RcvBuf, &KERNEL_BUFFER);
+            }
+            setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+            setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, GLANCE.as_micros() as i64))?;
+            let control = nix::cmsg_space!(TimeSpec, u32);
+            Ok(Packets { socket, index, buffer: vec![0; LARGEST], control, dropped: 0 })
+        };
+        open().map_err(Error::io("the packet socket (needs CAP_NET_RAW)"))
+    }
+
+    /// The next packet of the interface; `None` when none came for a while.
+    pub fn next(&mut self) -> Result<Option<Packet<'_>>, Error> {
+        loop {
+            let mut parts = [IoSliceMut::new(&mut self.buffer)];
+            let got = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut self.control), MsgFlags::MSG_TRUNC);
+            let got = match got {
+                Ok(got) => got,
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
+                // The interface is down for a moment.
+                Err(nix::errno::Errno::ENETDOWN) => {
+                    std::thread::sleep(GLANCE);
+                    return Ok(None);
+                }
+                Err(e) => return Err(Error::Io { what: "the packet socket", source: e.into() }),
+            };
+            let mine = got.address.is_some_and(|a| a.ifindex() == self.index);
+            let len = got.bytes;
+            let mut time = Time::default();
+            if let Ok(all) = got.cmsgs() {
+                for message in all {
+                    match message {
+                        ControlMessageOwned::ScmTimestampns(t) => time = Time(t.tv_sec() * 1_000_000_000 + t.tv_nsec()),
+                        ControlMessageOwned::RxqOvfl(n) => self.dropped = n,
+                        _ => {}
+                    }
+                }
+            }
+            if mine {
+                let bytes = self.buffer.get(..len.min(LARGEST)).unwrap_or_default();
+                return Ok(Some(Packet { time, bytes, len }));
+            }
+        }
+    }
+
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+}
