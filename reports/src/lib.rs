@@ -1,1 +1,9 @@
-//! Renderings of a journal for people and tools.
+//! Renderings of a journal for people and tools: the same lines give the same bytes.
+//!
+//! Pure: no clock, files, network or chance; bytes leave through `impl Write`. What came from the wire is inert already
+//! ([`analyzers::text::Text`]) and is escaped once more for the format it stands in.
+
+pub mod places;
+pub mod rows;
+pub mod tables;
+pub mod timeline;
