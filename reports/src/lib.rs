@@ -3,7 +3,14 @@
 //! Pure: no clock, files, network or chance; bytes leave through `impl Write`. What came from the wire is inert already
 //! ([`analyzers::text::Text`]) and is escaped once more for the format it stands in.
 
+pub mod catalogue;
+mod findings;
+pub mod gates;
+pub mod json;
 pub mod places;
 pub mod rows;
 pub mod tables;
 pub mod timeline;
+
+#[cfg(test)]
+mod fixture;

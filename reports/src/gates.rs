@@ -1,0 +1,394 @@
+//! The exit code: 0 nothing failed and nothing needed was undecided, 1 a needed check failed, 2 something needed is undecided.
+
+use std::collections::HashMap;
+
+use analyzers::board::{Demands, Finding, Needed, RequirementVerdict, Rolled, leaves_undecided};
+use analyzers::observation::{Run, RunKind};
+use analyzers::outcome::{Outcome, Verdict};
+use policies::Severity;
+use serde::Deserialize;
+
+/// Which findings move the exit code: those of the checks selected by the command ∩ what the policy needs.
+#[derive(Clone, Debug)]
+pub struct Selection<'a> {
+    demands: &'a Demands,
+    scope: Scope,
+}
+
+#[derive(Clone, Debug)]
+enum Scope {
+    /// `analyze`: passive checks, wherever their precondition is met.
+    Passive,
+    /// `lab`, `intercept`: these attacks, on the peers that were exercised.
+    Attacks { selected: Vec<String>, named: Vec<String> },
+}
+
+impl<'a> Selection<'a> {
+    /// What a run needs by its kind: a capture its passive checks, a live run the attacks its first line lists.
+    pub fn of(demands: &'a Demands, run: Option<&Run>) -> Selection<'a> {
+        match run {
+            Some(run) if run.kind != RunKind::Capture => {
+                Selection::attacks(demands, run.attacks.iter().map(|t| t.as_str().to_owned()).collect(), Vec::new())
+            }
+            _ => Selection { demands, scope: Scope::Passive },
+        }
+    }
+
+    /// `selected` are the attacks of the run; those in `named` were asked for one by one and are needed whatever the profile says.
+    pub fn attacks(demands: &'a Demands, selected: Vec<String>, named: Vec<String>) -> Selection<'a> {
+        Selection { demands, scope: Scope::Attacks { selected, named } }
+    }
+
+    fn needs(&self, finding: &Finding) -> bool {
+        let policy = |id: &str| self.demands.policy.profile.needs_check(id, &self.demands.requirements);
+        match &self.scope {
+            Scope::Passive => !finding.active && policy(&finding.check),
+            Scope::Attacks { selected, named } => {
+                finding.active && (named.contains(&finding.check) || (selected.contains(&finding.check) && policy(&finding.check)))
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.scope, Scope::Attacks { .. })
+    }
+}
+
+/// The options `--require`, `--fail-on`, `--undecided`, `--baseline`.
+#[derive(Clone, Debug, Default)]
+pub struct Gates {
+    /// Requirement or check ids that move the exit code besides what is needed.
+    pub require: Vec<String>,
+    /// Fails below it do not count.
+    pub fail_on: Option<Severity>,
+    pub undecided: Undecided,
+    /// Only fails that are new or worse than in another report count.
+    pub baseline: Option<Baseline>,
+}
+
+/// What something undecided does to the exit code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undecided {
+    /// It is not green: exit 2.
+    #[default]
+    Fail,
+    /// It is printed and does not count.
+    Warn,
+}
+
+impl Gates {
+    /// Those of `require` that are neither a requirement, a check nor an attack: for an error before any work is done.
+    pub fn unknown<'g>(&'g self, catalogue: &crate::catalogue::Catalogue) -> Vec<&'g str> {
+        let known = |id: &str| catalogue.unit(id).is_some() || catalogue.requirement(id).is_some();
+        self.require.iter().map(String::as_str).filter(|id| !known(id)).collect()
+    }
+}
+
+/// The fails of another report.json, by fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    known: HashMap<String, Vec<Severity>>,
+}
+
+#[derive(Deserialize)]
+struct BaselineFile {
+    schema: String,
+    findings: Vec<BaselineFinding>,
+}
+
+#[derive(Deserialize)]
+struct BaselineFinding {
+    fingerprint: String,
+    verdict: String,
+    severity: Severity,
+    #[serde(default)]
+    waived: Option<String>,
+}
+
+impl Baseline {
+    /// Reads a report.json. A waived fail is not part of the baseline: when its waiver ends it counts.
+    pub fn parse(text: &str) -> Result<Baseline, String> {
+        let file: BaselineFile = serde_json::from_str(text).map_err(|e| format!("not a report.json: {e}"))?;
+        if file.schema != crate::json::SCHEMA {
+            return Err(format!("its schema is '{}', not '{}'", file.schema.escape_debug(), crate::json::SCHEMA));
+        }
+        let mut known: HashMap<String, Vec<Severity>> = HashMap::new();
+        for finding in file.findings {
+            if finding.verdict == "fail" && finding.waived.is_none() {
+                known.entry(finding.fingerprint).or_default().push(finding.severity);
+            }
+        }
+        Ok(Baseline { known })
+    }
+
+    /// Takes one known fail of that fingerprint that was at least as severe. Each excuses one: more fails of a kind than before are new.
+    fn excuses(&mut self, finding: &Finding) -> bool {
+        let Some(severities) = self.known.get_mut(&finding.fingerprint) else { return false };
+        let fit = severities.iter().enumerate().filter(|(_, s)| **s >= finding.severity).min_by_key(|(_, s)| **s).map(|(i, _)| i);
+        fit.map(|i| severities.swap_remove(i)).is_some()
+    }
+}
+
+/// The exit code with what it rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    pub code: u8,
+    /// Needed findings by what they came to, after the gates.
+    pub needed: Needed,
+    /// Fails that were seen and do not count: of checks that are not needed, below `--fail-on`, known from the baseline.
+    pub uncounted: u64,
+    /// Fails that somebody answers for.
+    pub waived: u64,
+    /// Ids of `--require` that failed or are undecided.
+    pub required: Vec<(String, &'static str)>,
+}
+
+impl Exit {
+    /// What the code means, in one sentence.
+    pub fn sentence(&self) -> String {
+        let s = |n: u64, one: &str, many: &str| if n == 1 { format!("{n} {one}") } else { format!("{n} {many}") };
+        match self.code {
+            1 => format!("{} failed", s(self.needed.fail, "needed check", "needed checks")),
+            2 => format!("nothing needed failed, but {} undecided", s(self.needed.undecided, "needed answer is", "needed answers are")),
+            _ if self.needed.undecided > 0 => {
+                format!(
+                    "nothing needed failed; {} undecided (--undecided warn)",
+                    s(self.needed.undecided, "needed answer is", "needed answers are")
+                )
+            }
+            _ if self.needed.pass == 0 => "nothing needed failed, and nothing needed could be decided".to_owned(),
+            _ => "nothing needed failed and nothing needed is undecided".to_owned(),
+        }
+    }
+}
+
+/// The exit code of a command that judges.
+pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>, gates: &Gates) -> Exit {
+    let mut exit = Exit::default();
+    let mut baseline = gates.baseline.clone();
+    for finding in worst_first(findings) {
+        let required = gates.require.contains(&finding.check);
+        if !required && !needed.needs(finding) {
+            exit.uncounted += u64::from(finding.outcome.is_fail() && finding.waived.is_none());
+            exit.waived += u64::from(finding.waived.is_some());
+            continue;
+        }
+        match &finding.outcome {
+            Outcome::Judged(j) if j.verdict == Verdict::Fail => {
+                if finding.waived.is_some() {
+                    exit.waived += 1;
+                } else if gates.fail_on.is_some_and(|least| finding.severity < least)
+                    || baseline.as_mut().is_some_and(|b| b.excuses(finding))
+                {
+                    exit.uncounted += 1;
+                } else {
+                    exit.needed.fail += 1;
+                }
+            }
+            Outcome::Judged(j) if j.verdict == Verdict::Pass => exit.needed.pass += 1,
+            outcome => exit.needed.undecided += u64::from(leaves_undecided(outcome, finding.active)),
+        }
+    }
+    for id in &gates.require {
+        if let Some(requirement) = rolled.iter().find(|r| r.id == *id) {
+            match requirement.verdict {
+                RequirementVerdict::Fail => exit.needed.fail += 1,
+                RequirementVerdict::Inconclusive | RequirementVerdict::NotTested => exit.needed.undecided += 1,
+                RequirementVerdict::Pass | RequirementVerdict::NoIndication => {
+                    exit.needed.pass += 1;
+                    continue;
+                }
+                RequirementVerdict::NotApplicable | RequirementVerdict::FailWaived => continue,
+            }
+            exit.required.push((id.clone(), requirement.verdict.word()));
+        } else if !findings.iter().any(|f| f.check == *id && is_decided(f)) {
+            // A check that was asked for by name and answered nothing at all is undecided, whatever its precondition was.
+            let applies = !findings.iter().any(|f| f.check == *id) || findings.iter().any(|f| f.check == *id && !is_not_applicable(f));
+            let counted = findings.iter().any(|f| f.check == *id && leaves_undecided(&f.outcome, f.active));
+            if applies {
+                exit.needed.undecided += u64::from(!counted);
+                exit.required.push((id.clone(), "undecided"));
+            }
+        }
+    }
+    // A live run in which no selected attack came to an answer has shown nothing: never green.
+    if needed.is_live() && exit.needed == Needed::default() && exit.waived + exit.uncounted == 0 {
+        exit.needed.undecided = 1;
+    }
+    exit.code = match (exit.needed.fail, exit.needed.undecided, gates.undecided) {
+        (1.., _, _) => 1,
+        (0, 1.., Undecided::Fail) => 2,
+        _ => 0,
+    };
+    exit
+}
+
+/// So that the baseline's severest known fail excuses the severest of now.
+fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
+    let mut out: Vec<&Finding> = findings.iter().collect();
+    out.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    out
+}
+
+fn is_decided(finding: &Finding) -> bool {
+    matches!(finding.outcome.verdict(), Some(Verdict::Pass | Verdict::Fail))
+}
+
+fn is_not_applicable(finding: &Finding) -> bool {
+    matches!(finding.outcome, Outcome::NotApplicable(_))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    /// Rows: `check verdict` per finding (`tls.p` is a needed passive check, `cert.a` a needed attack, `x.p`, `x.a` are not needed;
+    /// `!` after the verdict waives it, `@critical` sets its severity).
+    #[track_caller]
+    fn check(live: bool, rows: &str, gates: &Gates, expect: u8) {
+        let demands = fixture::demands();
+        let findings = fixture::findings(rows);
+        let selection = if live {
+            Selection::attacks(&demands, vec!["cert.a".into(), "x.a".into()], Vec::new())
+        } else {
+            Selection { demands: &demands, scope: Scope::Passive }
+        };
+        let rolled = vec![
+            Rolled { index: 0, id: "std/bad".into(), verdict: RequirementVerdict::Fail, checks: vec![] },
+            Rolled { index: 1, id: "std/open".into(), verdict: RequirementVerdict::NotTested, checks: vec![] },
+            Rolled { index: 2, id: "std/good".into(), verdict: RequirementVerdict::NoIndication, checks: vec![] },
+            Rolled { index: 3, id: "std/waived".into(), verdict: RequirementVerdict::FailWaived, checks: vec![] },
+        ];
+        let exit = exit_code(&findings, &rolled, &selection, gates);
+        assert_eq!(exit.code, expect, "{rows}: {exit:?}");
+    }
+
+    fn gates() -> Gates {
+        Gates::default()
+    }
+
+    #[test]
+    fn a_capture_needs_its_passive_checks() {
+        for (rows, expect) in [
+            ("", 0),
+            ("tls.p pass", 0),
+            ("tls.p fail", 1),
+            ("tls.p fail!", 0),
+            ("tls.p inconclusive", 2),
+            ("tls.p inconclusive, tls.p fail", 1),
+            ("tls.p not-exercised", 0),
+            ("tls.p no-persona", 0),
+            ("tls.p not-applicable", 0),
+            ("tls.p error", 2),
+            ("x.p fail", 0),
+            ("x.p inconclusive", 0),
+            ("cert.a fail", 0),
+            ("cert.a no-attacks", 0),
+        ] {
+            check(false, rows, &gates(), expect);
+        }
+    }
+
+    #[test]
+    fn a_live_run_needs_its_selected_attacks() {
+        for (rows, expect) in [
+            ("cert.a pass", 0),
+            ("cert.a fail", 1),
+            ("cert.a inconclusive", 2),
+            ("cert.a pass, cert.a not-exercised", 2),
+            ("cert.a pass, cert.a lab-ca-not-trusted", 0),
+            ("cert.a pass, tls.p fail", 0),
+            ("cert.a pass, x.a fail", 0),
+            ("cert.a pass, tls.p inconclusive", 0),
+            // Nothing was decided at all: not green.
+            ("", 2),
+            ("cert.a lab-ca-not-trusted", 2),
+            ("cert.a not-exercised", 2),
+        ] {
+            check(true, rows, &gates(), expect);
+        }
+    }
+
+    #[test]
+    fn what_was_named_is_needed() {
+        let demands = fixture::demands();
+        let exit = |named: Vec<String>| {
+            let selection = Selection::attacks(&demands, vec!["x.a".into()], named);
+            exit_code(&fixture::findings("x.a fail"), &[], &selection, &gates()).code
+        };
+        assert_eq!((exit(vec![]), exit(vec!["x.a".into()])), (0, 1));
+    }
+
+    #[test]
+    fn require_moves_the_exit_code() {
+        let with = |ids: &[&str]| Gates { require: ids.iter().map(|s| (*s).to_owned()).collect(), ..gates() };
+        for (rows, ids, expect) in [
+            ("tls.p pass", &["std/bad"][..], 1),
+            ("tls.p pass", &["std/open"], 2),
+            ("tls.p pass", &["std/good", "std/waived"], 0),
+            ("tls.p pass, x.p fail", &["x.p"], 1),
+            ("tls.p pass, x.p inconclusive", &["x.p"], 2),
+            ("tls.p pass, x.p not-exercised", &["x.p"], 2),
+            ("tls.p pass, x.p not-applicable", &["x.p"], 0),
+            ("tls.p pass, x.p pass, x.p not-exercised", &["x.p"], 0),
+            ("tls.p pass", &["x.p"], 2),
+        ] {
+            check(false, rows, &with(ids), expect);
+        }
+    }
+
+    #[test]
+    fn fail_on_leaves_out_what_is_below() {
+        let high = Gates { fail_on: Some(Severity::High), ..gates() };
+        check(false, "tls.p fail@medium", &high, 0);
+        check(false, "tls.p fail@high", &high, 1);
+        check(false, "tls.p fail@critical", &high, 1);
+        // Undecided is not made green by it.
+        check(false, "tls.p inconclusive", &high, 2);
+    }
+
+    #[test]
+    fn undecided_can_warn() {
+        let warn = Gates { undecided: Undecided::Warn, ..gates() };
+        check(false, "tls.p inconclusive", &warn, 0);
+        check(false, "tls.p inconclusive, tls.p fail", &warn, 1);
+        check(true, "", &warn, 0);
+    }
+
+    fn baseline(rows: &str) -> Gates {
+        let findings: Vec<serde_json::Value> = fixture::findings(rows)
+            .iter()
+            .map(|f| {
+                serde_json::json!({ "fingerprint": f.fingerprint, "verdict": f.outcome.word(), "severity": f.severity, "waived": f.waived })
+            })
+            .collect();
+        let text = serde_json::json!({ "schema": crate::json::SCHEMA, "findings": findings }).to_string();
+        Gates { baseline: Some(Baseline::parse(&text).unwrap()), ..gates() }
+    }
+
+    #[test]
+    fn a_baseline_excuses_what_was_there_and_no_worse() {
+        for (before, now, expect) in [
+            ("tls.p fail@high", "tls.p fail@high", 0),
+            ("tls.p fail@high", "tls.p fail@medium", 0),
+            ("tls.p fail@medium", "tls.p fail@high", 1),
+            ("tls.p fail@high", "tls.p fail@high, tls.p fail@high", 1),
+            ("tls.p fail@high, tls.p fail@low", "tls.p fail@low, tls.p fail@high", 0),
+            ("tls.p fail!", "tls.p fail", 1),
+            ("tls.p inconclusive", "tls.p fail", 1),
+            ("tls.p pass", "tls.p inconclusive", 2),
+            ("", "tls.p fail", 1),
+        ] {
+            check(false, now, &baseline(before), expect);
+        }
+    }
+
+    #[test]
+    fn a_baseline_is_a_report() {
+        assert!(Baseline::parse("{}").is_err());
+        assert!(Baseline::parse(r#"{"schema":"other/1","findings":[]}"#).is_err());
+        assert!(Baseline::parse("not json").is_err());
+    }
+}
