@@ -87,10 +87,10 @@ fn end(text: &str) -> Option<End> {
     if text == "*" {
         return Some(End::default());
     }
-    if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
-        if let Ok(port) = port.parse() {
-            return Some(End { addr: None, port: Some(port) });
-        }
+    if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:"))
+        && let Ok(port) = port.parse()
+    {
+        return Some(End { addr: None, port: Some(port) });
     }
     if let Ok(both) = text.parse::<SocketAddr>() {
         return Some(End { addr: Some(both.ip()), port: Some(both.port()) });

@@ -104,10 +104,32 @@ impl IdentifierType {
     pub fn about(self) -> About {
         use IdentifierType as T;
         match self {
-            T::Imei | T::Imsi | T::Iccid | T::Eid | T::Meid | T::Mac | T::BluetoothMac => About::Device,
-            T::AndroidId | T::AdId | T::DeviceId | T::PushToken | T::Serial | T::DeviceModel | T::Build | T::HostName => About::Device,
-            T::Msisdn | T::Email | T::PersonName | T::PostalAddress | T::BirthDate | T::Contact | T::PaymentCard | T::Iban => About::Person,
-            T::NationalId | T::Biometric | T::Text => About::Person,
+            T::Imei
+            | T::Imsi
+            | T::Iccid
+            | T::Eid
+            | T::Meid
+            | T::Mac
+            | T::BluetoothMac
+            | T::AndroidId
+            | T::AdId
+            | T::DeviceId
+            | T::PushToken
+            | T::Serial
+            | T::DeviceModel
+            | T::Build
+            | T::HostName => About::Device,
+            T::Msisdn
+            | T::Email
+            | T::PersonName
+            | T::PostalAddress
+            | T::BirthDate
+            | T::Contact
+            | T::PaymentCard
+            | T::Iban
+            | T::NationalId
+            | T::Biometric
+            | T::Text => About::Person,
             T::UserName | T::Password => About::Credential,
             T::Token => About::Session,
             T::Position | T::Ssid | T::Bssid | T::CellId => About::Place,

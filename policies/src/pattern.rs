@@ -220,7 +220,9 @@ impl FromStr for DevicePattern {
 impl fmt::Display for DevicePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DevicePattern::Mac([a, b, c, d, e, g]) => write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"),
+            DevicePattern::Mac(bytes) => {
+                bytes.iter().enumerate().try_for_each(|(i, b)| write!(f, "{}{b:02x}", if i == 0 { "" } else { ":" }))
+            }
             DevicePattern::Ip(addr) => write!(f, "{addr}"),
             DevicePattern::Net(net, bits) => write!(f, "{net}/{bits}"),
         }

@@ -42,16 +42,54 @@ fn floor_char_boundary(text: &str, offset: usize) -> usize {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        shown(&self.file, f)?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
-        write!(f, ": {}", self.what)?;
+        f.write_str(": ")?;
+        shown(&self.what, f)?;
         if !self.help.is_empty() {
-            write!(f, " ({})", self.help)?;
+            f.write_str(" (")?;
+            shown(&self.help, f)?;
+            f.write_str(")")?;
         }
         Ok(())
     }
 }
 
+/// Parsers quote what they found, and a declaration may come from a stranger: nothing in it may act on a terminal.
+fn shown(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use fmt::Write as _;
+    text.chars().try_for_each(|c| {
+        let acts = c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if acts { write!(f, "{}", c.escape_unicode()) } else { f.write_char(c) }
+    })
+}
+
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::Problem;
+
+    #[track_caller]
+    fn check(text: &str, offset: usize, expect: &str) {
+        assert_eq!(Problem::at("f", text, offset, "w", "").to_string(), expect);
+    }
+
+    #[test]
+    fn places() {
+        check("", 0, "f:1:1: w");
+        check("ab\ncé d", 3, "f:2:1: w");
+        check("ab\ncé d", 7, "f:2:4: w");
+        check("é", 1, "f:1:1: w");
+        check("ab", 99, "f:1:3: w");
+    }
+
+    #[test]
+    fn acts_on_no_terminal() {
+        let problem = Problem::whole("f\u{1b}[31m", "a\u{202e}b\nc", "h\u{7}");
+        assert_eq!(problem.to_string(), "f\\u{1b}[31m: a\\u{202e}b\\u{a}c (h\\u{7})");
+    }
+}

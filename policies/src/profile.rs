@@ -114,3 +114,8 @@ pub fn built_in(name: &str) -> Option<Profile> {
 pub fn default() -> Profile {
     built_in("default").expect("the default profile is built in")
 }
+
+/// The files' names and texts: what the digest of the catalogue covers.
+pub fn sources() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied()
+}

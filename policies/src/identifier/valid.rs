@@ -34,15 +34,11 @@ pub fn check(kind: IdentifierType, value: &str) -> Result<(), Fault> {
         IdentifierType::DeviceId => long_enough(value, 12, 5),
         IdentifierType::PushToken => long_enough(value, 32, 8),
         IdentifierType::Serial => serial(value),
-        IdentifierType::DeviceModel => long_enough(value, 6, 4),
-        IdentifierType::Build => long_enough(value, 8, 5),
         IdentifierType::Email => email(value),
-        IdentifierType::PersonName => person_name(value),
         IdentifierType::BirthDate => date(value),
         IdentifierType::PostalAddress => postal_address(value),
-        IdentifierType::UserName | IdentifierType::HostName => long_enough(value, 6, 4),
+        IdentifierType::UserName | IdentifierType::HostName | IdentifierType::DeviceModel => long_enough(value, 6, 4),
         IdentifierType::Ssid => ssid(value),
-        IdentifierType::Password => long_enough(value, 8, 5),
         IdentifierType::Token => long_enough(value, 16, 6),
         IdentifierType::Position => position(value),
         IdentifierType::PaymentCard => payment_card(value),
@@ -51,8 +47,8 @@ pub fn check(kind: IdentifierType, value: &str) -> Result<(), Fault> {
         IdentifierType::CellId => cell_id(value),
         IdentifierType::Contact if value.contains('@') => email(value),
         IdentifierType::Contact if value.starts_with('+') => msisdn(value),
-        IdentifierType::Contact => person_name(value),
-        IdentifierType::Biometric | IdentifierType::Text => long_enough(value, 8, 5),
+        IdentifierType::Contact | IdentifierType::PersonName => person_name(value),
+        IdentifierType::Password | IdentifierType::Build | IdentifierType::Biometric | IdentifierType::Text => long_enough(value, 8, 5),
     }
 }
 
