@@ -14,6 +14,7 @@ pub mod pem;
 pub mod rung;
 pub mod stage;
 pub mod store;
+pub mod toys;
 pub mod world;
 
 pub use fault::Fault;

@@ -29,7 +29,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, getpid, pipe2};
 
-use crate::{Fault, dut};
+use crate::{Fault, dut, toys};
 
 /// Where this process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub fn enter() -> Stage {
         "leave" => leave(false).map(|()| 0),
         "run" => dut::run(&rest),
         "run-init" => dut::run_init(&rest),
+        "toy" => toys::visit_from_args(&rest),
         _ => Err(Fault::new("lab", format!("unknown role {role:?}"), "this word is internal; call the program without it")),
     };
     match ended {

@@ -11,6 +11,7 @@ use tokio::signal::unix::SignalKind;
 
 use lab::dut::{Exit, Order, Run};
 use lab::stage::{self, Place};
+use lab::toys::Visit;
 use lab::world::{RESOLVER_V4, RESOLVER_V6, Spec, World};
 
 type Test = (&'static str, fn());
@@ -23,6 +24,7 @@ const INSIDE: &[Test] = &[
     ("runs_side_by_side_have_their_own_sources", runs_side_by_side_have_their_own_sources),
     ("a_run_ends_with_all_its_children", a_run_ends_with_all_its_children),
     ("outputs_are_bounded", outputs_are_bounded),
+    ("toys_live_in_the_lab", toys_live_in_the_lab),
     ("two_worlds_after_another", two_worlds_after_another),
 ];
 
@@ -208,16 +210,21 @@ fn only_the_labs_root_and_the_anchors_are_trusted() {
     }
     let world = world(1);
     let stranger = lab::authority::Authority::new(time::OffsetDateTime::now_utc()).unwrap();
+    // A server whose chain leads to somebody unknown, at port 4443 of every address.
+    let listener = world.internet().unwrap().within(|| Ok(std::net::TcpListener::bind("[::]:4443").unwrap())).unwrap();
+    let root = stranger.root().clone();
+    serve_in_background(listener, lab::origin::Origin::new(std::sync::Arc::new(stranger), lab::origin::Manner::default()));
+    let ask = |clean: &str, port: u16| run(&world, &["sh", "-c", &format!("{clean} curl -sS https://shop.test:{port}/")]).exit;
     // By environment, and by the system's files alone.
-    for clean in ["", "env -u SSL_CERT_FILE -u CURL_CA_BUNDLE -u SSL_CERT_DIR "] {
-        output(&world, &["sh", "-c", &format!("{clean}curl -sS https://shop.test/")]);
-        let refused = run(&world, &["sh", "-c", &format!("{clean}curl -sS --connect-to ::192.0.2.9:4443 https://shop.test/")]);
-        assert_ne!(refused.exit, Exit::Code(0), "nothing listens on 4443");
+    for clean in ["", "env -u SSL_CERT_FILE -u CURL_CA_BUNDLE"] {
+        assert_eq!(ask(clean, 443), Exit::Code(0));
+        assert_eq!(ask(clean, 4443), Exit::Code(60), "curl's code for a certificate it does not trust");
     }
-    let listed =
-        output(&world, &["sh", "-c", "grep -c BEGIN $OVERHEAR_CA_FILE /etc/ssl/certs/ca-certificates.crt | cut -d: -f2 | tr '\\n' ' '"]);
-    assert_eq!(listed, "1 1");
-    world.trust(&[stranger.root().clone()]).unwrap();
+    assert_eq!(output(&world, &["sh", "-c", "cat $OVERHEAR_CA_FILE /etc/ssl/certs/ca-certificates.crt | grep -c BEGIN"]), "2");
+    world.trust(&[root]).unwrap();
+    for clean in ["", "env -u SSL_CERT_FILE -u CURL_CA_BUNDLE"] {
+        assert_eq!((ask(clean, 443), ask(clean, 4443)), (Exit::Code(0), Exit::Code(0)));
+    }
     assert_eq!(output(&world, &["sh", "-c", "grep -c BEGIN $OVERHEAR_CA_FILE"]), "2");
     if has("openssl") {
         let hash = output(&world, &["sh", "-c", "openssl x509 -in $OVERHEAR_CA_FILE -noout -hash"]);
@@ -233,6 +240,19 @@ fn only_the_labs_root_and_the_anchors_are_trusted() {
         );
         assert!(verified.contains("Verify return code: 0"), "{verified}");
     }
+}
+
+fn serve_in_background(listener: std::net::TcpListener, origin: lab::origin::Origin) {
+    std::thread::spawn(move || {
+        wait(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, from)) = listener.accept().await {
+                let origin = origin.clone();
+                tokio::spawn(async move { origin.serve_tls(stream, from.ip()).await });
+            }
+        });
+    });
 }
 
 fn every_name_resolves() {
@@ -363,6 +383,19 @@ fn outputs_are_bounded() {
     assert_eq!((run.stdout.total, run.stdout.bytes.len()), (3_000_003, lab::dut::TAIL));
     assert!(run.stdout.bytes.ends_with(b"\0end"));
     assert_eq!(run.stderr.text(), "err");
+}
+
+fn toys_live_in_the_lab() {
+    let world = world(1);
+    for (name, visits) in [("strict-phone", 3), ("careless-phone", 4), ("pinned-app", 1), ("version-tls11", 1), ("added-anchor-sibling", 2)]
+    {
+        let run = wait(world.duts()[0].run(Order::new(lab::toys::command(name, "shop.test"), Duration::from_secs(20)))).unwrap();
+        assert_eq!(run.exit, Exit::Code(0), "{name}: {} {}", run.stdout.text(), run.stderr.text());
+        let lines: Vec<Visit> = run.stdout.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), visits, "{name}");
+    }
+    assert!(world.leases().all().iter().any(|lease| lease.host_name.as_deref() == Some(b"Anna-Quists-Phone".as_slice())));
+    assert!(world.origin().seen().iter().any(|seen| seen.target.starts_with("/v1/report?imei=") && seen.tls.is_none()));
 }
 
 fn two_worlds_after_another() {
