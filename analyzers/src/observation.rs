@@ -547,8 +547,11 @@ pub struct Reaction {
     pub close: Close,
     /// The handshake was completed by the client (its Finished was seen, or its encrypted stand-in).
     pub finished: bool,
-    /// Client application bytes after the handshake: plaintext when decrypted, else record payload.
+    /// Client application bytes after the handshake: plaintext when decrypted, else record payload (counted to 16 KiB at least).
     pub client_bytes: u64,
+    /// They were only the opening of a protocol (HTTP/2 preface and settings), which proves nothing. Known when decrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preamble: bool,
     /// Decrypted, rather than judged by record types and lengths.
     pub decrypted: bool,
 }
@@ -558,11 +561,12 @@ pub struct ReactionFact {
     pub reaction: ReactionKind,
     pub alert: Option<u8>,
     pub close: Close,
+    pub preamble: bool,
 }
 
 impl Reaction {
     fn fact(&self) -> ReactionFact {
-        ReactionFact { reaction: self.reaction, alert: self.alert, close: self.close }
+        ReactionFact { reaction: self.reaction, alert: self.alert, close: self.close, preamble: self.preamble }
     }
 }
 

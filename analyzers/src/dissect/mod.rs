@@ -17,6 +17,7 @@ pub mod http;
 pub mod marks;
 pub mod search;
 pub mod sniff;
+pub mod tls;
 pub mod update;
 
 /// Reads one protocol in one flow. Both directions come to the same dissector.

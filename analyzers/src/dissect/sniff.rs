@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::Chunk;
-use crate::dissect::{Dissector, dns, http};
+use crate::dissect::{Dissector, dns, http, tls};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -19,7 +19,7 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
         return Guess::More;
     }
     let mut more = false;
-    for looks_like in [|_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]| http::looks_like(chunk, bytes), dns::looks_like] {
+    for looks_like in SNIFFERS {
         match looks_like(ends, chunk, bytes) {
             Guess::No => {}
             Guess::More => more = true,
@@ -28,3 +28,8 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     }
     if more { Guess::More } else { Guess::No }
 }
+
+type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
+
+/// The dissectors' own tests, the strictest first.
+const SNIFFERS: &[Sniffer] = &[tls::looks_like, |_, chunk, bytes| http::looks_like(chunk, bytes), dns::looks_like];

@@ -1,0 +1,259 @@
+//! Handshake messages: joined over records, read, and said.
+
+use super::hello::{self, Carrier, extension};
+use super::reaction::Generation;
+use super::side::{Epoch, Lock};
+use super::{Answer, Offer, Tls, certificate, server, suites};
+use crate::dissect::{Cx, Hint, Rest};
+use crate::flow::Dir;
+use crate::observation::{KeyExchange, NameSource, NotOpened, OddKind, Served};
+
+impl Tls {
+    pub(super) fn handshake(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) {
+        let mut rest = bytes;
+        loop {
+            let side = &mut self.sides[dir.index()];
+            if side.message_skip > 0 {
+                let n = side.message_skip.min(rest.len());
+                side.message_skip -= n;
+                rest = &rest[n..];
+            }
+            if rest.is_empty() {
+                return;
+            }
+            if side.message.is_empty()
+                && let Some((kind, body, tail)) = split_message(rest)
+            {
+                self.message(dir, kind, body, cx);
+                rest = tail;
+                continue;
+            }
+            // A message over several records, or the start of one.
+            let before = side.message.len();
+            let need = match *side.message.as_slice() {
+                [_, a, b, c, ..] => 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)),
+                _ => 4,
+            };
+            let (more, tail) = rest.split_at(rest.len().min(need - before));
+            side.message.extend_from_slice(more);
+            rest = tail;
+            let [kind, a, b, c, ..] = *side.message.as_slice() else { continue };
+            let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            if !known_message(kind) || 4 + len > cx.tools.limits.message {
+                let unknown = !known_message(kind);
+                side.message.clear();
+                if self.offer.is_none() {
+                    // Picked up mid-stream, where a sealed Finished looks like this.
+                    side.ccs = true;
+                    self.why.get_or_insert(NotOpened::NoHandshake);
+                    cx.rest(Rest::Encrypted);
+                    return;
+                }
+                let what = if unknown { format!("handshake message of type {kind}") } else { format!("handshake message of {len} bytes") };
+                cx.odd(OddKind::BrokenTls, what, None);
+                if unknown {
+                    return;
+                }
+                self.sides[dir.index()].message_skip = len;
+                continue;
+            }
+            if side.message.len() == 4 + len {
+                let mut message = std::mem::take(&mut side.message);
+                self.message(dir, kind, &message[4..], cx);
+                message.clear();
+            }
+        }
+    }
+
+    fn message(&mut self, dir: Dir, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+        let from_server = self.client == Some(dir.other());
+        match kind {
+            1 => match hello::parse_body(body, false) {
+                Ok(hello) => self.offered(dir, &hello, cx),
+                Err(error) => {
+                    self.client.get_or_insert(dir);
+                    cx.odd(OddKind::BrokenTls, error.to_string(), None);
+                }
+            },
+            2 => match server::ServerHello::parse(body) {
+                Ok(hello) => self.answered(dir, &hello, cx),
+                Err(part) => cx.odd(OddKind::BrokenTls, format!("ServerHello ends inside its {part}"), None),
+            },
+            5 if !from_server => self.rekey(dir, Epoch::Handshake, cx),
+            8 if from_server => {
+                if let (Some(name), Some(answer)) = (server::encrypted_extensions(body), &mut self.answer) {
+                    answer.served.alpn = Some(cx.text(name));
+                }
+            }
+            11 => self.certificates(dir, body, cx),
+            25 => match server::decompress(body, cx.tools.limits.message) {
+                Some(plain) => self.certificates(dir, &plain, cx),
+                None => cx.odd(OddKind::BrokenCertificate, "compressed certificate does not decompress", None),
+            },
+            12 => {
+                if let Some(answer) = &mut self.answer {
+                    answer.full = true;
+                    if matches!(answer.served.key_exchange, KeyExchange::Ecdhe | KeyExchange::PskDhe | KeyExchange::Anonymous) {
+                        answer.served.group = server::key_exchange_group(body);
+                    }
+                }
+            }
+            14 if from_server => {
+                if let Some(answer) = &mut self.answer {
+                    answer.full = true;
+                }
+                self.serve(cx);
+            }
+            20 => {
+                if from_server {
+                    self.serve(cx);
+                } else {
+                    self.opened.finished = true;
+                }
+                if matches!(self.generation, Some(Generation::Modern { .. })) {
+                    self.rekey(dir, Epoch::Traffic, cx);
+                }
+            }
+            24 => self.update_key(dir),
+            _ => {}
+        }
+    }
+
+    pub(super) fn offered(&mut self, dir: Dir, hello: &hello::ClientHello<'_>, cx: &mut Cx<'_>) {
+        if self.client == Some(dir.other()) {
+            cx.odd(OddKind::BrokenTls, "ClientHello from the server", None);
+            return;
+        }
+        self.client = Some(dir);
+        self.serve_late(cx);
+        self.answer = None;
+        let seen = hello.seen(Carrier::Tcp, dir, self.retry, None, &*cx.tools.veil);
+        if let Some(kind) = hello.damaged {
+            cx.odd(OddKind::BrokenTls, format!("ClientHello extension {kind} unreadable"), None);
+        }
+        cx.hint(Hint {
+            client: Some(dir),
+            name: seen.sni.clone().map(|name| (name, NameSource::Sni)),
+            class: Some(seen.class),
+            hidden: seen.ech && seen.sni.is_some(),
+        });
+        cx.see(seen);
+        let early = hello.has(extension::EARLY_DATA);
+        self.watch.early |= early;
+        self.offer = Some(Offer { random: hello.random, session_id: hello.session_id.into(), early });
+    }
+
+    fn answered(&mut self, dir: Dir, hello: &server::ServerHello<'_>, cx: &mut Cx<'_>) {
+        if self.client == Some(dir) {
+            cx.odd(OddKind::BrokenTls, "ServerHello from the client", None);
+            return;
+        }
+        if self.client.is_none() {
+            self.client = Some(dir.other());
+            cx.hint(Hint { client: self.client, ..Hint::default() });
+        }
+        self.server_spoke = Some(cx.at);
+        if hello.retry {
+            self.retry = true;
+            return;
+        }
+        let resumed = if hello.modern() {
+            hello.psk
+        } else {
+            self.offer.as_ref().is_some_and(|o| !o.session_id.is_empty() && *o.session_id == *hello.session_id)
+        };
+        let served = Served {
+            version: hello.version,
+            suite: hello.suite,
+            key_exchange: hello.key_exchange(),
+            group: hello.group,
+            alpn: hello.alpn.map(|name| cx.text(name)),
+            retry: std::mem::take(&mut self.retry),
+            resumed,
+            chain: Vec::new(),
+            chain_hidden: false,
+            without_hello: self.offer.is_none(),
+        };
+        self.answer = Some(Answer { served, random: hello.random, said: false, full: false, at: cx.at, frame: cx.frame });
+        if hello.modern() {
+            self.generation.get_or_insert(Generation::Modern { hash: suites::hash13(hello.suite).size() });
+            cx.rest(Rest::Encrypted);
+            // 0-RTT keys stay with the client until EndOfEarlyData, or until they fail.
+            let server = &mut self.sides[dir.index()];
+            server.lock = Lock::Closed;
+            server.sealed = 0;
+            if !self.has_key(dir, cx) || !matches!(self.sides[dir.index()].lock, Lock::Open { epoch: Epoch::Handshake, .. }) {
+                self.serve(cx);
+            }
+        } else {
+            self.generation.get_or_insert(Generation::Legacy);
+        }
+    }
+
+    fn certificates(&mut self, dir: Dir, body: &[u8], cx: &mut Cx<'_>) {
+        let modern = matches!(self.generation, Some(Generation::Modern { .. }));
+        let (chain, whole) = server::certificates(body, modern);
+        if !whole {
+            cx.odd(OddKind::BrokenCertificate, "certificate list ends early", None);
+        }
+        let mut digests = Vec::with_capacity(chain.len());
+        for der in chain {
+            let cert = certificate::read(der, &*cx.tools.veil);
+            if cert.subject.is_empty() && cert.not_after.is_none() {
+                cx.odd(OddKind::BrokenCertificate, cert.odd.first().map_or("unreadable", |t| t.as_str()), None);
+            }
+            digests.push(cert.sha256);
+            cx.see(cert);
+        }
+        if self.client == Some(dir.other())
+            && let Some(answer) = &mut self.answer
+        {
+            answer.full = true;
+            answer.served.chain = digests;
+        }
+    }
+
+    /// The server's answer is whole, as far as it can be read.
+    pub(super) fn serve(&mut self, cx: &mut Cx<'_>) {
+        let modern = matches!(self.generation, Some(Generation::Modern { .. }));
+        let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
+        answer.said = true;
+        let served = &mut answer.served;
+        if !modern {
+            // TLS 1.2 resumes without a word: ChangeCipherSpec right after the ServerHello (RFC 5077 §3.4).
+            served.resumed = !answer.full;
+        }
+        served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
+        let served = served.clone();
+        cx.see(served);
+    }
+
+    /// The same, when it is over before it was whole.
+    pub(super) fn serve_late(&mut self, cx: &mut Cx<'_>) {
+        let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
+        answer.said = true;
+        let served = &mut answer.served;
+        let modern = matches!(self.generation, Some(Generation::Modern { .. }));
+        served.resumed &= !answer.full;
+        served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
+        let (served, at, frame) = (served.clone(), answer.at, answer.frame);
+        cx.see_at(at, frame, served);
+    }
+}
+
+/// A whole message at the start of `bytes`: type, body, what follows.
+fn split_message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let ([kind, a, b, c], rest) = bytes.split_first_chunk::<4>()?;
+    let (body, tail) = rest.split_at_checked(usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c))?;
+    known_message(*kind).then_some((*kind, body, tail))
+}
+
+/// Handshake message types (IANA TLS HandshakeType registry, and next_protocol).
+pub(super) fn known_message(kind: u8) -> bool {
+    matches!(kind, 0..=6 | 8 | 11..=16 | 20..=25 | 67)
+}
+
+/// Whether these bytes are exactly one message of this type.
+pub(super) fn is_one(bytes: &[u8], kind: u8) -> bool {
+    split_message(bytes).is_some_and(|(k, _, tail)| k == kind && tail.is_empty())
+}

@@ -1,0 +1,66 @@
+//! Whether first bytes are TLS.
+
+use crate::chunk::{Chunk, Unit};
+use crate::dissect::sniff::Guess;
+use crate::dissect::tls::{Tls, hello, side};
+use crate::flow::Ends;
+
+/// A record header whose type, version, length and first bytes agree; or an SSL 2.0 hello.
+pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    if !matches!(chunk.unit, Unit::Stream { .. }) {
+        return Guess::No;
+    }
+    match record(ends.from_start, bytes) {
+        Some(true) => Guess::Is(Box::new(Tls::default())),
+        None => Guess::More,
+        Some(false) if bytes.first().is_some_and(|b| b & 0x80 != 0) => sslv2(bytes),
+        Some(false) => Guess::No,
+    }
+}
+
+/// `None`: too few bytes to tell.
+fn record(from_start: bool, bytes: &[u8]) -> Option<bool> {
+    let Some(head) = side::Header::read(bytes) else {
+        let fits = match bytes {
+            [] => true,
+            [kind] => (20..=23).contains(kind),
+            [kind, major, ..] => (20..=23).contains(kind) && *major == 3,
+        };
+        return if fits { None } else { Some(false) };
+    };
+    let len = head.len();
+    if !head.plausible() || len == 0 || len > side::LONGEST {
+        return Some(false);
+    }
+    let body = &bytes[side::HEADER..];
+    Some(match head.kind() {
+        side::CHANGE_CIPHER_SPEC => len == 1 && body.first().is_none_or(|b| *b == 1),
+        // Two bytes in the clear, or sealed.
+        side::ALERT => len == 2 && body.first().is_none_or(|b| matches!(b, 1 | 2)) || (18..=256).contains(&len),
+        side::HANDSHAKE => match body {
+            [] => return None,
+            // A hello in a record of its own, or mid-stream anything.
+            [1 | 2, rest @ ..] => rest.first().is_none_or(|b| *b <= 1) && len >= 4,
+            [kind, ..] => !from_start || super::messages::known_message(*kind),
+        },
+        side::APPLICATION => !from_start || head.0[2] >= 1,
+        _ => false,
+    })
+}
+
+/// At least as much as tells an SSL 2.0 hello from chance: lengths that add up.
+fn sslv2(bytes: &[u8]) -> Guess {
+    let [hi, lo, kind, major, minor, rest @ ..] = bytes else {
+        let kind_fits = bytes.get(2).is_none_or(|kind| *kind == 1);
+        return if kind_fits && bytes.len() < 5 { Guess::More } else { Guess::No };
+    };
+    if *kind != 1 || !matches!((major, minor), (0, 2) | (3, 0..=3)) {
+        return Guess::No;
+    }
+    let [s1, s2, i1, i2, c1, c2, ..] = *rest else { return Guess::More };
+    let len = usize::from(u16::from_be_bytes([hi & 0x7f, *lo]));
+    let sum = |a, b| usize::from(u16::from_be_bytes([a, b]));
+    let fits = sum(s1, s2) % 3 == 0 && (16..=32).contains(&sum(c1, c2)) && 9 + sum(s1, s2) + sum(i1, i2) + sum(c1, c2) == len;
+    // The hello fits one segment; one that does not is left to nobody.
+    if fits && hello::parse_sslv2(bytes).is_ok() { Guess::Is(Box::new(Tls::default())) } else { Guess::No }
+}
