@@ -91,7 +91,7 @@ fn agrees_with_truth() {
                         _ => {}
                     }
                 }
-                Out::Sealed(_) => {}
+                _ => {}
             }
         }
         let reverse = |e: &str| e.split_once('>').map(|(a, b)| format!("{b}>{a}")).unwrap_or_default();
