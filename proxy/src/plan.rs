@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
-use policies::{Attack, Defect, Need, Severity, Time};
+use policies::policy::Repeats;
+use policies::{Attack, Defect, Need, Time};
 
 use crate::treatment::{Shape, Treatment};
 
@@ -66,7 +67,7 @@ pub struct Terms<'a> {
     /// Selected attacks. Their order is the order of asking, after the planner's own preference.
     pub attacks: &'a [Attack],
     /// Refusals between good controls that a pass needs.
-    pub required: fn(Severity) -> u32,
+    pub required: Repeats,
     pub mode: Mode,
     /// Authorised, in scope, not spared.
     pub allowed: bool,
@@ -237,8 +238,8 @@ impl<'a> View<'_, 'a> {
     /// Whether another attempt could still tell something about this attack.
     fn open(self, attack: &Attack) -> bool {
         let required = match attack.defect {
-            Defect::AddedAnchor | Defect::AddedAnchorSibling => PIN_SEPARATION.max((self.terms.required)(attack.severity) as usize),
-            _ => ((self.terms.required)(attack.severity) as usize).max(1),
+            Defect::AddedAnchor | Defect::AddedAnchorSibling => PIN_SEPARATION.max(self.terms.required.of(attack.severity) as usize),
+            _ => (self.terms.required.of(attack.severity) as usize).max(1),
         };
         let tries = self.tries(attack).count();
         if self.tries(attack).any(|(_, p)| p.result == TrialResult::Accepted) {
@@ -338,14 +339,14 @@ mod tests {
             defect,
             expect: String::new(),
             class: Class::Critical,
-            severity: Severity::High,
+            severity: policies::Severity::High,
             brick_risk: 0,
             needs: needs.to_vec(),
         }
     }
 
     fn terms(attacks: &[Attack], mode: Mode) -> Terms<'_> {
-        Terms { attacks, required: |_| 2, mode, allowed: true, pin_claimed: false, healthy: true, interval: None }
+        Terms { attacks, required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 }, mode, allowed: true, pin_claimed: false, healthy: true, interval: None }
     }
 
     fn short(t: &Treatment) -> String {

@@ -177,7 +177,7 @@ fn inside() {
         server,
         feed: feed.clone(),
         attacks: vec![untrusted()],
-        required: |_| 1,
+        required: policies::policy::Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 },
         mode: Mode::Runs,
         rules: Arc::new(One),
         veil: Arc::new(Veiled(Arc::new(Bare))),

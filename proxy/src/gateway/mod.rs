@@ -19,7 +19,8 @@ use analyzers::pipeline::About;
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
 use foldhash::{HashMap, HashMapExt as _};
-use policies::{Attack, Severity, Time};
+use policies::policy::Repeats;
+use policies::{Attack, Time};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -54,6 +55,10 @@ pub trait Rules: Send + Sync + std::fmt::Debug {
     fn pin_claimed(&self, host: &str, port: u16) -> bool;
     /// Whether this address belongs to an enrolled device.
     fn enrolled(&self, device: IpAddr) -> bool;
+    /// The one address that stands for this address's device (a device has several: IPv4, IPv6).
+    fn device(&self, ip: IpAddr) -> IpAddr {
+        ip
+    }
 }
 
 /// What a gateway is made of.
@@ -63,7 +68,7 @@ pub struct Setup {
     pub feed: Feed,
     pub attacks: Vec<Attack>,
     /// Bracketed refusals that a pass needs, by severity.
-    pub required: fn(Severity) -> u32,
+    pub required: Repeats,
     pub mode: Mode,
     pub rules: Arc<dyn Rules>,
     pub veil: Arc<Veiled>,
@@ -280,7 +285,8 @@ impl Gateway {
             }
             return;
         }
-        self.seen(device.ip());
+        let known = self.setup.rules.device(device.ip());
+        self.seen(known);
         let waits = self.setup.server.waits;
         let wait = if TLS_PORTS.contains(&server.port()) { waits.hello } else { waits.hello.min(SERVER_FIRST) };
         let start = hello::read(&mut stream, wait).await;
@@ -291,11 +297,11 @@ impl Gateway {
         let visit = Visit { stream, start, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
         let end = match visit.start.hello() {
             Some(hello) => {
-                let key = Key { device: device.ip(), host: visit.host.clone(), port: server.port(), class: class(hello) };
+                let key = Key { device: known, host: visit.host.clone(), port: server.port(), class: class(hello) };
                 let offered = (hello.offers(0x0304), hello.offers(0x0303));
                 self.treat(visit, &key, offered, &tap).await
             }
-            None => self.in_clear(visit, device.ip()).await,
+            None => self.in_clear(visit, known).await,
         };
         tap.close(end);
     }

@@ -67,7 +67,7 @@ fn attacks() -> Vec<Attack> {
             defect,
             expect: String::new(),
             class: Class::Critical,
-            severity: Severity::High,
+            severity: policies::Severity::High,
             brick_risk: 0,
             needs: needs.to_vec(),
         })
@@ -89,7 +89,7 @@ async fn campaign(rules: Arc<dyn Rules>) -> Campaign {
         server: scene.server.clone(),
         feed: feed.clone(),
         attacks: attacks(),
-        required: |_| 2,
+        required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
         mode: Mode::Runs,
         rules,
         veil: Arc::new(Veiled(Arc::new(Bare))),
