@@ -346,7 +346,15 @@ mod tests {
     }
 
     fn terms(attacks: &[Attack], mode: Mode) -> Terms<'_> {
-        Terms { attacks, required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 }, mode, allowed: true, pin_claimed: false, healthy: true, interval: None }
+        Terms {
+            attacks,
+            required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
+            mode,
+            allowed: true,
+            pin_claimed: false,
+            healthy: true,
+            interval: None,
+        }
     }
 
     fn short(t: &Treatment) -> String {
