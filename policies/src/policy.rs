@@ -422,3 +422,64 @@ fn day_or_time<'de, D: Deserializer<'de>>(d: D) -> Result<Time, D::Error> {
     }
     d.deserialize_any(Day)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn policy(body: &str) -> Policy {
+        Policy::parse("p.toml", &format!("schema = \"overhear/policy/1\"\n{body}")).unwrap()
+    }
+
+    #[test]
+    fn attacks_need_authorisation_scope_and_mercy() {
+        assert_eq!(Policy::default_analyze().may_attack("shop.test", 443), Err("no-authorisation"));
+        assert_eq!(Policy::default_lab().may_attack("shop.test", 443), Ok(()));
+        let p = policy(
+            "[scope]\npeers = [\"*.test\"]\n[authorisation]\nowner = \"o\"\nreference = \"r\"\nby = \"b\"\n[[never_attack]]\npeers = [\"pay.test\"]\nreason = \"a real card\"\n",
+        );
+        for (host, port, expect) in [
+            ("shop.test", 443, Ok(())),
+            ("shop.example", 443, Err("out-of-scope")),
+            ("PAY.test", 443, Err("never-attack")),
+            ("shop.test", 7275, Err("never-attack")), // SUPL: emergency location
+        ] {
+            assert_eq!(p.may_attack(host, port), expect, "{host}:{port}");
+        }
+        assert!(p.spares("www.paypal.com", 443).is_some());
+        assert!(policy("never_attack_defaults = false\n").never_attack.is_empty());
+        assert!(!p.owns("shop.test", 443));
+    }
+
+    #[test]
+    fn a_profile_gives_what_a_file_leaves_out() {
+        let p = policy("profile = \"ts103732\"\n[n]\nhigh = 7\n");
+        assert_eq!((p.n.critical, p.n.high, p.n.info), (5, 7, 1));
+        assert_eq!(Policy::default_analyze().n, Repeats::default());
+    }
+
+    #[test]
+    fn exceptions_and_waivers() {
+        let p = policy(
+            "[[waivers]]\ncheck = \"dns.*\"\nsubject = \"a.test\"\nreason = \"r\"\nuntil = \"1970-01-02\"\n[[waivers]]\ncheck = \"leak.dhcp-identity\"\nsubject = \"*\"\nreason = \"r\"\nuntil = 1970-01-02\n",
+        );
+        let rules = |check, host| p.exceptions_for(check, host, 80).map(|e| e.rule.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            rules("channel.cleartext-http", "captive.apple.com"),
+            ["connectivity-probe", "revocation-fetch", "signed-update-over-http"]
+        );
+        assert_eq!(rules("channel.cleartext-http", "shop.test"), ["revocation-fetch", "signed-update-over-http"]);
+        assert!(rules("leak.credential-cleartext", "captive.apple.com").is_empty());
+        let (last, late) = (Time(2 * 86_400_000_000_000 - 1), Time(2 * 86_400_000_000_000));
+        for (check, peer, now, expect) in [
+            ("dns.cleartext", Some(("a.test", 53)), last, true),
+            ("dns.cleartext", Some(("a.test", 53)), late, false),
+            ("dns.cleartext", Some(("b.test", 53)), last, false),
+            ("dns.cleartext", None, last, false),
+            ("leak.dhcp-identity", None, last, true),
+        ] {
+            assert_eq!(p.waiver(check, peer, now).is_some(), expect, "{check} {peer:?}");
+        }
+    }
+}

@@ -119,3 +119,26 @@ pub fn default() -> Profile {
 pub fn sources() -> impl Iterator<Item = (&'static str, &'static str)> {
     FILES.iter().copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pattern that matches nothing is a slip of the pen, and would leave something needed out.
+    #[test]
+    fn patterns_mean_something() {
+        let (catalogue, attacks) = (crate::requirement::catalogue(), crate::attack::catalogue());
+        let by_check = crate::requirement::by_check(&catalogue);
+        for p in all() {
+            for r in &p.requirements {
+                assert!(catalogue.iter().any(|c| r.matches(&c.id)), "{}: {r}", p.name);
+            }
+            for a in &p.attacks {
+                assert!(attacks.iter().any(|b| a.matches(&b.id)), "{}: {a}", p.name);
+            }
+            for c in &p.checks {
+                assert!(by_check.keys().any(|id| c.matches(id)), "{}: {c}", p.name);
+            }
+        }
+    }
+}
