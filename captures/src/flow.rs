@@ -586,7 +586,9 @@ impl Flow {
             let fin = f.flags & FIN != 0;
             if wants[d] == Want::Nothing {
                 let (how, new) = tcp.halves[d].count(seq, p.len + p.cut, fin);
-                self.passed[d] += new;
+                let cut = u64::from(p.cut).min(new);
+                self.passed[d] += new - cut;
+                self.counts.missing[d] += cut;
                 was = how;
             } else {
                 let place = Place { block: seen.block, whole: p.whole, at: p.at };

@@ -16,6 +16,7 @@ pub mod run;
 pub mod scan;
 mod slice;
 mod wrapped;
+pub mod write;
 
 pub use block::{Block, Frame, Note};
 pub use drive::{Drive, Outs};
@@ -25,3 +26,4 @@ pub use read::{Damage, Format, OpenError, Reader, Summary};
 pub use run::{Options, Report, analyse};
 pub use slice::SHARDS;
 pub use wrapped::Wrapping;
+pub use write::Writer;

@@ -15,12 +15,12 @@ use crate::read::{Found, Step};
 
 pub(crate) const SECTION: u32 = 0x0a0d_0d0a;
 pub(crate) const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-const INTERFACE: u32 = 1;
+pub(crate) const INTERFACE: u32 = 1;
 const PACKET: u32 = 2;
 const SIMPLE: u32 = 3;
 const NAMES: u32 = 4;
-const STATISTICS: u32 = 5;
-const ENHANCED: u32 = 6;
+pub(crate) const STATISTICS: u32 = 5;
+pub(crate) const ENHANCED: u32 = 6;
 pub(crate) const SECRETS: u32 = 10;
 
 /// The largest block that is taken into memory; larger ones are damage. Ordinary ones end at a few hundred kB (name tables, secrets).
