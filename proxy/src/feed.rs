@@ -78,14 +78,12 @@ pub struct Feed {
 /// Where each secret also goes as soon as it is known (the capture's DSB); may be nowhere.
 pub type Secrets = Option<Sender<Secret>>;
 
+/// A started feed: itself, what its pipelines put out, and their threads.
+pub type Started = (Feed, Receiver<Out>, Vec<JoinHandle<()>>);
+
 impl Feed {
     /// Starts `lanes` threads. What their pipelines put out comes from the receiver: one place takes it to the scribe.
-    pub fn start(
-        lanes: u16,
-        tools: &Arc<Tools>,
-        clock: Clock,
-        secrets: Secrets,
-    ) -> Result<(Feed, Receiver<Out>, Vec<JoinHandle<()>>), Error> {
+    pub fn start(lanes: u16, tools: &Arc<Tools>, clock: Clock, secrets: Secrets) -> Result<Started, Error> {
         let (out, outs) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut all = Vec::new();

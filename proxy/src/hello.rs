@@ -14,7 +14,7 @@ pub const LONGEST: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     Tls {
-        hello: Hello,
+        hello: Box<Hello>,
         seen: Bytes,
     },
     /// Bytes that are not TLS, or TLS that does not hold a readable hello.
@@ -79,7 +79,7 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, wait: Duration) -> Start
     let mut seen = BytesMut::with_capacity(2048);
     loop {
         match look(&seen) {
-            Look::Hello(hello) => return Start::Tls { hello: *hello, seen: seen.freeze() },
+            Look::Hello(hello) => return Start::Tls { hello, seen: seen.freeze() },
             Look::No => return Start::Other { seen: seen.freeze() },
             Look::More => {}
         }

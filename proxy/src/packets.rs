@@ -59,7 +59,7 @@ impl Packets {
     }
 
     /// The next packet of the interface; `None` when none came for a while.
-    pub fn next(&mut self) -> Result<Option<Packet<'_>>, Error> {
+    pub fn take(&mut self) -> Result<Option<Packet<'_>>, Error> {
         loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
             let got = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut self.control), MsgFlags::MSG_TRUNC);

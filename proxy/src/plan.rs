@@ -157,14 +157,7 @@ impl<'a> View<'_, 'a> {
     fn step(self, attack: &Attack) -> Treatment {
         let last = self.history.past.last();
         let good_before = last.is_some_and(|p| p.result == TrialResult::Accepted && self.comparable(attack, p));
-        if good_before { self.attempt(attack) } else { self.control_for(attack) }
-    }
-
-    fn attempt(self, attack: &Attack) -> Treatment {
-        if is_anchor(&attack.defect) {
-            return Treatment::Control { twin: None };
-        }
-        Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone() }
+        if good_before { attempt(attack) } else { self.control_for(attack) }
     }
 
     /// The control this attack is compared with: the lab's flawless chain where the device trusts it, else its own server.
@@ -193,17 +186,13 @@ impl<'a> View<'_, 'a> {
         }
     }
 
-    fn is_attempt(self, attack: &Attack, past: &Past) -> bool {
-        if is_anchor(&attack.defect) { past.arm == Arm::Control } else { past.attack.as_deref() == Some(attack.id.as_str()) }
-    }
-
     fn tries(self, attack: &Attack) -> impl Iterator<Item = (usize, &'a Past)>
     where
         Self: 'a,
     {
         let past: &'a [Past] = &self.history.past;
         let attack = attack.clone();
-        past.iter().enumerate().filter(move |(_, p)| self.is_attempt(&attack, p))
+        past.iter().enumerate().filter(move |(_, p)| is_attempt(&attack, p))
     }
 
     /// The attack whose refusal is the newest trial that tells something and lacks the control after it.
@@ -214,7 +203,7 @@ impl<'a> View<'_, 'a> {
         if past.result != TrialResult::Rejected {
             return None;
         }
-        let attack = self.terms.attacks.iter().find(|a| self.is_attempt(a, past) && (past.arm == Arm::Attack || is_anchor(&a.defect)))?;
+        let attack = self.terms.attacks.iter().find(|a| is_attempt(a, past) && (past.arm == Arm::Attack || is_anchor(&a.defect)))?;
         let after = self.history.past.get(at + 1..).unwrap_or_default();
         let tried = after.iter().filter(|p| self.comparable(attack, p)).count();
         let closed = after.iter().any(|p| self.comparable(attack, p));
@@ -302,6 +291,18 @@ enum Anchor {
     Unknown,
     Trusted,
     Refused,
+}
+
+fn attempt(attack: &Attack) -> Treatment {
+    if is_anchor(&attack.defect) {
+        return Treatment::Control { twin: None };
+    }
+    Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone() }
+}
+
+/// Whether a past attempt asked this attack's question.
+fn is_attempt(attack: &Attack, past: &Past) -> bool {
+    if is_anchor(&attack.defect) { past.arm == Arm::Control } else { past.attack.as_deref() == Some(attack.id.as_str()) }
 }
 
 fn is_anchor(defect: &Defect) -> bool {

@@ -375,9 +375,8 @@ impl Server {
         if aws_lc_rs::rand::fill(&mut random).is_err() {
             return Conduct::nothing(Some(Hindrance::Ours));
         }
-        let flight = match prober::flight(hello, version, chain, random) {
-            Ok(flight) => flight,
-            Err(_) => return self.fall_back(visit, Hindrance::NotForgeable).await,
+        let Ok(flight) = prober::flight(hello, version, chain, random) else {
+            return self.fall_back(visit, Hindrance::NotForgeable).await;
         };
         let mut conduct = Conduct::nothing(None);
         conduct.version = Some(version);
@@ -513,16 +512,13 @@ impl Server {
             conduct.suite = session.negotiated_cipher_suite().map(|s| u16::from(s.suite()));
             conduct.alpn = session.alpn_protocol().map(<[u8]>::to_vec);
         }
-        match leg {
-            Some(leg) => {
-                progress.note(&conduct);
-                self.relay(tls, leg, &log, (tap, progress), place, &mut conduct).await;
-            }
-            None => {
-                self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
-                let (mut wire, _) = tls.into_inner();
-                self.linger(&mut wire, &conduct).await;
-            }
+        if let Some(leg) = leg {
+            progress.note(&conduct);
+            self.relay(tls, leg, &log, (tap, progress), place, &mut conduct).await;
+        } else {
+            self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
+            let (mut wire, _) = tls.into_inner();
+            self.linger(&mut wire, &conduct).await;
         }
         note(&mut conduct, &log);
         conduct
@@ -713,10 +709,10 @@ fn transport_end(closed: Option<Close>) -> TrialEnd {
 
 /// A reset on one side of a relay becomes a reset on the other.
 fn carry_over_reset<S: Link>(end: &relay::End, wire: &mut Wire<S>) {
-    if let relay::End::Failed(Dir::Back, e) = end {
-        if is_reset(e) {
-            wire.link_mut().abort();
-        }
+    if let relay::End::Failed(Dir::Back, e) = end
+        && is_reset(e)
+    {
+        wire.link_mut().abort();
     }
 }
 
@@ -730,11 +726,7 @@ fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
             conduct.alert = Some(Alert { code, level: plain.map(|(level, _)| level), encrypted: plain.is_none() });
             if *alert == AlertDescription::CloseNotify { TrialEnd::CloseNotify } else { TrialEnd::Alert }
         }
-        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => {
-            conduct.hindrance = Some(Hindrance::NoCommonGround);
-            TrialEnd::Us
-        }
-        // A device that breaks the protocol ends the attempt by our alert; that is neither acceptance nor refusal.
+        // Incompatible, or a device that breaks the protocol: the attempt ends by our alert, which is neither acceptance nor refusal.
         Some(_) => {
             conduct.hindrance = Some(Hindrance::NoCommonGround);
             TrialEnd::Us

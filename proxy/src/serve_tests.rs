@@ -1,5 +1,5 @@
 //! Clients of known virtue under each treatment, over loopback: what is reported is what they did, and attacks end here.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::net::SocketAddr;
 use std::process::Stdio;

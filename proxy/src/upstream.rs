@@ -156,7 +156,7 @@ impl Upstream {
     fn config(&self, offered: &Hello) -> (Arc<ClientConfig>, Arc<Recorder>) {
         let base = if offered.offers(0x0304) { &self.tls13 } else { &self.tls12 };
         let mut config = ClientConfig::clone(base);
-        config.alpn_protocols = offered.alpn.clone();
+        config.alpn_protocols.clone_from(&offered.alpn);
         let recorder = Arc::new(Recorder { inner: self.verifier.clone(), chain: Mutex::new(Vec::new()) });
         config.dangerous().set_certificate_verifier(recorder.clone());
         (Arc::new(config), recorder)

@@ -166,6 +166,17 @@ fn inside() {
         })
         .collect();
 
+    for url in ["https://203.0.113.5/", "https://[2001:db8:9::5]/"] {
+        let answers = || net.command(&["curl", "-gsk", "--max-time", "2", url]).stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+        assert!(
+            (0..200).any(|_| answers() || {
+                std::thread::sleep(Duration::from_millis(50));
+                false
+            }),
+            "{url} does not answer"
+        );
+    }
+
     let mint = Mint::new(Authority::make("lab", now(), LIFETIME).unwrap(), now()).unwrap();
     std::fs::write(at("bundle"), mint.authority().pem() + &origin.authority().pem()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
@@ -203,7 +214,7 @@ fn inside() {
         }
     }
     let mut frames = 0;
-    while let Some(packet) = packets.next().unwrap() {
+    while let Some(packet) = packets.take().unwrap() {
         assert!(packet.time.0 > 0 && packet.bytes.len() == packet.len);
         frames += 1;
     }

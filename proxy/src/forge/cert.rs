@@ -186,10 +186,11 @@ fn extension(arcs: &[u128], critical: bool, value: &[u8]) -> Vec<u8> {
 /// UTCTime up to 2049, GeneralizedTime after it (RFC 5280 §4.1.2.5).
 fn moment(t: Time) -> Vec<u8> {
     let t = OffsetDateTime::from_unix_timestamp(t.0.div_euclid(1_000_000_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (y, mo, d, h, mi, s) = (t.year(), u8::from(t.month()), t.day(), t.hour(), t.minute(), t.second());
-    if (1950..2050).contains(&y) {
-        der::tlv(der::UTC_TIME, format!("{:02}{mo:02}{d:02}{h:02}{mi:02}{s:02}Z", y.rem_euclid(100)).as_bytes())
+    let (year, month, day) = (t.year(), u8::from(t.month()), t.day());
+    let clock = format!("{:02}{:02}{:02}Z", t.hour(), t.minute(), t.second());
+    if (1950..2050).contains(&year) {
+        der::tlv(der::UTC_TIME, format!("{:02}{month:02}{day:02}{clock}", year.rem_euclid(100)).as_bytes())
     } else {
-        der::tlv(der::GENERALIZED_TIME, format!("{y:04}{mo:02}{d:02}{h:02}{mi:02}{s:02}Z").as_bytes())
+        der::tlv(der::GENERALIZED_TIME, format!("{year:04}{month:02}{day:02}{clock}").as_bytes())
     }
 }

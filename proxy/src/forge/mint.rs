@@ -56,6 +56,9 @@ pub struct Chain {
     pub key: Arc<Key>,
 }
 
+/// What a chain was made for.
+type Place = (Mirror, Option<Defect>);
+
 /// Makes chains under one campaign's authority.
 #[derive(Debug)]
 pub struct Mint {
@@ -68,7 +71,7 @@ pub struct Mint {
     server: Issuer,
     ec: Arc<Key>,
     rsa: OnceLock<Arc<Key>>,
-    made: Mutex<HashMap<(Mirror, Option<Defect>), (Time, Chain)>>,
+    made: Mutex<HashMap<Place, (Time, Chain)>>,
 }
 
 impl Mint {

@@ -112,10 +112,8 @@ pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> R
 /// Reads the device's bytes that followed the flight.
 pub fn reply(bytes: &[u8]) -> Reply {
     match bytes {
-        [22, 3, _, _, _, kind, ..] => match kind {
-            16 => Reply::KeyExchange,
-            _ => Reply::Other,
-        },
+        [22, 3, _, _, _, 16, ..] => Reply::KeyExchange,
+        [22, 3, _, _, _, _, ..] => Reply::Other,
         [21, 3, _, 0, 2, level, code, ..] => Reply::Alert(*level, *code),
         [21, 3, _, rest @ ..] if rest.len() < 4 => Reply::More,
         [22, 3, ..] if bytes.len() < 6 => Reply::More,

@@ -49,10 +49,10 @@ pub struct Marked;
 impl SecureRandom for Marked {
     fn fill(&self, buf: &mut [u8]) -> Result<(), GetRandomFailed> {
         aws_lc_rs::rand::fill(buf).map_err(|_| GetRandomFailed)?;
-        if buf.len() == 32 {
-            if let Some(end) = buf.last_chunk_mut::<8>() {
-                *end = MARKER_12;
-            }
+        if buf.len() == 32
+            && let Some(end) = buf.last_chunk_mut::<8>()
+        {
+            *end = MARKER_12;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Every chain defect: differs from the control in exactly the named fields; OpenSSL and rustls see just that flaw.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::process::Command;

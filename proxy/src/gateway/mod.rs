@@ -166,17 +166,13 @@ impl Gateway {
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-        match listener.accept().await {
-            Ok((stream, device)) => {
-                let _ = stream.set_nodelay(true);
-                Some((stream, entrance::plain(device)))
-            }
-            Err(_) => {
-                // Out of descriptors, mostly: wait for some to come back instead of spinning.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                None
-            }
-        }
+        let Ok((stream, device)) = listener.accept().await else {
+            // Out of descriptors, mostly: wait for some to come back instead of spinning.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return None;
+        };
+        let _ = stream.set_nodelay(true);
+        Some((stream, entrance::plain(device)))
     }
 
     async fn spawn<F, Fut>(self: &Arc<Self>, work: F)
@@ -200,7 +196,7 @@ impl Gateway {
             let now = self.setup.feed.now();
             if self.setup.mode == Mode::Live {
                 let due = self.subjects().finish(now, None, &*self.setup.veil.0);
-                self.write(due);
+                Self::write(due);
             }
             let mut gone = Vec::new();
             for (ip, device) in &mut *self.devices() {
@@ -249,7 +245,7 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let due = self.subjects().finish(self.setup.feed.now(), Some(device), &*self.setup.veil.0);
-        self.write(due);
+        Self::write(due);
         if let Some(device) = self.devices().get_mut(&device) {
             device.attempt = None;
         }
@@ -373,7 +369,7 @@ impl Gateway {
         };
         let id = subjects.begin(key, treatment.clone(), server, now, attempt);
         drop(subjects);
-        self.write(due);
+        Self::write(due);
         (id, treatment)
     }
 
@@ -400,7 +396,7 @@ impl Gateway {
         recent.len() < HEALTH_LEAST || recent.iter().filter(|ok| **ok).count() * 2 >= recent.len()
     }
 
-    fn write(&self, due: Vec<Tried>) {
+    fn write(due: Vec<Tried>) {
         for Tried { trial, flows, tap } in due {
             tap.tried(trial, flows);
         }

@@ -56,13 +56,11 @@ pub(super) struct Group {
 
 impl Group {
     fn is_over(&self, now: Time, attempt: Option<u64>) -> bool {
-        match (self.attempt, attempt) {
-            (Some(mine), Some(current)) => mine != current,
-            _ => {
-                let window = if self.treatment.defect() == Some(&Defect::TlsBlocked) { FALL_BACK } else { GROUP };
-                now.since(self.started) > window
-            }
+        if let (Some(mine), Some(current)) = (self.attempt, attempt) {
+            return mine != current;
         }
+        let window = if self.treatment.defect() == Some(&Defect::TlsBlocked) { FALL_BACK } else { GROUP };
+        now.since(self.started) > window
     }
 
     fn running(&self) -> usize {

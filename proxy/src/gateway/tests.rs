@@ -180,7 +180,7 @@ async fn a_careless_client_accepts_everything_but_a_cut() {
         assert_eq!(seen.get(&attack.id), Some(&expect), "{}", attack.id);
     }
     let shown = trials.iter().find(|(t, _)| t.arm == Arm::Attack && t.result == TrialResult::Accepted).unwrap();
-    assert_eq!(shown.0.first_bytes.as_ref().map(|t| t.to_string()).as_deref(), Some("GET / HTTP/1.1"));
+    assert_eq!(shown.0.first_bytes.as_ref().map(ToString::to_string).as_deref(), Some("GET / HTTP/1.1"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,4 +250,14 @@ fn hosts_of_requests() {
     ] {
         assert_eq!(http_host(bytes).as_deref(), expect);
     }
+}
+
+/// What a connection's task holds beside the TLS library's own buffers: 40 KiB per idle connection is the goal for all together.
+#[tokio::test]
+async fn a_connection_is_small() {
+    let c = campaign(Arc::new(All)).await;
+    let stream = c.tunnel().await;
+    let addr = c.entrance;
+    let size = std::mem::size_of_val(&c.gateway.clone().handle(stream, addr, addr, None));
+    assert!(size <= 16 * 1024, "{size} bytes");
 }
