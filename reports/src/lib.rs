@@ -6,11 +6,18 @@
 pub mod catalogue;
 mod findings;
 pub mod gates;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod listing;
+mod markdown;
+pub mod paint;
 pub mod places;
 pub mod rows;
+pub mod summary;
 pub mod tables;
 pub mod timeline;
+mod words;
 
 #[cfg(test)]
 mod fixture;

@@ -1,0 +1,223 @@
+//! Numbers, times and codes in words for people: one way of saying each, for terminal and page.
+
+use analyzers::observation::{Exposure, Grade, RunKind, RunMode};
+use indexmap::IndexMap;
+use policies::Time;
+
+use crate::json::Report;
+use crate::rows::LeakRow;
+
+/// Decimal units, as disks and captures are measured: `148.9 kB`.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if n < 1000 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        // Past 999.95 one decimal would round up to 1000.0.
+        if value < 999.95 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// `1 flow`, `12 flows`, with thin groups of thousands: `1 204 flows`.
+pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(n), if n == 1 { one } else { many })
+}
+
+pub(crate) fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + 4);
+    for (i, d) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push('\u{a0}');
+        }
+        out.push(d);
+    }
+    out
+}
+
+/// `2026-01-01 10:00:00`, UTC.
+pub(crate) fn moment(at: Time) -> String {
+    let text = at.to_string();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {}", rest.get(..8).unwrap_or_default())
+}
+
+/// `10:00:00.2`: within a run the day is known.
+pub(crate) fn clock(at: Time) -> String {
+    let text = at.to_string();
+    text.get(11..21).unwrap_or(&text).to_owned()
+}
+
+/// `3 d 4 h`, `12 min 5 s`, `8.4 s`, `120 ms`.
+pub(crate) fn span(from: Time, to: Time) -> String {
+    let length = to.since(from);
+    let secs = length.as_secs();
+    match secs {
+        0 => format!("{} ms", length.as_millis()),
+        1..=59 => format!("{:.1} s", length.as_secs_f64()),
+        60..=3599 => format!("{} min {} s", secs / 60, secs % 60),
+        3600..=86_399 => format!("{} h {} min", secs / 3600, secs / 60 % 60),
+        _ => format!("{} d {} h", secs / 86_400, secs / 3600 % 24),
+    }
+}
+
+/// `24 %`; what is not nothing is never rounded to nothing, and what is not all never to all.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0 %".to_owned();
+    }
+    let value = part as f64 * 100.0 / whole as f64;
+    if part > 0 && value < 1.0 {
+        "< 1 %".to_owned()
+    } else if part < whole && value > 99.0 {
+        "> 99 %".to_owned()
+    } else {
+        format!("{value:.0} %")
+    }
+}
+
+pub(crate) fn run_kind(report: &Report) -> String {
+    let kind = match report.run.kind {
+        RunKind::Capture => "capture",
+        RunKind::Live => "live run",
+        RunKind::Lab => "lab run",
+    };
+    match report.run.mode {
+        None => kind.to_owned(),
+        Some(RunMode::Transparent) => format!("{kind}, transparent"),
+        Some(RunMode::Explicit) => format!("{kind}, explicit proxy"),
+        Some(RunMode::Memory) => format!("{kind}, in memory"),
+    }
+}
+
+pub(crate) fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Proof => "planted value",
+        Grade::Structural => "by its format",
+        Grade::Linkable => "recurring token",
+    }
+}
+
+pub(crate) fn exposure(exposure: Exposure) -> &'static str {
+    match exposure {
+        Exposure::Cleartext => "anybody on the path",
+        Exposure::LocalLink => "anybody on the local link",
+        Exposure::Interceptor => "whoever interposes a certificate",
+        Exposure::Peer => "the peer, under encryption",
+    }
+}
+
+/// A leak over all flows in which it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaked<'r> {
+    pub(crate) first: &'r LeakRow,
+    pub(crate) times: u64,
+    pub(crate) flows: u64,
+}
+
+impl Leaked<'_> {
+    /// `http.request.body, through gzip, base64`.
+    pub(crate) fn place(&self) -> String {
+        let chain: Vec<&str> = self.first.chain.iter().map(analyzers::text::Text::as_str).collect();
+        if chain.is_empty() { self.first.place.to_string() } else { format!("{}, through {}", self.first.place, chain.join(", ")) }
+    }
+}
+
+/// Leaks joined over flows: those most people can read first, then the surest.
+pub(crate) fn leaks(report: &Report) -> Vec<Leaked<'_>> {
+    let mut joined: IndexMap<_, Leaked<'_>> = IndexMap::new();
+    for row in &report.leaks {
+        let key = (row.kind, row.grade, row.exposure, (&row.digest, &row.masked, &row.persona_field), (&row.place, &row.chain, &row.peer));
+        let leaked = joined.entry(key).or_insert(Leaked { first: row, times: 0, flows: 0 });
+        leaked.times += row.count;
+        leaked.flows += 1;
+    }
+    let mut out: Vec<Leaked<'_>> = joined.into_values().collect();
+    let reach = |e: Exposure| match e {
+        Exposure::Cleartext => 0,
+        Exposure::Interceptor => 1,
+        Exposure::LocalLink => 2,
+        Exposure::Peer => 3,
+    };
+    out.sort_by_key(|l| (reach(l.first.exposure), std::cmp::Reverse(l.first.grade), l.first.kind));
+    out
+}
+
+/// Breaks words into lines of at most `width` characters; a word that is longer is broken where it must.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(8);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut len = 0;
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let mut chars: Vec<char> = word.chars().collect();
+        while !chars.is_empty() {
+            let space = usize::from(len > 0);
+            let room = width.saturating_sub(len + space);
+            if chars.len() <= room {
+                if space == 1 {
+                    line.push(' ');
+                }
+                len += space + chars.len();
+                line.extend(chars.drain(..));
+            } else if len > 0 {
+                lines.push(std::mem::take(&mut line));
+                len = 0;
+            } else {
+                lines.push(chars.drain(..width).collect());
+            }
+        }
+    }
+    if !line.is_empty() || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_sizes() {
+        for (n, expect) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (148_992, "149.0 kB"), (999_960, "1.0 MB"), (u64::MAX, "18446.7 PB")]
+        {
+            assert_eq!(bytes(n), expect);
+        }
+        assert_eq!(count(1_234_567, "flow", "flows"), "1\u{a0}234\u{a0}567 flows");
+    }
+
+    #[test]
+    fn says_shares_honestly() {
+        for (part, whole, expect) in
+            [(0, 0, "0 %"), (0, 9, "0 %"), (1, 1000, "< 1 %"), (999, 1000, "> 99 %"), (9, 9, "100 %"), (1, 4, "25 %")]
+        {
+            assert_eq!(percent(part, whole), expect);
+        }
+    }
+
+    #[test]
+    fn says_spans() {
+        for (nanos, expect) in
+            [(5_000_000, "5 ms"), (8_400_000_000, "8.4 s"), (725_000_000_000, "12 min 5 s"), (273_600_000_000_000, "3 d 4 h")]
+        {
+            assert_eq!(span(Time(0), Time(nanos)), expect);
+        }
+    }
+
+    #[test]
+    fn wraps() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("aaaaaaaaaaaaaaaaaaaa b", 8), ["aaaaaaaa", "aaaaaaaa", "aaaa b"]);
+        assert_eq!(wrap("", 8), [""]);
+    }
+}
