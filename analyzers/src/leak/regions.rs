@@ -374,7 +374,7 @@ fn parted(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> boo
         while text.get(end) == Some(&by) && pair(end + 1) {
             end += 3;
         }
-        at = end;
+        at = at.max(end);
         if end - start >= 8 * 3 - 1 && !give(start..end, Coding::Hex, undo::parted_hex(&text[start..end])) {
             return;
         }

@@ -299,6 +299,7 @@ fn bombs_do_not_burst() {
         "a=b&".repeat(100_000),
         "[1,2,3,4,5,6],".repeat(20_000),
         "61:".repeat(50_000),
+        "aa:zz:".repeat(50_000),
     ] {
         let peeled = engine.peel(hostile.as_bytes(), None, Budget::MESSAGE, &mut |_| ());
         assert!(peeled.output <= Budget::MESSAGE.output && peeled.layers <= Budget::MESSAGE.layers);
@@ -338,6 +339,12 @@ proptest! {
         engine.peel(&bytes, None, Budget::MESSAGE, &mut |_| ());
         let _ = Text::veiled(&bytes, engine);
         let _ = engine.veil_query(&bytes);
+    }
+
+    /// Bytes that mean something to a decoder, in every order.
+    #[test]
+    fn telling_bytes(text in "[aAf09%&#;:=+@.,x\\\\/\"{}\\[\\]<> -]{0,120}") {
+        engine().peel(text.as_bytes(), None, Budget::MESSAGE, &mut |_| ());
     }
 
     /// Mutations of messages that decoders open: nothing panics, finds stay inside the message.
