@@ -15,6 +15,7 @@ use crate::text::Text;
 pub mod dns;
 pub mod http;
 pub mod marks;
+pub mod quic;
 pub mod search;
 pub mod sniff;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::Chunk;
-use crate::dissect::{Dissector, dns, http, tls};
+use crate::dissect::{Dissector, dns, http, quic, tls};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -32,4 +32,4 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
 type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
 
 /// The dissectors' own tests, the strictest first.
-const SNIFFERS: &[Sniffer] = &[tls::looks_like, |_, chunk, bytes| http::looks_like(chunk, bytes), dns::looks_like];
+const SNIFFERS: &[Sniffer] = &[tls::looks_like, quic::looks_like, |_, chunk, bytes| http::looks_like(chunk, bytes), dns::looks_like];

@@ -1,0 +1,295 @@
+//! QUIC: the hello inside its Initial packets, which anybody can open; everything later stays sealed and is counted.
+
+mod crypto;
+mod initial;
+mod packet;
+
+use crate::chunk::{Chunk, Gap, Unit, Want};
+use crate::dissect::sniff::Guess;
+use crate::dissect::tls::cursor::Cursor;
+use crate::dissect::tls::hello::{self, Carrier, extension};
+use crate::dissect::tls::server::ServerHello;
+use crate::dissect::{Cx, Dissector, Hint, Rest};
+use crate::flow::{Close, Counts, Dir, Ends, FlowEnd};
+use crate::observation::{App, NameSource, NotOpened, OddKind, Reaction, ReactionKind, Served};
+
+use crypto::Crypto;
+use initial::Initial;
+use packet::{Kind, Long, NEGOTIATION, Span};
+
+/// One QUIC connection, as far as its first flight.
+#[derive(Debug, Default)]
+pub struct Quic {
+    client: Option<Dir>,
+    version: u32,
+    keys: Option<Box<Initial>>,
+    streams: [Crypto; 2],
+    plain: Vec<u8>,
+    datagrams: u32,
+    derived: u32,
+    offered: bool,
+    served: bool,
+    retry: bool,
+    /// A packet of a version whose first flight we cannot open.
+    unsupported: bool,
+    /// TLS alerts in CONNECTION_CLOSE, from the client and from the server.
+    alerts: [Option<u8>; 2],
+    done: bool,
+}
+
+/// So many datagrams may pass until the handshake's first flight is whole: retransmissions, probes, a Retry.
+const PATIENCE: u32 = 64;
+
+/// Keys are derived anew (after a Retry, for a new version) at most so often.
+const DERIVED: u32 = 16;
+
+/// Whether a datagram is QUIC's.
+pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    if chunk.unit == Unit::Datagram && is_quic(ends, bytes) { Guess::Is(Box::new(Quic::default())) } else { Guess::No }
+}
+
+fn is_quic(ends: &Ends, bytes: &[u8]) -> bool {
+    let Some(first) = bytes.first() else { return false };
+    if let Some(long) = Long::read(bytes) {
+        if long.version == NEGOTIATION {
+            return !long.rest.is_empty() && long.rest.chunks(4).all(|v| v.try_into().is_ok_and(|v| packet::is_known(u32::from_be_bytes(v))));
+        }
+        return packet::is_known(long.version) && (first & 0x40 != 0 || packet::is_google(long.version.to_be_bytes()));
+    }
+    // Google's QUIC up to Q043: flags with version and an eight-byte connection id, then the version.
+    let google = bytes.get(9..13).and_then(|v| <[u8; 4]>::try_from(v).ok());
+    if first & 0xc9 == 0x09 && google.is_some_and(packet::is_google) {
+        return true;
+    }
+    // Picked up later: a short header, and nothing but the port to tell.
+    let at_443 = ends.a.port() == 443 || ends.b.port() == 443;
+    at_443 && first & 0xc0 == 0x40 && bytes.len() >= SHORTEST
+}
+
+/// RFC 9000 §10.3: a short-header packet that could be answered with a stateless reset.
+const SHORTEST: usize = 22;
+
+impl Dissector for Quic {
+    fn app(&self) -> App {
+        App::Quic
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        cx.rest(Rest::Encrypted);
+        if !self.done {
+            self.datagrams += 1;
+            self.datagram(chunk.dir, chunk.bytes, cx);
+            self.done = self.served && self.offered || self.datagrams >= PATIENCE || self.unsupported && !self.offered && self.datagrams > 2;
+        }
+        if self.done { Want::Nothing } else { Want::All }
+    }
+
+    fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
+        Want::All
+    }
+
+    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        if let Some(client) = self.client
+            && let Some(alert) = self.alerts[client.index()]
+        {
+            cx.see(Reaction {
+                reaction: ReactionKind::Refused,
+                alert: Some(alert),
+                alert_encrypted: false,
+                server_alert: self.alerts[client.other().index()],
+                close: Close::None,
+                finished: false,
+                client_bytes: 0,
+                preamble: false,
+                decrypted: true,
+            });
+        }
+        if !self.offered && self.streams.iter().any(Crypto::waits) {
+            cx.odd(OddKind::BrokenQuic, "a hello that never became whole", None);
+        }
+        let read = cx.known.coverage.analysed + cx.known.coverage.unparsed;
+        let left = cx.known.delivered.saturating_sub(read);
+        if left > 0 {
+            let reason = match (self.offered || self.served, self.unsupported) {
+                (true, _) => NotOpened::NoKey,
+                (false, true) => NotOpened::Unsupported,
+                (false, false) => NotOpened::NoHandshake,
+            };
+            cx.undecrypted(App::Quic, reason, left);
+        }
+    }
+}
+
+impl Quic {
+    /// The packets of a datagram, one behind the other.
+    fn datagram(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) {
+        let mut rest = bytes;
+        while let Some(first) = rest.first() {
+            // A short header's packet reaches to the end, and is sealed.
+            let Some(long) = Long::read(rest) else {
+                self.unsupported |= first & 0xc9 == 0x09 && self.version == 0;
+                return;
+            };
+            if long.version == NEGOTIATION {
+                // Nothing of a connection follows; the client begins anew.
+                cx.analysed(rest.len());
+                self.keys = None;
+                return;
+            }
+            let Some(version) = packet::version(long.version) else {
+                self.unsupported = true;
+                return;
+            };
+            let kind = Long::kind(&version, *first);
+            if kind == Kind::Retry {
+                // RFC 9001 §5.2: the client's next Initial has another connection id, and other keys follow from it.
+                cx.analysed(rest.len());
+                self.keys = None;
+                return;
+            }
+            let Some(span) = Span::of(rest, &long, kind) else {
+                cx.odd(OddKind::BrokenQuic, "a packet longer than its datagram", None);
+                return;
+            };
+            if kind == Kind::Initial {
+                let mut plain = std::mem::take(&mut self.plain);
+                if self.open(dir, &version, &long, &rest[..span.end], span, &mut plain) {
+                    self.version = long.version;
+                    cx.analysed(span.end);
+                    if self.frames(dir, &plain, cx).is_none() {
+                        cx.odd(OddKind::BrokenQuic, "an Initial packet with broken frames", None);
+                    }
+                    self.messages(dir, cx);
+                }
+                self.plain = plain;
+            }
+            rest = &rest[span.end..];
+        }
+    }
+
+    fn open(&mut self, dir: Dir, version: &packet::Version, long: &Long<'_>, bytes: &[u8], span: Span, plain: &mut Vec<u8>) -> bool {
+        if let Some(keys) = &mut self.keys {
+            let from_server = self.client == Some(dir.other());
+            let half = if from_server { &mut keys.server } else { &mut keys.client };
+            if half.open(bytes, span, plain).is_some() {
+                return true;
+            }
+            if from_server {
+                return false;
+            }
+        }
+        if self.client == Some(dir.other()) || self.derived >= DERIVED {
+            return false;
+        }
+        self.derived += 1;
+        let Some(mut keys) = Initial::derive(version, long.destination) else { return false };
+        if keys.client.open(bytes, span, plain).is_none() {
+            return false;
+        }
+        // A new connection id means a new start, except after a Retry, where the hello comes again as it was.
+        self.client = Some(dir);
+        self.streams.iter_mut().for_each(Crypto::clear);
+        self.keys = Some(Box::new(keys));
+        true
+    }
+
+    fn frames(&mut self, dir: Dir, payload: &[u8], cx: &mut Cx<'_>) -> Option<()> {
+        let mut it = Cursor::new(payload);
+        while !it.is_empty() {
+            match it.varint()? {
+                // PADDING: most of an Initial; PING.
+                0 => {
+                    let zeros = it.rest().iter().take_while(|b| **b == 0).count();
+                    it.take(zeros)?;
+                }
+                1 => {}
+                kind @ (2 | 3) => {
+                    it.varint()?;
+                    it.varint()?;
+                    let ranges = it.varint()?;
+                    it.varint()?;
+                    let counts = if kind == 3 { 3 } else { 0 };
+                    // Each takes at least a byte, so a lying count ends with the payload.
+                    for _ in 0..ranges.checked_mul(2)?.checked_add(counts)? {
+                        it.varint()?;
+                    }
+                }
+                6 => {
+                    let offset = it.varint()?;
+                    let len = usize::try_from(it.varint()?).ok()?;
+                    if !self.streams[dir.index()].add(offset, it.take(len)?) {
+                        cx.odd(OddKind::BrokenQuic, "a handshake further on or more scattered than is kept", None);
+                    }
+                }
+                0x1c => {
+                    let code = it.varint()?;
+                    it.varint()?;
+                    let reason = usize::try_from(it.varint()?).ok()?;
+                    it.take(reason)?;
+                    // RFC 9001 §4.8: 0x0100 and the TLS alert.
+                    if code >> 8 == 1 {
+                        self.alerts[dir.index()] = Some(code as u8);
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn messages(&mut self, dir: Dir, cx: &mut Cx<'_>) {
+        let mut stream = std::mem::take(&mut self.streams[dir.index()]);
+        while let Some((kind, body)) = stream.next() {
+            match kind {
+                1 if self.client == Some(dir) => self.hello(dir, body, cx),
+                2 if self.client == Some(dir.other()) => self.answer(body, cx),
+                _ => {}
+            }
+        }
+        self.streams[dir.index()] = stream;
+    }
+
+    fn hello(&mut self, dir: Dir, body: &[u8], cx: &mut Cx<'_>) {
+        // The same hello comes again after a Retry.
+        if self.offered && !self.retry {
+            return;
+        }
+        match hello::parse_body(body, false) {
+            Ok(hello) => {
+                let seen = hello.seen(Carrier::Quic, dir, self.retry, Some(self.version), &*cx.tools.veil);
+                cx.hint(Hint {
+                    client: Some(dir),
+                    name: seen.sni.clone().map(|name| (name, NameSource::QuicSni)),
+                    class: Some(seen.class),
+                    hidden: hello.has(extension::ECH) && seen.sni.is_some(),
+                });
+                cx.see(seen);
+                self.offered = true;
+            }
+            Err(error) => cx.odd(OddKind::BrokenQuic, error.to_string(), None),
+        }
+    }
+
+    fn answer(&mut self, body: &[u8], cx: &mut Cx<'_>) {
+        match ServerHello::parse(body) {
+            Ok(hello) if hello.retry => self.retry = true,
+            Ok(_) if self.served => {}
+            Ok(hello) => {
+                self.served = true;
+                cx.see(Served {
+                    version: hello.version,
+                    suite: hello.suite,
+                    key_exchange: hello.key_exchange(),
+                    group: hello.group,
+                    alpn: None,
+                    retry: self.retry,
+                    resumed: hello.psk,
+                    chain: Vec::new(),
+                    chain_hidden: !hello.psk,
+                    without_hello: !self.offered,
+                });
+            }
+            Err(part) => cx.odd(OddKind::BrokenQuic, format!("ServerHello ends inside its {part}"), None),
+        }
+    }
+}
