@@ -52,7 +52,8 @@ fn is_quic(ends: &Ends, bytes: &[u8]) -> bool {
     let Some(first) = bytes.first() else { return false };
     if let Some(long) = Long::read(bytes) {
         if long.version == NEGOTIATION {
-            return !long.rest.is_empty() && long.rest.chunks(4).all(|v| v.try_into().is_ok_and(|v| packet::is_known(u32::from_be_bytes(v))));
+            return !long.rest.is_empty()
+                && long.rest.chunks(4).all(|v| v.try_into().is_ok_and(|v| packet::is_known(u32::from_be_bytes(v))));
         }
         return packet::is_known(long.version) && (first & 0x40 != 0 || packet::is_google(long.version.to_be_bytes()));
     }
@@ -79,7 +80,8 @@ impl Dissector for Quic {
         if !self.done {
             self.datagrams += 1;
             self.datagram(chunk.dir, chunk.bytes, cx);
-            self.done = self.served && self.offered || self.datagrams >= PATIENCE || self.unsupported && !self.offered && self.datagrams > 2;
+            self.done =
+                self.served && self.offered || self.datagrams >= PATIENCE || self.unsupported && !self.offered && self.datagrams > 2;
         }
         if self.done { Want::Nothing } else { Want::All }
     }
