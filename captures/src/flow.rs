@@ -275,6 +275,8 @@ impl<P: Drive> Shard<P> {
             }
             f if f == SYN | ACK => match tcp.pending {
                 Some((from, isn)) if from != dir && fields.ack == isn.wrapping_add(1) => Some(!seen.packet.from_hi),
+                // Answers the SYN that is known: the same connection, whatever a reset in between pretended.
+                _ if other.isn.is_some_and(|isn| fields.ack == isn.wrapping_add(1)) => None,
                 _ if ended && mine.isn != Some(fields.seq) => Some(!seen.packet.from_hi),
                 _ => None,
             },
@@ -580,9 +582,11 @@ impl Flow {
             // The third step of the handshake; the second was not captured.
             tcp.halves[o].syn(f.ack.wrapping_sub(1));
         }
+        // A bare FIN from a side that has not answered the SYN says nothing of where its stream begins.
+        let early = p.len == 0 && p.cut == 0 && f.flags & SYN == 0 && !tcp.halves[d].is_started() && tcp.halves[o].isn.is_some();
         let wants = self.want;
         let mut was = Was::Fine;
-        if f.flags & RST == 0 && (p.len > 0 || p.cut > 0 || f.flags & FIN != 0) && !(again && p.len == 0) {
+        if f.flags & RST == 0 && (p.len > 0 || p.cut > 0 || f.flags & FIN != 0) && !(again && p.len == 0) && !early {
             let fin = f.flags & FIN != 0;
             if wants[d] == Want::Nothing {
                 let (how, new) = tcp.halves[d].count(seq, p.len + p.cut, fin);

@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use analyzers::encode::Digest;
+use analyzers::observation::{Damage, Input, Tally};
+use analyzers::text::Text;
+
 use crate::drive::Drive;
 use crate::flow::{Limits, Shard, ShardCounts};
 use crate::read::{OpenError, Reader, Summary};
@@ -50,6 +54,43 @@ pub struct Report {
     pub secrets_over: u64,
     /// Bindings of link addresses that were not told apart any more.
     pub bindings_over: u64,
+}
+
+impl Report {
+    /// The journal's line about this input. `known_secrets` are those from a key log or a pre-pass.
+    pub fn line(&self, path: Text, sha256: Option<Digest>, known_secrets: u64) -> Input {
+        let s = &self.input;
+        let tally = |name: String, count: u64| Tally { name: Text::ours(name), count };
+        let links = s.links.iter().filter(|(link, _)| !link.is_read()).map(|(link, n)| tally(link.to_string(), *n));
+        let mut damage: Vec<Damage> = s.damage.iter().map(|d| Damage { offset: d.offset, what: Text::ours(&d.what) }).collect();
+        if s.more_damage > 0 {
+            damage.push(Damage { offset: s.bytes, what: Text::ours(format!("and {} more places", s.more_damage)) });
+        }
+        let extra = [
+            ("fragments that never became whole datagrams", self.fragments_lost),
+            ("segments outside any window", self.stray),
+            ("secrets that found no room", self.secrets_over),
+            ("secrets that cannot be read", s.unread_secrets),
+        ];
+        Input {
+            path,
+            sha256,
+            bytes: s.bytes,
+            packets: s.packets,
+            first: s.first,
+            last: s.last,
+            link_types: s.links.keys().map(|link| Text::ours(link.to_string())).collect(),
+            truncated: s.truncated,
+            damage,
+            unread: links
+                .chain(self.unread.iter().chain(&s.other_blocks).map(|(name, n)| tally(name.clone(), *n)))
+                .chain(extra.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| tally(name.to_owned(), n)))
+                .collect(),
+            dropped: s.dropped,
+            secrets: known_secrets.saturating_add(self.late_secrets),
+            late_secrets: self.late_secrets,
+        }
+    }
 }
 
 /// Reads `input`, drives one pipeline per shard, and delivers what they say in the order of (frame, shard, n).

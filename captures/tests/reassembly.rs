@@ -130,6 +130,14 @@ fn reset() {
     check(">S100 <S300,101 >101:ab <R301,103:go_away", &[OPEN, ">0 ab", "close Reset at 4"]);
 }
 
+/// A reset and a FIN that the client ignored, then the answer: one connection, every byte of it.
+#[test]
+fn evasion() {
+    check(">S100 <RA0,101 <F0,101 <S300,101 >101,301:get <301,104:page", &[OPEN, ">0 get", "<0 page", "close Reset at 6"]);
+    // Garbage far outside the window between sound segments, and a reset with a number from nowhere.
+    check(">S100 <S300,101 >101:ab >800000000:XX >R800000000 >103:cd", &[OPEN, ">0 ab", ">2 cd", "close Reset at 6"]);
+}
+
 #[test]
 fn port_reuse() {
     check(
