@@ -3,6 +3,7 @@
 //! It judges nothing and knows no proxy. A program that wants a lab calls [`stage::enter`] first thing in `main`, asks
 //! [`rung::best`] what the machine allows, moves in with [`stage::move_in`], and raises a [`World`].
 
+mod anycast;
 pub mod authority;
 pub mod dut;
 mod fault;

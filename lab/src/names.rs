@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 
 /// The resolver. Cheap to clone; all clones share their memory.
 #[derive(Clone, Debug)]
@@ -136,19 +136,6 @@ impl Names {
         Some(out)
     }
 
-    /// Serves datagrams until the task is dropped.
-    pub async fn serve_udp(self, socket: Arc<UdpSocket>) {
-        let mut buffer = vec![0; 4096];
-        loop {
-            // An error here belongs to one peer (port unreachable), not to the socket.
-            let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-            let Some(message) = buffer.get(..length) else { continue };
-            if let Some(answer) = self.answer(message, from.ip(), false) {
-                let _ = socket.send_to(&answer, from).await;
-            }
-        }
-    }
-
     /// Serves connections until the task is dropped.
     pub async fn serve_tcp(self, listener: TcpListener) {
         loop {
@@ -163,7 +150,7 @@ impl Names {
                     if stream.read_exact(&mut message).await.is_err() {
                         return;
                     }
-                    let Some(answer) = names.answer(&message, from.ip(), true) else { return };
+                    let Some(answer) = names.answer(&message, from.ip().to_canonical(), true) else { return };
                     let mut framed = (answer.len() as u16).to_be_bytes().to_vec();
                     framed.extend(answer);
                     if stream.write_all(&framed).await.is_err() {

@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
 use crate::Fault;
+use crate::anycast;
 use crate::authority::Authority;
 use crate::dut::{self, Dut, Home};
 use crate::leases::Leases;
@@ -257,14 +258,15 @@ impl World {
             let listener = internet.within(|| listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)))?;
             self.spawn(accept(self.listener(listener)?, self.origin.clone(), service));
         }
-        // Datagrams must leave from the address they came to, so the resolver's own addresses are bound one by one.
-        for address in [IpAddr::from(RESOLVER_V4), IpAddr::from(RESOLVER_V6)] {
-            let address = SocketAddr::new(address, 53);
-            let socket = internet.within(|| std::net::UdpSocket::bind(address).map_err(Fault::odd("binding the resolver")))?;
-            self.spawn(self.names.clone().serve_udp(self.datagrams(socket)?));
-            let listener = internet.within(|| listen(address))?;
-            self.spawn(self.names.clone().serve_tcp(self.listener(listener)?));
+        // Every address is a resolver, for devices that bring their own.
+        for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
+            let socket = internet.within(|| anycast::open(SocketAddr::new(any, 53)))?;
+            let names = self.names.clone();
+            let socket = self.datagrams(socket)?;
+            self.spawn(async move { anycast::serve(socket, |message, from| names.answer(message, from, false)).await });
         }
+        let listener = internet.within(|| listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 53)))?;
+        self.spawn(self.names.clone().serve_tcp(self.listener(listener)?));
         Ok(())
     }
 
@@ -482,7 +484,7 @@ pub const WAN_V4: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 pub const WAN_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
 const ISP_V4: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 const ISP_V6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
-/// The resolver, out on the Internet (TEST-NET-1, documentation prefix), so that questions pass the gateway.
+/// The resolver that devices are told of, out on the Internet (TEST-NET-1, documentation prefix), so that questions pass the gateway.
 pub const RESOLVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 pub const RESOLVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x53, 0, 0, 0, 0, 0x53);
 /// Where a device gets a banner before it has said anything, in clear.

@@ -264,9 +264,10 @@ fn every_name_resolves() {
     assert!(world.names().counts().0 >= 2);
     let asked = world.names().asked();
     assert!(asked.iter().any(|asked| asked.name == "quite.unheard-of.example" && asked.from == IpAddr::from([10, 77, 0, 10])), "{asked:?}");
-    // Over TCP, and on the resolver's IPv6 address.
+    // Over TCP, on the resolver's IPv6 address, and at resolvers that a device might bring along.
     let question = b"\x00\x18\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01".as_slice();
-    for resolver in [IpAddr::from(RESOLVER_V4), IpAddr::from(RESOLVER_V6)] {
+    let others = ["8.8.8.8", "2620:fe::9"].map(|address| address.parse::<IpAddr>().unwrap());
+    for resolver in [RESOLVER_V4.into(), RESOLVER_V6.into()].into_iter().chain(others) {
         let answer = world.duts()[0]
             .netns()
             .unwrap()
