@@ -11,15 +11,22 @@ use analyzers::reading::Reading;
 use analyzers::scribe::Desk;
 use analyzers::sealed::Value;
 use policies::Time;
+use reports::rows::{Row, Table};
 use reports::tables::Tables;
 
 use crate::run::Sealed;
+
+/// Writes overflowing rows to the run's tables.
+pub(crate) type Hook = Box<dyn FnMut(Table, Row<'_>) + Send>;
+
+/// The tables of a run on disk.
+pub(crate) type RunTables = Tables<Hook>;
 
 /// Writes and folds lines as they come.
 pub(crate) struct RunDesk {
     writer: Writer<BufWriter<File>>,
     pub(crate) board: Board,
-    pub(crate) tables: Tables,
+    pub(crate) tables: RunTables,
     sealed: Sealed,
     /// Lines that open the journal, until the first fact gives them a time.
     opening: Vec<Observation>,
@@ -29,7 +36,7 @@ pub(crate) struct RunDesk {
 }
 
 impl RunDesk {
-    pub(crate) fn new(writer: Writer<BufWriter<File>>, board: Board, tables: Tables, sealed: Sealed, opening: Vec<Observation>) -> RunDesk {
+    pub(crate) fn new(writer: Writer<BufWriter<File>>, board: Board, tables: RunTables, sealed: Sealed, opening: Vec<Observation>) -> RunDesk {
         RunDesk { writer, board, tables, sealed, opening, last: Time(0), error: None }
     }
 
@@ -92,7 +99,7 @@ impl RunDesk {
 /// What a finished journal leaves.
 pub(crate) struct Finished {
     pub(crate) board: Board,
-    pub(crate) tables: Tables,
+    pub(crate) tables: RunTables,
     pub(crate) lines: u64,
     pub(crate) head: analyzers::encode::Digest,
 }

@@ -1,2 +1,65 @@
-//! The overhear binary.
-fn main() {}
+//! The binary: wiring, disk, clock. Everything that judges is in the crates beside it.
+
+mod analyze;
+mod cli;
+mod desk;
+mod fault;
+mod knowledge;
+mod listing;
+mod private;
+mod progress;
+mod render;
+mod run;
+mod runs;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command};
+use crate::fault::Fault;
+
+fn main() -> ExitCode {
+    // Before anything else, and before any thread: a re-executed self may be a role of the lab.
+    let _stage = lab::stage::enter();
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            for line in fault.to_string().lines() {
+                analyze::eprint_line(&format!("overhear: {line}"));
+            }
+            ExitCode::from(fault::exit::FAULT)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Fault> {
+    let quiet = cli.quiet;
+    match cli.command {
+        Command::Analyze(args) => analyze::analyze(&args, quiet),
+        Command::Report(args) => runs::report(&args),
+        Command::Verify(args) => runs::verify(&args),
+        Command::Mark(args) => runs::mark(&args),
+        Command::Purge(args) => runs::purge(&args),
+        Command::Checks(args) => listing::checks(&args),
+        Command::Attacks(args) => listing::attacks(&args),
+        Command::Requirements(args) => listing::requirements(&args),
+        Command::Policy(cli::Policy::Check { file }) => setup::check_file(&file),
+        Command::Persona(cli::Persona::New { output, label }) => setup::new_persona(output.as_deref(), &label),
+        Command::Ca(args) => setup::ca(&args),
+        Command::Doctor(args) => setup::doctor(&args),
+        Command::Completions { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "overhear", &mut out);
+            render::print(&out).map(|()| 0)
+        }
+        Command::Man => {
+            let mut out = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(|e| Fault::new(e.to_string(), ""))?;
+            render::print(&out).map(|()| 0)
+        }
+        Command::Lab(_) | Command::Intercept(_) | Command::Plan(_) | Command::Replay(_) => Err(Fault::new("not wired yet", "")),
+    }
+}

@@ -1,0 +1,451 @@
+//! `overhear analyze`: captures in, one run folder each, a summary out.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use analyzers::board::Board;
+use analyzers::encode::Digest;
+use analyzers::keys::{Keys, Secret};
+use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode, Tally};
+use analyzers::pipeline::{Pipeline, Tools, Window};
+use analyzers::scribe::{Briefing, Desk, Scribe};
+use analyzers::text::{Text, Veil};
+use policies::{ActorRow, Policy, Time};
+use reports::gates::Gates;
+use reports::rows::{Row, Table};
+use reports::tables::{Limits, Tables};
+
+use crate::cli::{self, Hash, SummaryFormat};
+use crate::desk::{RunDesk, RunTables};
+use crate::fault::Fault;
+use crate::knowledge::{self, Knowledge};
+use crate::progress::Progress;
+use crate::render::{self, Rendered};
+use crate::run::{Folder, RUN_SCHEMA, RunFile, RunInput, Sealed};
+
+/// Runs the command; the exit code of the worst input.
+pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
+    let known = Knowledge::read(&args.knowledge, Policy::default_analyze, DEFAULT_POLICY)?;
+    let gates = render::gates(&args.gates, &reports::catalogue::Catalogue::of(&known.demands))?;
+    let rows = render::rows(&args.rows)?;
+    let inputs = inputs(&args.files)?;
+    let batch = inputs.len() > 1;
+    let mut worst = 0;
+    let mut failed = Vec::new();
+    for input in &inputs {
+        let out = out_folder(args.out.as_deref(), input, batch);
+        let job = Job { args, known: &known, gates: &gates, rows, quiet };
+        match job.run(input, &out) {
+            Ok(code) => worst = worse(worst, code),
+            Err(fault) if batch => {
+                eprint_line(&format!("overhear: {}: {fault}", input.display()));
+                failed.push(input.display().to_string());
+                worst = worse(worst, crate::fault::exit::FAULT);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    if batch && !failed.is_empty() {
+        eprint_line(&format!("overhear: {} of {} inputs could not be read", failed.len(), inputs.len()));
+    }
+    Ok(worst)
+}
+
+/// The policy file of a run without one: it names what was in force.
+pub(crate) const DEFAULT_POLICY: &str = "schema = \"overhear/policy/1\"\nprofile = \"default\"\n";
+
+/// 1 (failed) outweighs 2 (undecided); 3 (our fault) outweighs both.
+pub(crate) fn worse(a: u8, b: u8) -> u8 {
+    let rank = |c: u8| match c {
+        0 => 0,
+        2 => 1,
+        1 => 2,
+        _ => 3,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that speaks to the operator beside results")]
+pub(crate) fn eprint_line(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Files as given, folders walked in name order.
+fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
+    let mut out = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            walk(path, &mut out, 0)?;
+        } else {
+            out.push(path.clone());
+        }
+    }
+    if out.is_empty() {
+        return Err(Fault::new("there is no capture in what was named", "pcap and pcapng files are read, also gzip or zstd"));
+    }
+    Ok(out)
+}
+
+/// Folders deeper than this are links in a circle.
+const DEEPEST: usize = 32;
+
+fn walk(dir: &Path, out: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fault> {
+    if depth > DEEPEST {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(dir).map_err(|e| Fault::io("read", dir, &e))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            walk(&path, out, depth + 1)?;
+        } else if is_capture_name(&path) {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_capture_name(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let bare = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    [".pcap", ".pcapng", ".cap", ".ntar", ".dmp"].iter().any(|e| bare.ends_with(e))
+}
+
+/// Where a run goes: as told, else `overhear-runs/NAME`, numbered when that is taken.
+fn out_folder(named: Option<&Path>, input: &Path, batch: bool) -> PathBuf {
+    let stem = input.file_name().map_or_else(|| "stdin".to_owned(), |n| n.to_string_lossy().into_owned());
+    let stem = if stem == "-" { "stdin".to_owned() } else { stem };
+    match named {
+        Some(dir) if batch => dir.join(stem),
+        Some(dir) => dir.to_owned(),
+        None => unused(&Path::new("overhear-runs").join(stem)),
+    }
+}
+
+/// The path, or the path with the first free number.
+pub(crate) fn unused(path: &Path) -> PathBuf {
+    let free = |p: &Path| !std::fs::read_dir(p).is_ok_and(|mut d| d.next().is_some());
+    if free(path) {
+        return path.to_owned();
+    }
+    let numbered = |n: u32| PathBuf::from(format!("{}-{n}", path.display()));
+    (2..).map(numbered).find(|p| free(p)).unwrap_or_else(|| path.to_owned())
+}
+
+struct Job<'a> {
+    args: &'a cli::Analyze,
+    known: &'a Knowledge,
+    gates: &'a Gates,
+    rows: usize,
+    quiet: bool,
+}
+
+impl Job<'_> {
+    fn run(&self, input: &Path, out: &Path) -> Result<u8, Fault> {
+        let mut source = Source::open(input)?;
+        let mut secrets = match &self.args.keylog {
+            Some(path) => {
+                let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+                let log = captures::keylog::read(file).map_err(|e| Fault::io("read", path, &e))?;
+                log.secrets
+            }
+            None => Vec::new(),
+        };
+        let in_file = source.secrets(input)?;
+        let secrets_known = in_file.is_some();
+        secrets.extend(in_file.unwrap_or_default());
+        let frame_times = self.frame_times(input)?;
+        let (events, windows) = match &self.args.events {
+            Some(path) => knowledge::events(path, &|n| frame_times.get(&n).copied())?,
+            None => Default::default(),
+        };
+        let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
+        let folder = Folder::make(out, self.args.force)?;
+        folder.write("policy.toml", self.known.policy_text.as_bytes())?;
+        let analysis = Analysis {
+            known: self.known,
+            devices: &self.args.device,
+            kind: RunKind::Capture,
+            label: None,
+            secrets,
+            secrets_known,
+            events: events.into_iter().map(Observation::from).collect(),
+            windows,
+            actors,
+            jobs: self.args.jobs.unwrap_or_else(default_jobs),
+            limits: Limits { rows: self.rows, stream_all: self.args.tables },
+        };
+        let mut progress = Progress::new(self.quiet, source.size);
+        let hash = (self.args.hash == Hash::Sha256).then(|| aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256));
+        let mut counted = Counted { inner: &mut source.bytes, bytes: 0, hash };
+        let mut desk = analysis.desk(&folder)?;
+        let (report, ledger) = analysis.read(&mut counted, &mut desk, &mut |n| progress.at(n))?;
+        if self.args.hash == Hash::Sha256 {
+            counted.drain();
+        }
+        progress.done();
+        let (bytes, sha256) = (counted.bytes, counted.digest());
+        desk.say(input_line(input, &report, bytes, sha256));
+        desk.say(ledger);
+        let finished = desk.finish().map_err(|e| Fault::io("write", &folder.file("journal.jsonl"), &e))?;
+        let mut tables = finished.tables;
+        if self.args.reveal {
+            tables = tables.revealing(render::revealed(&folder)?);
+        }
+        let rendered = render::render(&finished.board, analyzers::reading::Reading::end(tables), self.gates, &[]);
+        render::write(&folder, &rendered)?;
+        folder.finish(&RunFile {
+            schema: RUN_SCHEMA.to_owned(),
+            tool: "overhear".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            inputs: vec![RunInput { path: std::path::absolute(input).unwrap_or_else(|_| input.to_owned()), sha256 }],
+            lines: finished.lines,
+            head: finished.head,
+            devices: self.args.device.clone(),
+            persona: self.known.persona.is_some(),
+        })?;
+        show(self.args.format, &rendered, &folder)?;
+        Ok(rendered.exit.code)
+    }
+
+    /// Times of the frames that events name: one light pass over the file, only when needed.
+    fn frame_times(&self, input: &Path) -> Result<std::collections::HashMap<u64, Time>, Fault> {
+        let mut out = std::collections::HashMap::new();
+        let Some(path) = &self.args.events else { return Ok(out) };
+        let rows = policies::events::parse(&path.display().to_string(), &knowledge::read(path)?)?;
+        let wanted: std::collections::HashSet<u64> = rows
+            .iter()
+            .filter_map(|r| match r.when {
+                policies::When::Frame(n) => Some(n),
+                policies::When::Time(_) => None,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(out);
+        }
+        let file = File::open(input).map_err(|e| Fault::io("read", input, &e))?;
+        let mut reader = captures::read::Reader::open(file).map_err(|e| Fault::new(format!("{}: {e}", input.display()), ""))?;
+        let mut block = captures::block::Block::new();
+        while reader.fill(&mut block).map_err(|e| Fault::io("read", input, &e))? {
+            for frame in block.frames().filter(|f| wanted.contains(&f.number)) {
+                out.insert(frame.number, frame.time);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// What is printed when a run is done.
+pub(crate) fn show(format: SummaryFormat, rendered: &Rendered, folder: &Folder) -> Result<(), Fault> {
+    let mut out = Vec::new();
+    let written = match format {
+        SummaryFormat::Text => reports::summary::write(&rendered.report, &rendered.catalogue, &summary_look(folder), &mut out),
+        SummaryFormat::Json => rendered.report.write(&mut out),
+        SummaryFormat::Junit => reports::junit::write(&rendered.report, &rendered.catalogue, &mut out),
+    };
+    written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
+    render::print(&out)
+}
+
+pub(crate) fn summary_look(folder: &Folder) -> reports::summary::Look {
+    reports::summary::Look { colour: render::colour(), folder: Some(folder.path.display().to_string()) }
+}
+
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(64)
+}
+
+/// A capture on its way through pipelines to a desk.
+pub(crate) struct Analysis<'a> {
+    pub(crate) known: &'a Knowledge,
+    pub(crate) devices: &'a [String],
+    pub(crate) kind: RunKind,
+    pub(crate) label: Option<Text>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) secrets_known: bool,
+    pub(crate) events: Vec<Observation>,
+    pub(crate) windows: Vec<Window>,
+    pub(crate) actors: Vec<ActorRow>,
+    pub(crate) jobs: usize,
+    pub(crate) limits: Limits,
+}
+
+impl Analysis<'_> {
+    /// The desk with the lines that open the journal.
+    pub(crate) fn desk(&self, folder: &Folder) -> Result<RunDesk, Fault> {
+        let mut opening: Vec<Observation> = vec![run_line(self.known, self.kind, None, self.label.clone(), Vec::new()).into()];
+        opening.extend(self.known.planted());
+        opening.extend(self.events.iter().cloned());
+        let board = Board::new(Arc::clone(&self.known.demands));
+        Ok(RunDesk::new(folder.journal()?, board, tables(self.limits, folder), Sealed::new(folder), opening))
+    }
+
+    /// Reads the capture to its end; what the reader counted, and the run's ledger.
+    pub(crate) fn read(
+        &self,
+        input: impl Read,
+        desk: &mut impl Desk,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(captures::run::Report, Ledger), Fault> {
+        let mut keys = Keys::default();
+        for secret in &self.secrets {
+            keys.insert(secret.clone());
+        }
+        let told = knowledge::told(self.devices)?;
+        let tools = Arc::new(Tools {
+            veil: Arc::clone(&self.known.engine) as Arc<dyn Veil>,
+            engine: Some(Arc::clone(&self.known.engine)),
+            keys: Arc::new(keys),
+            told: told.clone(),
+            windows: self.windows.clone(),
+            limits: analyzers::pipeline::Limits::default(),
+        });
+        let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone() });
+        let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };
+        let report = captures::run::analyse(
+            input,
+            &options,
+            |_| Pipeline::new(Arc::clone(&tools)),
+            &mut |out| scribe.take(out, desk),
+            progress,
+        );
+        let report = report.map_err(|e| Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed"))?;
+        Ok((report, scribe.ledger()))
+    }
+}
+
+/// The first line of a journal.
+pub(crate) fn run_line(known: &Knowledge, kind: RunKind, mode: Option<RunMode>, label: Option<Text>, attacks: Vec<Text>) -> observation::Run {
+    observation::Run {
+        schema: Text::ours("overhear/journal/1"),
+        tool: Text::ours("overhear"),
+        version: Text::ours(env!("CARGO_PKG_VERSION")),
+        kind,
+        mode,
+        label,
+        policy_sha256: known.policy_sha256(),
+        catalogue_sha256: knowledge::catalogue_sha256(&known.demands),
+        attacks,
+    }
+}
+
+/// The line that says what became of an input.
+pub(crate) fn input_line(path: &Path, report: &captures::run::Report, bytes: u64, sha256: Option<Digest>) -> observation::Input {
+    let input = &report.input;
+    let tally = |name: String, count: u64| Tally { name: Text::ours(name), count };
+    let unread_links = input.links.iter().filter(|(l, _)| !l.is_read()).map(|(l, n)| tally(l.to_string(), *n));
+    let mut damage: Vec<observation::Damage> =
+        input.damage.iter().map(|d| observation::Damage { offset: d.offset, what: Text::ours(&d.what) }).collect();
+    if input.more_damage > 0 {
+        damage.push(observation::Damage { offset: input.bytes, what: Text::ours(format!("{} further damaged places", input.more_damage)) });
+    }
+    observation::Input {
+        // The name only: where it stood is the operator's business.
+        path: Text::ours(path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())),
+        sha256,
+        bytes,
+        packets: input.packets,
+        first: input.first,
+        last: input.last,
+        link_types: input.links.keys().map(|l| Text::ours(l.to_string())).collect(),
+        truncated: input.truncated,
+        damage,
+        unread: unread_links.chain(report.unread.iter().map(|(name, n)| tally(name.clone(), *n))).collect(),
+        dropped: input.dropped,
+        secrets: input.secrets,
+        late_secrets: report.late_secrets,
+    }
+}
+
+/// Tables whose overflow goes to `tables/*.jsonl` of the run.
+pub(crate) fn tables(limits: Limits, folder: &Folder) -> RunTables {
+    let dir = folder.file("tables");
+    let mut files: std::collections::HashMap<&'static str, std::io::BufWriter<File>> = std::collections::HashMap::new();
+    let hook = move |table: Table, row: Row<'_>| {
+        let name = table.name();
+        if !files.contains_key(name) {
+            let made = crate::private::folder(&dir).and_then(|()| crate::private::create(&dir.join(format!("{name}.jsonl"))));
+            match made {
+                Ok(file) => {
+                    files.insert(name, std::io::BufWriter::new(file));
+                }
+                Err(_) => return,
+            }
+        }
+        if let Some(file) = files.get_mut(name) {
+            let _ = serde_json::to_writer(&mut *file, &row);
+            let _ = file.write_all(b"\n");
+        }
+    };
+    Tables::streaming(limits, Box::new(hook) as crate::desk::Hook)
+}
+
+/// Bytes of an input: a file, or standard input.
+struct Source {
+    bytes: Box<dyn Read>,
+    size: Option<u64>,
+    seekable: bool,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Source, Fault> {
+        if path.as_os_str() == "-" {
+            return Ok(Source { bytes: Box::new(std::io::stdin()), size: None, seekable: false });
+        }
+        let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+        let meta = file.metadata().map_err(|e| Fault::io("read", path, &e))?;
+        Ok(Source { bytes: Box::new(file), size: meta.is_file().then_some(meta.len()), seekable: meta.is_file() })
+    }
+
+    /// Secrets of a seekable capture, collected before its packets are read; `None` when it cannot be read twice.
+    fn secrets(&self, path: &Path) -> Result<Option<Vec<Secret>>, Fault> {
+        if !self.seekable {
+            return Ok(None);
+        }
+        let mut file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+        // A wrapped capture is not walked block by block: its secrets are met on the way, and counted as late.
+        let mut magic = [0; 4];
+        if file.read_exact(&mut magic).is_err() || magic != PCAPNG_MAGIC {
+            return Ok(None);
+        }
+        file.rewind().map_err(|e| Fault::io("read", path, &e))?;
+        captures::scan::secrets(&mut file).map(Some).map_err(|e| Fault::io("read", path, &e))
+    }
+}
+
+/// A pcapng section header's type, the same in both byte orders (pcapng §4.1).
+const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+/// Counts and hashes what passes.
+struct Counted<'a> {
+    inner: &'a mut dyn Read,
+    bytes: u64,
+    hash: Option<aws_lc_rs::digest::Context>,
+}
+
+impl Counted<'_> {
+    /// Reads on to the end, for damage may have ended the reading before.
+    fn drain(&mut self) {
+        let mut buffer = [0; 1 << 16];
+        while matches!(self.read(&mut buffer), Ok(n) if n > 0) {}
+    }
+
+    fn digest(self) -> Option<Digest> {
+        let digest = self.hash?.finish();
+        <[u8; 32]>::try_from(digest.as_ref()).ok().map(Digest)
+    }
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.bytes += n as u64;
+        if let (Some(hash), Some(read)) = (&mut self.hash, buffer.get(..n)) {
+            hash.update(read);
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,124 @@
+//! From a board and tables to what people and tools read. The same lines give the same bytes, live and from disk.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use analyzers::board::Board;
+use analyzers::text::Text;
+use policies::Severity;
+use reports::catalogue::Catalogue;
+use reports::gates::{self, Baseline, Exit, Gates, Selection, Undecided};
+use reports::json::Report;
+use reports::tables::Tabled;
+
+use crate::cli;
+use crate::fault::Fault;
+use crate::run::{Folder, SealedLine};
+
+/// Everything a run comes to.
+pub(crate) struct Rendered {
+    pub(crate) report: Report,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) exit: Exit,
+}
+
+/// Judges and joins.
+pub(crate) fn render(board: &Board, tabled: Tabled, gates: &Gates, named: &[String]) -> Rendered {
+    let demands = board.demands();
+    let catalogue = Catalogue::of(demands);
+    let findings = board.findings();
+    let rolled = board.roll_up(&findings);
+    let selection = match board.run() {
+        Some(run) if !run.attacks.is_empty() => {
+            Selection::attacks(demands, run.attacks.iter().map(|t| t.as_str().to_owned()).collect(), named.to_vec())
+        }
+        run => Selection::of(demands, run),
+    };
+    let exit = gates::exit_code(&findings, &rolled, &selection, gates);
+    let report = Report::new(demands, &catalogue, &findings, &rolled, &exit, tabled);
+    Rendered { report, catalogue, exit }
+}
+
+/// Writes report.json and report.html into the run.
+pub(crate) fn write(folder: &Folder, rendered: &Rendered) -> Result<(), Fault> {
+    let mut json = Vec::new();
+    rendered.report.write(&mut json).map_err(|e| Fault::io("write", &folder.file("report.json"), &e))?;
+    folder.write("report.json", &json)?;
+    let mut html = Vec::new();
+    reports::html::write(&rendered.report, &rendered.catalogue, &mut html).map_err(|e| Fault::io("write", &folder.file("report.html"), &e))?;
+    folder.write("report.html", &html)
+}
+
+/// The gates as the command line gives them.
+pub(crate) fn gates(args: &cli::Gates, catalogue: &Catalogue) -> Result<Gates, Fault> {
+    let baseline = match &args.baseline {
+        None => None,
+        Some(path) => {
+            let file = if path.is_dir() { path.join("report.json") } else { path.clone() };
+            let text = crate::knowledge::read(&file)?;
+            let read = Baseline::parse(&text);
+            Some(read.map_err(|e| Fault::new(format!("{}: {e}", file.display()), "name a run folder or a report.json of overhear"))?)
+        }
+    };
+    let gates = Gates {
+        require: args.require.clone(),
+        fail_on: args.fail_on.map(severity),
+        undecided: match args.undecided {
+            cli::Undecided::Fail => Undecided::Fail,
+            cli::Undecided::Warn => Undecided::Warn,
+        },
+        baseline,
+    };
+    let unknown = gates.unknown(catalogue);
+    if unknown.is_empty() {
+        Ok(gates)
+    } else {
+        Err(Fault::new(format!("--require names nothing known: {}", unknown.join(", ")), "see `overhear checks`, `attacks`, `requirements`"))
+    }
+}
+
+fn severity(word: cli::SeverityWord) -> Severity {
+    match word {
+        cli::SeverityWord::Info => Severity::Info,
+        cli::SeverityWord::Low => Severity::Low,
+        cli::SeverityWord::Medium => Severity::Medium,
+        cli::SeverityWord::High => Severity::High,
+        cli::SeverityWord::Critical => Severity::Critical,
+    }
+}
+
+/// Rows per list: `all`, or a number.
+pub(crate) fn rows(word: &str) -> Result<usize, Fault> {
+    if word == "all" {
+        return Ok(usize::MAX);
+    }
+    word.parse().map_err(|_| Fault::new(format!("--rows '{word}' is neither a number nor `all`"), "e.g. --rows 1000"))
+}
+
+/// Sealed values by token, for `--reveal`.
+pub(crate) fn revealed(folder: &Folder) -> Result<BTreeMap<String, Text>, Fault> {
+    let path = folder.file("sealed/values.jsonl");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(Fault::io("read", &path, &e)),
+    };
+    let lines = text.lines().filter_map(|l| serde_json::from_str::<SealedLine>(l).ok());
+    let value = |l: &SealedLine| analyzers::encode::unhex(&l.value).map(|v| Text::veiled(&v, &analyzers::text::Bare));
+    Ok(lines.filter_map(|l| Some((l.token.clone(), value(&l)?))).collect())
+}
+
+/// Standard output that ends quietly when its reader has gone.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Fault> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Fault::new(format!("cannot write to standard output: {e}"), "")),
+        _ => Ok(()),
+    }
+}
+
+/// Colour and width of what is printed.
+pub(crate) fn colour() -> bool {
+    use std::io::IsTerminal as _;
+    std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal()
+}
