@@ -164,7 +164,7 @@ impl Job<'_> {
         };
         let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
         let folder = Folder::make(out, self.args.force)?;
-        folder.write("policy.toml", self.known.policy_text.as_bytes())?;
+        self.known.store(&folder)?;
         let analysis = Analysis {
             known: self.known,
             devices: &self.args.device,

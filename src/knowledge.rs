@@ -14,10 +14,12 @@ use policies::{ActorRow, Declaration, EventRow, Persona, Phase, Policy, Time, Wh
 use crate::cli;
 use crate::fault::Fault;
 use crate::private;
+use crate::run::Folder;
 
 /// Everything that shapes a run beside its traffic.
 pub(crate) struct Knowledge {
     pub(crate) policy_text: String,
+    pub(crate) declaration_text: Option<String>,
     pub(crate) persona: Option<Persona>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) demands: Arc<Demands>,
@@ -37,9 +39,10 @@ impl Knowledge {
             Some(path) => Some(Persona::parse(&path.display().to_string(), &read(path)?)?),
             None => None,
         };
-        let declaration = match &args.declaration {
-            Some(path) => Some(Declaration::parse(&path.display().to_string(), &read(path)?)?),
-            None => None,
+        let declaration_text = args.declaration.as_deref().map(read).transpose()?;
+        let declaration = match (&args.declaration, &declaration_text) {
+            (Some(path), Some(text)) => Some(Declaration::parse(&path.display().to_string(), text)?),
+            _ => None,
         };
         let key = private::project_key(args.project_key.as_deref())?;
         let seeds = persona.iter().flat_map(|p| &p.values).map(|v| Seed {
@@ -49,7 +52,7 @@ impl Knowledge {
         });
         let engine = Arc::new(Engine::new(seeds, &key));
         let demands = Arc::new(demands(policy, declaration));
-        Ok(Knowledge { policy_text, persona, engine, demands })
+        Ok(Knowledge { policy_text, declaration_text, persona, engine, demands })
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -58,6 +61,15 @@ impl Knowledge {
 
     pub(crate) fn policy_sha256(&self) -> Digest {
         Digest::of(self.policy_text.as_bytes())
+    }
+
+    /// Puts what was demanded into the run's folder, so that it can be judged again.
+    pub(crate) fn store(&self, folder: &Folder) -> Result<(), Fault> {
+        folder.write("policy.toml", self.policy_text.as_bytes())?;
+        match &self.declaration_text {
+            Some(text) => folder.write("declaration.toml", text.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// What was planted, for the journal: names, types and tokens.

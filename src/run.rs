@@ -53,7 +53,7 @@ impl Folder {
         private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
         let folder = Folder { path: path.to_owned() };
         if full {
-            for name in ["run.json", "journal.jsonl", "report.html", "report.json", "policy.toml", "capture.pcapng"] {
+            for name in ["run.json", "journal.jsonl", "report.html", "report.json", "policy.toml", "declaration.toml", "capture.pcapng"] {
                 let _ = std::fs::remove_file(folder.file(name));
             }
             for name in ["sealed", "tables", "evidence"] {
