@@ -43,6 +43,8 @@ impl Desk for Vec<Line> {
 pub struct Briefing {
     pub told: Vec<Told>,
     pub label: Option<Text>,
+    /// Addresses that are one device whatever the link says: a lab knows which it gave out.
+    pub same: Vec<Vec<IpAddr>>,
     /// Who caused which flow (`--actors`); the first row that fits counts.
     pub actors: Vec<ActorRow>,
 }
@@ -72,7 +74,8 @@ pub struct Scribe {
 
 impl Scribe {
     pub fn new(briefing: Briefing) -> Scribe {
-        let devices = Devices { label: briefing.label.clone(), told: briefing.told.clone(), ..Devices::default() };
+        let devices =
+            Devices { label: briefing.label.clone(), told: briefing.told.clone(), same: briefing.same.clone(), ..Devices::default() };
         Scribe {
             briefing,
             flows: HashMap::default(),
@@ -259,6 +262,7 @@ struct Devices {
     by_mac: HashMap<Mac, Behind, foldhash::fast::FixedState>,
     label: Option<Text>,
     told: Vec<Told>,
+    same: Vec<Vec<IpAddr>>,
     dropped: u64,
 }
 
@@ -291,7 +295,7 @@ impl Devices {
             return (None, None);
         }
         let on_link = is_local(ip);
-        let mut join = None;
+        let mut join = self.same.iter().find(|g| g.contains(&ip)).and_then(|g| g.iter().find_map(|other| self.by_ip.get(other).copied()));
         if let Some(mac) = mac {
             let behind = self.by_mac.entry(mac).or_default();
             if !on_link {
@@ -302,7 +306,7 @@ impl Devices {
                 }
             }
             if !behind.router && on_link {
-                join = behind.device;
+                join = join.or(behind.device);
             }
         }
         let id = match join {
@@ -403,6 +407,13 @@ mod tests {
     #[test]
     fn a_public_address_is_no_reason_to_join() {
         check(&[("10.0.0.2", mac(1), 1), ("8.8.8.8", mac(1), 2)]);
+    }
+
+    #[test]
+    fn a_lab_knows_which_addresses_are_one() {
+        let both: Vec<IpAddr> = vec!["10.77.0.10".parse().unwrap(), "fd77::10".parse().unwrap()];
+        let mut devices = Devices { same: vec![both.clone()], ..Devices::default() };
+        assert_eq!(devices.of(both[0], None).0, devices.of(both[1], None).0);
     }
 
     #[test]
