@@ -242,16 +242,12 @@ impl Job<'_> {
 pub(crate) fn show(format: SummaryFormat, rendered: &Rendered, folder: &Folder) -> Result<(), Fault> {
     let mut out = Vec::new();
     let written = match format {
-        SummaryFormat::Text => reports::summary::write(&rendered.report, &rendered.catalogue, &summary_look(folder), &mut out),
+        SummaryFormat::Text => render::summary(&rendered.report, folder, render::colour(), &mut out),
         SummaryFormat::Json => rendered.report.write(&mut out),
         SummaryFormat::Junit => reports::junit::write(&rendered.report, &rendered.catalogue, &mut out),
     };
     written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
     render::print(&out)
-}
-
-pub(crate) fn summary_look(folder: &Folder) -> reports::summary::Look {
-    reports::summary::Look { colour: render::colour(), folder: Some(folder.path.display().to_string()) }
 }
 
 fn default_jobs() -> usize {
@@ -303,7 +299,7 @@ impl Analysis<'_> {
             windows: self.windows.clone(),
             limits: analyzers::pipeline::Limits::default(),
         });
-        let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone() });
+        let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
         let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };
         let report = captures::run::analyse(
             input,

@@ -48,7 +48,7 @@ impl Knowledge {
         let seeds = persona.iter().flat_map(|p| &p.values).map(|v| Seed {
             name: v.name.clone(),
             kind: v.kind,
-            value: v.value.expose().to_owned(),
+            value: v.value.reveal().to_owned(),
         });
         let engine = Arc::new(Engine::new(seeds, &key));
         let demands = Arc::new(demands(policy, declaration));
@@ -78,7 +78,7 @@ impl Knowledge {
         let line = |v: &policies::PersonaValue| Planted {
             name: Text::ours(&v.name),
             kind: v.kind,
-            token: Text::ours(hex(&self.engine.token(v.kind, v.value.expose()))),
+            token: Text::ours(hex(&self.engine.token(v.kind, v.value.reveal()))),
         };
         values.map(|v| line(v).into()).collect()
     }

@@ -5,7 +5,9 @@ mod cli;
 mod desk;
 mod fault;
 mod knowledge;
+mod lab_run;
 mod listing;
+mod live;
 mod private;
 mod progress;
 mod render;
@@ -22,9 +24,9 @@ use crate::fault::Fault;
 
 fn main() -> ExitCode {
     // Before anything else, and before any thread: a re-executed self may be a role of the lab.
-    let _stage = lab::stage::enter();
-    let cli = Cli::parse();
-    match run(cli) {
+    let stage = lab::stage::enter();
+    let cli = Cli::parse_from(&stage.args);
+    match run(cli, &stage) {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
             for line in fault.to_string().lines() {
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<u8, Fault> {
+fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
     let quiet = cli.quiet;
     match cli.command {
         Command::Analyze(args) => analyze::analyze(&args, quiet),
@@ -60,6 +62,7 @@ fn run(cli: Cli) -> Result<u8, Fault> {
             clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(|e| Fault::new(e.to_string(), ""))?;
             render::print(&out).map(|()| 0)
         }
-        Command::Lab(_) | Command::Intercept(_) | Command::Plan(_) | Command::Replay(_) => Err(Fault::new("not wired yet", "")),
+        Command::Lab(args) => lab_run::lab(&args, quiet, stage),
+        Command::Intercept(_) | Command::Plan(_) | Command::Replay(_) => Err(Fault::new("not wired yet", "")),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
         None => default_key()?,
     };
     match File::open(&path) {
-        Ok(mut file) => {
+        Ok(file) => {
             let mode = file.metadata().map_err(|e| Fault::io("read", &path, &e))?.permissions().mode();
             if mode & 0o077 != 0 {
                 return Err(Fault::new(
@@ -45,7 +45,7 @@ pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
                 ));
             }
             let mut text = String::new();
-            file.by_ref().take(256).read_to_string(&mut text).map_err(|e| Fault::io("read", &path, &e))?;
+            file.take(256).read_to_string(&mut text).map_err(|e| Fault::io("read", &path, &e))?;
             let bytes = analyzers::encode::unhex(text.trim()).and_then(|b| <[u8; 32]>::try_from(b.as_slice()).ok());
             bytes.ok_or_else(|| Fault::new(format!("{} is not a project key (64 hex digits)", path.display()), "remove it to get a new one"))
         }

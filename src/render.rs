@@ -9,6 +9,8 @@ use policies::Severity;
 use reports::catalogue::Catalogue;
 use reports::gates::{self, Baseline, Exit, Gates, Selection, Undecided};
 use reports::json::Report;
+use reports::paint::Paint;
+use reports::summary::View;
 use reports::tables::Tabled;
 
 use crate::cli;
@@ -106,6 +108,14 @@ pub(crate) fn revealed(folder: &Folder) -> Result<BTreeMap<String, Text>, Fault>
     let lines = text.lines().filter_map(|l| serde_json::from_str::<SealedLine>(l).ok());
     let value = |l: &SealedLine| analyzers::encode::unhex(&l.value).map(|v| Text::veiled(&v, &analyzers::text::Bare));
     Ok(lines.filter_map(|l| Some((l.token.clone(), value(&l)?))).collect())
+}
+
+/// The summary for people.
+pub(crate) fn summary(report: &Report, folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<()> {
+    let page = folder.file("report.html").display().to_string();
+    let paint = if colour { Paint::Colour } else { Paint::Plain };
+    let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100);
+    reports::summary::write(report, &View { paint, width, report: Some(&page) }, out)
 }
 
 /// Standard output that ends quietly when its reader has gone.

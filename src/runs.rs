@@ -17,7 +17,7 @@ use policies::{Declaration, Phase, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::{Limits, Tables};
 
-use crate::analyze::{Analysis, summary_look};
+use crate::analyze::Analysis;
 use crate::cli::{self, ReportFormat};
 use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
@@ -77,9 +77,7 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     let mut out = Vec::new();
     let written = match args.format {
         ReportFormat::Text => {
-            let mut look = summary_look(&folder);
-            look.colour &= args.output.is_none();
-            reports::summary::write(report, catalogue, &look, &mut out)
+            render::summary(report, &folder, render::colour() && args.output.is_none(), &mut out)
         }
         ReportFormat::Json => report.write(&mut out),
         ReportFormat::Html => reports::html::write(report, catalogue, &mut out),
