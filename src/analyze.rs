@@ -244,7 +244,7 @@ pub(crate) fn show(format: SummaryFormat, rendered: &Rendered, folder: &Folder) 
     let written = match format {
         SummaryFormat::Text => render::summary(&rendered.report, folder, render::colour(), &mut out),
         SummaryFormat::Json => rendered.report.write(&mut out),
-        SummaryFormat::Junit => reports::junit::write(&rendered.report, &rendered.catalogue, &mut out),
+        SummaryFormat::Junit => reports::junit::write(&rendered.report, &mut out),
     };
     written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
     render::print(&out)
@@ -293,7 +293,6 @@ impl Analysis<'_> {
         let told = knowledge::told(self.devices)?;
         let tools = Arc::new(Tools {
             veil: Arc::clone(&self.known.engine) as Arc<dyn Veil>,
-            engine: Some(Arc::clone(&self.known.engine)),
             keys: Arc::new(keys),
             told: told.clone(),
             windows: self.windows.clone(),

@@ -2,44 +2,29 @@
 
 use policies::Policy;
 use reports::catalogue::Catalogue;
-use reports::listing::{self, Format};
+use reports::listing::{self, Form, Subject};
 
 use crate::cli::{List, ListFormat};
 use crate::fault::Fault;
 use crate::{knowledge, render};
 
-fn catalogue() -> Catalogue {
-    Catalogue::of(&knowledge::demands(Policy::default_analyze(), None))
-}
-
-fn format(args: &List) -> Format {
-    match args.format {
-        ListFormat::Text => Format::Text,
-        ListFormat::Json => Format::Json,
-        ListFormat::Markdown => Format::Markdown,
+pub(crate) fn list(args: &List, subject: Subject) -> Result<u8, Fault> {
+    let catalogue = Catalogue::of(&knowledge::demands(Policy::default_analyze(), None));
+    let form = match args.format {
+        ListFormat::Text => Form::Text,
+        ListFormat::Json => Form::Json,
+        ListFormat::Markdown => Form::Markdown,
+    };
+    let mut out = Vec::new();
+    let cannot = |e: std::io::Error| Fault::new(format!("cannot render: {e}"), "");
+    let Some(id) = &args.id else {
+        listing::list(&catalogue, subject, form, &mut out).map_err(cannot)?;
+        return render::print(&out).map(|()| 0);
+    };
+    if listing::explain(&catalogue, subject, id, form, &mut out).map_err(cannot)? {
+        return render::print(&out).map(|()| 0);
     }
-}
-
-type Lister = fn(&Catalogue, Option<&str>, Format) -> Option<String>;
-
-fn list(args: &List, what: &str, lister: Lister) -> Result<u8, Fault> {
-    match lister(&catalogue(), args.id.as_deref(), format(args)) {
-        Some(text) => render::print(text.as_bytes()).map(|()| 0),
-        None => Err(Fault::new(
-            format!("there is no {what} '{}'", args.id.as_deref().unwrap_or_default().escape_debug()),
-            format!("`overhear {what}s` lists them"),
-        )),
-    }
-}
-
-pub(crate) fn checks(args: &List) -> Result<u8, Fault> {
-    list(args, "check", listing::checks)
-}
-
-pub(crate) fn attacks(args: &List) -> Result<u8, Fault> {
-    list(args, "attack", listing::attacks)
-}
-
-pub(crate) fn requirements(args: &List) -> Result<u8, Fault> {
-    list(args, "requirement", listing::requirements)
+    let near = listing::near(&catalogue, subject, id);
+    let help = if near.is_empty() { "without an ID the command lists them all".to_owned() } else { format!("near: {}", near.join(", ")) };
+    Err(Fault::new(format!("there is no '{}'", id.escape_debug()), help))
 }

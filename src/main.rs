@@ -18,6 +18,7 @@ mod setup;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use reports::listing::Subject;
 
 use crate::cli::{Cli, Command};
 use crate::fault::Fault;
@@ -45,9 +46,9 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
         Command::Verify(args) => runs::verify(&args),
         Command::Mark(args) => runs::mark(&args),
         Command::Purge(args) => runs::purge(&args),
-        Command::Checks(args) => listing::checks(&args),
-        Command::Attacks(args) => listing::attacks(&args),
-        Command::Requirements(args) => listing::requirements(&args),
+        Command::Checks(args) => listing::list(&args, Subject::Checks),
+        Command::Attacks(args) => listing::list(&args, Subject::Attacks),
+        Command::Requirements(args) => listing::list(&args, Subject::Requirements),
         Command::Policy(cli::Policy::Check { file }) => setup::check_file(&file),
         Command::Persona(cli::Persona::New { output, label }) => setup::new_persona(output.as_deref(), &label),
         Command::Ca(args) => setup::ca(&args),
