@@ -300,20 +300,21 @@ impl Analysis<'_> {
         });
         let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
         let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };
-        let report = captures::run::analyse(
-            input,
-            &options,
-            |_| Pipeline::new(Arc::clone(&tools)),
-            &mut |out| scribe.take(out, desk),
-            progress,
-        );
+        let report =
+            captures::run::analyse(input, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut |out| scribe.take(out, desk), progress);
         let report = report.map_err(|e| Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed"))?;
         Ok((report, scribe.ledger()))
     }
 }
 
 /// The first line of a journal.
-pub(crate) fn run_line(known: &Knowledge, kind: RunKind, mode: Option<RunMode>, label: Option<Text>, attacks: Vec<Text>) -> observation::Run {
+pub(crate) fn run_line(
+    known: &Knowledge,
+    kind: RunKind,
+    mode: Option<RunMode>,
+    label: Option<Text>,
+    attacks: Vec<Text>,
+) -> observation::Run {
     observation::Run {
         schema: Text::ours("overhear/journal/1"),
         tool: Text::ours("overhear"),

@@ -36,7 +36,13 @@ pub(crate) struct RunDesk {
 }
 
 impl RunDesk {
-    pub(crate) fn new(writer: Writer<BufWriter<File>>, board: Board, tables: RunTables, sealed: Sealed, opening: Vec<Observation>) -> RunDesk {
+    pub(crate) fn new(
+        writer: Writer<BufWriter<File>>,
+        board: Board,
+        tables: RunTables,
+        sealed: Sealed,
+        opening: Vec<Observation>,
+    ) -> RunDesk {
         RunDesk { writer, board, tables, sealed, opening, last: Time(0), error: None }
     }
 

@@ -45,11 +45,8 @@ impl Knowledge {
             _ => None,
         };
         let key = private::project_key(args.project_key.as_deref())?;
-        let seeds = persona.iter().flat_map(|p| &p.values).map(|v| Seed {
-            name: v.name.clone(),
-            kind: v.kind,
-            value: v.value.reveal().to_owned(),
-        });
+        let seeds =
+            persona.iter().flat_map(|p| &p.values).map(|v| Seed { name: v.name.clone(), kind: v.kind, value: v.value.reveal().to_owned() });
         let engine = Arc::new(Engine::new(seeds, &key));
         let demands = Arc::new(demands(policy, declaration));
         Ok(Knowledge { policy_text, declaration_text, persona, engine, demands })
@@ -119,7 +116,11 @@ pub(crate) fn catalogue_sha256(demands: &Demands) -> Digest {
 pub(crate) fn told(words: &[String]) -> Result<Vec<Told>, Fault> {
     let named = words.iter().filter(|w| *w != "auto");
     named
-        .map(|w| Told::parse(w).ok_or_else(|| Fault::new(format!("--device '{w}' is neither a MAC nor an IP address"), "e.g. 3c:07:54:aa:bb:cc or 10.0.0.7")))
+        .map(|w| {
+            Told::parse(w).ok_or_else(|| {
+                Fault::new(format!("--device '{w}' is neither a MAC nor an IP address"), "e.g. 3c:07:54:aa:bb:cc or 10.0.0.7")
+            })
+        })
         .collect()
 }
 

@@ -31,8 +31,7 @@ use crate::render;
 use crate::run::{Folder, RUN_SCHEMA, RunFile};
 
 /// The policy of a lab run without one: its own world needs no authorisation but the operator's.
-const LAB_POLICY: &str =
-    "schema = \"overhear/policy/1\"\nprofile = \"default\"\n\n[authorisation]\nowner = \"the operator\"\nreference = \"closed lab\"\nby = \"overhear lab\"\n";
+const LAB_POLICY: &str = "schema = \"overhear/policy/1\"\nprofile = \"default\"\n\n[authorisation]\nowner = \"the operator\"\nreference = \"closed lab\"\nby = \"overhear lab\"\n";
 
 /// The authority of a lab lives as long as its run; 30 days cover a run that is looked at later.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
@@ -140,7 +139,8 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
     let mut overrides = Vec::new();
     for word in &args.origin {
         let parsed = word.split_once('=').and_then(|(name, addr)| Some((name.to_owned(), addr.parse::<IpAddr>().ok()?)));
-        overrides.push(parsed.ok_or_else(|| Fault::new(format!("--origin '{word}' is not NAME=ADDRESS"), "e.g. --origin api.test=192.0.2.7"))?);
+        overrides
+            .push(parsed.ok_or_else(|| Fault::new(format!("--origin '{word}' is not NAME=ADDRESS"), "e.g. --origin api.test=192.0.2.7"))?);
     }
     let anchors = if args.anchor == Anchor::None { Vec::new() } else { vec![CertificateDer::from(authority.der().to_vec())] };
     let parallel = u8::try_from(args.parallel).unwrap_or(u8::MAX);
@@ -175,7 +175,8 @@ async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> R
         for name in ["https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
             proxy_env.push((name, format!("http://{addr}").into()));
         }
-        let places: Vec<(u16, std::net::SocketAddr)> = [443, 80].iter().filter_map(|p| Some((*p, *world.upstream("", *p).first()?))).collect();
+        let places: Vec<(u16, std::net::SocketAddr)> =
+            [443, 80].iter().filter_map(|p| Some((*p, *world.upstream("", *p).first()?))).collect();
         let places = Arc::new(places);
         let gateway = gateway.clone();
         tasks.spawn(async move {
@@ -203,7 +204,14 @@ async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> R
     Ok(told)
 }
 
-async fn drive(args: &cli::Lab, world: &World, live: &Live, gateway: &Arc<Gateway>, order: Order, quiet: bool) -> Result<Option<String>, Fault> {
+async fn drive(
+    args: &cli::Lab,
+    world: &World,
+    live: &Live,
+    gateway: &Arc<Gateway>,
+    order: Order,
+    quiet: bool,
+) -> Result<Option<String>, Fault> {
     let began = Instant::now();
     let budget = Duration::from_secs(args.budget);
     let dut = world.duts().first().ok_or_else(|| Fault::new("the lab has no device", ""))?;
@@ -217,7 +225,10 @@ async fn drive(args: &cli::Lab, world: &World, live: &Live, gateway: &Arc<Gatewa
         let run = dut.run(order.clone()).await.map_err(said)?;
         gateway.end_run(device).await;
         if let Exit::NotStarted(why) = &run.exit {
-            return Err(Fault::new(format!("the program could not be started: {why}"), "check its name; it runs with this machine's files"));
+            return Err(Fault::new(
+                format!("the program could not be started: {why}"),
+                "check its name; it runs with this machine's files",
+            ));
         }
         let undecided = gateway.undecided(device);
         let left: usize = undecided.iter().map(|(_, _, attacks)| attacks.len()).sum();

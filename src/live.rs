@@ -160,8 +160,10 @@ impl Live {
         self.feed.drain();
         drop(self.gateway);
         drop(self.feed);
-        let scribe = self.journal.join().map_err(|_| Fault::new("the journal's thread died", "this is a fault of ours; please report it"))?;
-        let desk = Arc::try_unwrap(self.desk).map_err(|_| Fault::new("the journal is still in use", "this is a fault of ours; please report it"))?;
+        let scribe =
+            self.journal.join().map_err(|_| Fault::new("the journal's thread died", "this is a fault of ours; please report it"))?;
+        let desk = Arc::try_unwrap(self.desk)
+            .map_err(|_| Fault::new("the journal is still in use", "this is a fault of ours; please report it"))?;
         let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
         desk.say_at(now(), scribe.ledger());
         let path = self.folder.file("journal.jsonl");

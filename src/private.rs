@@ -47,7 +47,8 @@ pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
             let mut text = String::new();
             file.take(256).read_to_string(&mut text).map_err(|e| Fault::io("read", &path, &e))?;
             let bytes = analyzers::encode::unhex(text.trim()).and_then(|b| <[u8; 32]>::try_from(b.as_slice()).ok());
-            bytes.ok_or_else(|| Fault::new(format!("{} is not a project key (64 hex digits)", path.display()), "remove it to get a new one"))
+            bytes
+                .ok_or_else(|| Fault::new(format!("{} is not a project key (64 hex digits)", path.display()), "remove it to get a new one"))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 32];
@@ -64,7 +65,9 @@ pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
 }
 
 fn default_key() -> Result<PathBuf, Fault> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config")));
     match base {
         Some(base) => Ok(base.join("overhear/project.key")),
         None => Err(Fault::new("there is no home folder for the project key", "name one with --project-key FILE")),

@@ -72,7 +72,10 @@ pub(crate) fn gates(args: &cli::Gates, catalogue: &Catalogue) -> Result<Gates, F
     if unknown.is_empty() {
         Ok(gates)
     } else {
-        Err(Fault::new(format!("--require names nothing known: {}", unknown.join(", ")), "see `overhear checks`, `attacks`, `requirements`"))
+        Err(Fault::new(
+            format!("--require names nothing known: {}", unknown.join(", ")),
+            "see `overhear checks`, `attacks`, `requirements`",
+        ))
     }
 }
 

@@ -69,7 +69,10 @@ impl Folder {
         if folder.file("journal.jsonl").is_file() {
             Ok(folder)
         } else {
-            Err(Fault::new(format!("{} is not a run folder: it has no journal.jsonl", path.display()), "name a folder that analyze, lab or intercept made"))
+            Err(Fault::new(
+                format!("{} is not a run folder: it has no journal.jsonl", path.display()),
+                "name a folder that analyze, lab or intercept made",
+            ))
         }
     }
 
@@ -98,7 +101,8 @@ impl Folder {
     pub(crate) fn run_file(&self) -> Result<RunFile, Fault> {
         let path = self.file("run.json");
         let text = std::fs::read(&path).map_err(|e| Fault::io("read", &path, &e))?;
-        serde_json::from_slice(&text).map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run was made by another version, or damaged"))
+        serde_json::from_slice(&text)
+            .map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run was made by another version, or damaged"))
     }
 
     pub(crate) fn journal(&self) -> Result<Writer<BufWriter<File>>, Fault> {
@@ -118,10 +122,16 @@ impl Folder {
     pub(crate) fn append(&self, lines: &mut [Line]) -> Result<(), Fault> {
         let (tail, broken) = self.read(|_| {})?;
         if let Some(first) = broken.first() {
-            return Err(Fault::new(format!("{}: {first}", self.file("journal.jsonl").display()), "a broken journal is not written to; see `overhear verify`"));
+            return Err(Fault::new(
+                format!("{}: {first}", self.file("journal.jsonl").display()),
+                "a broken journal is not written to; see `overhear verify`",
+            ));
         }
         if tail.torn > 0 || tail.unsealed > 0 {
-            return Err(Fault::new(format!("{} has an unsealed tail", self.file("journal.jsonl").display()), "the run was cut off; it stays as it is"));
+            return Err(Fault::new(
+                format!("{} has an unsealed tail", self.file("journal.jsonl").display()),
+                "the run was cut off; it stays as it is",
+            ));
         }
         let path = self.file("journal.jsonl");
         let file = private::append(&path).map_err(|e| Fault::io("write", &path, &e))?;

@@ -76,9 +76,7 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     let Rendered { report, catalogue, .. } = &back.rendered;
     let mut out = Vec::new();
     let written = match args.format {
-        ReportFormat::Text => {
-            render::summary(report, &folder, render::colour() && args.output.is_none(), &mut out)
-        }
+        ReportFormat::Text => render::summary(report, &folder, render::colour() && args.output.is_none(), &mut out),
         ReportFormat::Json => report.write(&mut out),
         ReportFormat::Html => Err(std::io::Error::other(format!("{} checks", catalogue.checks().count()))),
         ReportFormat::Junit => reports::junit::write(report, &mut out),
@@ -163,9 +161,8 @@ fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
     if back.rendered.report.write(&mut again).is_err() {
         return checked.bad("verdicts: the report cannot be made again");
     }
-    let same_rules = back.run.as_ref().is_some_and(|r| {
-        demands(folder).is_ok_and(|d| knowledge::catalogue_sha256(&d) == r.catalogue_sha256)
-    });
+    let same_rules =
+        back.run.as_ref().is_some_and(|r| demands(folder).is_ok_and(|d| knowledge::catalogue_sha256(&d) == r.catalogue_sha256));
     if !same_rules {
         checked.open("the run was judged under another catalogue: verdicts may differ for that reason");
     }
@@ -182,7 +179,11 @@ fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
             let (stored, again) = (String::from_utf8_lossy(&stored), String::from_utf8_lossy(&again));
             let differs = stored.lines().zip(again.lines()).position(|(a, b)| a != b);
             let at = differs.map_or_else(|| "its length".to_owned(), |n| format!("line {}", n + 1));
-            if same_rules { checked.bad(format!("report.json differs from what the journal gives, first in {at}")) } else { checked.open("report.json differs (other catalogue)") }
+            if same_rules {
+                checked.bad(format!("report.json differs from what the journal gives, first in {at}"))
+            } else {
+                checked.open("report.json differs (other catalogue)")
+            }
         }
     }
 }
@@ -316,7 +317,10 @@ pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
         cli::PhaseWord::At => Phase::At,
     };
     if policies::EventKind::parse(&args.kind).is_none() {
-        return Err(Fault::new(format!("'{}' is not a kind of event", args.kind), "small letters, digits and hyphens, e.g. enrol, consent, app:mail"));
+        return Err(Fault::new(
+            format!("'{}' is not a kind of event", args.kind),
+            "small letters, digits and hyphens, e.g. enrol, consent, app:mail",
+        ));
     }
     let words = |t: &Option<String>| t.as_ref().map(Text::ours);
     let event = Event { at: now(), kind: Text::ours(&args.kind), phase, confirmed: true, by: words(&args.by), note: words(&args.note) };

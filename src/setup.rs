@@ -79,7 +79,9 @@ pub(crate) fn new_persona(output: Option<&Path>, label: &str) -> Result<u8, Faul
             use std::io::Write as _;
             let mut file = private::create(path).map_err(|e| Fault::io("write", path, &e))?;
             file.write_all(text.as_bytes()).map_err(|e| Fault::io("write", path, &e))?;
-            render::print(format!("wrote {} (mode 0600): plant its values on the device, then give it with --persona\n", path.display()).as_bytes())?;
+            render::print(
+                format!("wrote {} (mode 0600): plant its values on the device, then give it with --persona\n", path.display()).as_bytes(),
+            )?;
         }
     }
     Ok(0)
@@ -96,7 +98,10 @@ pub(crate) fn ca(args: &cli::Ca) -> Result<u8, Fault> {
     let lifetime = Duration::from_secs(u64::from(args.days) * 86_400);
     let there = args.dir.join("ca.pem").exists();
     if matches!(args.action, cli::CaAction::Make) && there {
-        return Err(Fault::new(format!("{} holds an authority already", args.dir.display()), "one campaign, one authority: choose another --dir"));
+        return Err(Fault::new(
+            format!("{} holds an authority already", args.dir.display()),
+            "one campaign, one authority: choose another --dir",
+        ));
     }
     if !matches!(args.action, cli::CaAction::Make) && !there {
         return Err(Fault::new(format!("there is no authority in {}", args.dir.display()), "`overhear ca make` makes one"));
@@ -113,7 +118,11 @@ pub(crate) fn ca(args: &cli::Ca) -> Result<u8, Fault> {
             let _ = writeln!(out, "sha256         {sha}");
             let _ = writeln!(out, "pin            {}", authority.pin());
             let _ = writeln!(out, "Android name   {}   (in /system/etc/security/cacerts)", authority.android_name());
-            let _ = writeln!(out, "install        {} on the device under test; remove it when the campaign ends", args.dir.join("ca.pem").display());
+            let _ = writeln!(
+                out,
+                "install        {} on the device under test; remove it when the campaign ends",
+                args.dir.join("ca.pem").display()
+            );
             render::print(out.as_bytes())?;
         }
     }
@@ -142,7 +151,12 @@ pub(crate) fn doctor(args: &cli::Doctor) -> Result<u8, Fault> {
         Need { mode: "analyze", what: "nothing beside this program", there: true, how: "" },
         Need { mode: "lab", what: "ip (iproute2)", there: tool("ip"), how: "apt install iproute2" },
         Need { mode: "lab", what: "nft (nftables)", there: tool("nft"), how: "apt install nftables" },
-        Need { mode: "lab", what: "user namespaces, or root", there: namespaces, how: "sysctl kernel.unprivileged_userns_clone=1, or run as root" },
+        Need {
+            mode: "lab",
+            what: "user namespaces, or root",
+            there: namespaces,
+            how: "sysctl kernel.unprivileged_userns_clone=1, or run as root",
+        },
         Need { mode: "intercept", what: "root (or CAP_NET_ADMIN and CAP_NET_RAW)", there: root, how: "run as root, or use --listen" },
         Need { mode: "intercept", what: "nft (nftables)", there: tool("nft"), how: "apt install nftables" },
     ];
