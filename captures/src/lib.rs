@@ -14,16 +14,17 @@ mod reassembly;
 mod round;
 pub mod run;
 pub mod scan;
+mod shard;
 mod slice;
 mod wrapped;
 pub mod write;
 
 pub use block::{Block, Frame, Note};
 pub use drive::{Drive, Outs};
-pub use flow::Limits;
 pub use link::Link;
 pub use read::{Damage, Format, OpenError, Reader, Summary};
 pub use run::{Options, Report, analyse};
+pub use shard::Limits;
 pub use slice::SHARDS;
 pub use wrapped::Wrapping;
 pub use write::Writer;

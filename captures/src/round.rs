@@ -11,8 +11,9 @@ use policies::Time;
 use crate::block::{Block, Note};
 use crate::defrag::Defrag;
 use crate::drive::Drive;
-use crate::flow::{Seen, Shard};
+use crate::flow::Seen;
 use crate::reassembly::Origin;
+use crate::shard::Shard;
 use crate::slice::{Fragment, Other, Packet, SHARDS, Sliced, neighbour, slice, slice_whole};
 
 /// A block and what was found in its frames. Recycled.

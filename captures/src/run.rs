@@ -12,9 +12,9 @@ use analyzers::observation::{Damage, Input, Tally};
 use analyzers::text::Text;
 
 use crate::drive::Drive;
-use crate::flow::{Limits, Shard, ShardCounts};
 use crate::read::{OpenError, Reader, Summary};
 use crate::round::{Round, Sequencer};
+use crate::shard::{Limits, Shard, ShardCounts};
 use crate::slice::SHARDS;
 
 /// How to run.
