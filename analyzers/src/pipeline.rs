@@ -13,6 +13,7 @@ use crate::chunk::{Chunk, Gap, Want};
 use crate::dissect::{Cx, Known, Rest, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
+use crate::leak::Engine;
 use crate::observation::{Activity, App, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Unparsed};
 use crate::subject::{ClientClass, Peer};
 use crate::text::{Text, Veil};
@@ -107,6 +108,8 @@ pub struct Tools {
     pub told: Vec<Told>,
     pub windows: Vec<Window>,
     pub limits: Limits,
+    /// Seeks planted values and shapes; without it nothing is found.
+    pub engine: Option<Arc<Engine>>,
 }
 
 impl std::fmt::Debug for Tools {
@@ -117,7 +120,14 @@ impl std::fmt::Debug for Tools {
 
 impl Default for Tools {
     fn default() -> Tools {
-        Tools { veil: Arc::new(crate::text::Bare), keys: Arc::default(), told: Vec::new(), windows: Vec::new(), limits: Limits::default() }
+        Tools {
+            veil: Arc::new(crate::text::Bare),
+            keys: Arc::default(),
+            told: Vec::new(),
+            windows: Vec::new(),
+            limits: Limits::default(),
+            engine: None,
+        }
     }
 }
 
@@ -220,6 +230,7 @@ impl Pipeline {
             cx.see(Unparsed { what: App::Unknown, reason: NotParsed::Unknown, bytes: live.unknown });
         }
         cx.bind();
+        cx.close_hits(app);
         for active in std::mem::take(&mut cx.known.active) {
             let window = &self.tools.windows[active.window as usize];
             let local = crate::observation::is_local(cx.known.ends.a.ip()) && crate::observation::is_local(cx.known.ends.b.ip());

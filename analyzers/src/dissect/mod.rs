@@ -2,18 +2,21 @@
 
 use policies::Time;
 
-use crate::chunk::{Chunk, Gap, Unit, Want};
+use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey};
 use crate::keys::Keys;
 use crate::observation::{
-    App, Attribution, Bound, Coverage, Missed, NameSource, NotOpened, NotParsed, Observation, Odd, OddKind, Undecrypted, Unparsed, is_local,
+    App, Attribution, Bound, Coverage, Exposure, Missed, NameSource, Neighbour, NotOpened, NotParsed, Observation, Odd, OddKind,
+    Undecrypted, Unparsed, is_local,
 };
 use crate::pipeline::{Active, Draft, Out, Sink, Told, Tools};
 use crate::subject::{Actor, ClientClass, Peer};
 use crate::text::Text;
 
+pub mod dhcp;
 pub mod dns;
 pub mod http;
+pub mod local;
 pub mod marks;
 pub mod quic;
 pub mod search;
@@ -58,6 +61,11 @@ pub struct Known {
     hint: Hint,
     odd: u32,
     missed: u32,
+    /// Which side is the device, once the flow is bound.
+    pub(crate) side: Option<Dir>,
+    /// Who can read what was decrypted: whoever drives the pipeline knows whether a certificate was interposed.
+    pub exposure: Exposure,
+    pub(crate) hits: search::Hits,
     /// How many tunnels were opened inside one another.
     pub(crate) nested: u8,
     pub(crate) active: Vec<Active>,
@@ -88,6 +96,9 @@ impl Known {
             hint: Hint::default(),
             odd: 0,
             missed: 0,
+            side: None,
+            exposure: Exposure::Peer,
+            hits: search::Hits::default(),
             nested: 0,
             active: Vec::new(),
         }
@@ -158,6 +169,7 @@ impl Cx<'_> {
         let hint = std::mem::take(&mut self.known.hint);
         let ends = &self.known.ends;
         let (side, attribution) = device_side(ends, hint.client, &self.tools.told);
+        self.known.side = side;
         let peer_dir = side.map_or(Dir::Back, Dir::other);
         let at = ends.addr(peer_dir);
         let (name, named_by) = hint.name.map_or((None, None), |(n, by)| (Some(n), Some(by)));
@@ -208,6 +220,11 @@ impl Cx<'_> {
         self.known.rest = rest;
     }
 
+    /// An address was bound to a link address: a fact of no one flow.
+    pub fn neighbour(&mut self, fact: Neighbour) {
+        self.out.put(Out::Seen(Draft { at: self.at, frame: self.frame, flow: None, about: None, seen: fact.into() }));
+    }
+
     /// Encrypted bytes stayed closed.
     pub fn undecrypted(&mut self, protocol: App, reason: NotOpened, bytes: u64) {
         self.see(Undecrypted { protocol, reason, bytes });
@@ -246,9 +263,16 @@ pub fn device_side(ends: &Ends, client: Option<Dir>, told: &[Told]) -> (Option<D
 /// A conversation at one layer: sniffs the protocol from the first bytes, then hands everything to its dissector.
 ///
 /// The pipeline holds one for the wire; a decrypting dissector holds another for what it opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Talk {
     state: State,
+    layer: Layer,
+}
+
+impl Default for Talk {
+    fn default() -> Talk {
+        Talk { state: State::New, layer: Layer::Wire }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -258,8 +282,8 @@ enum State {
     /// Too few bytes to tell, per direction.
     Sniffing(Box<[Early; 2]>),
     Known(Box<dyn Dissector>),
-    /// Nobody knows these bytes.
-    Opaque,
+    /// Nobody knows these bytes: they are searched as they are.
+    Opaque(Box<[search::Trail; 2]>),
 }
 
 /// First bytes of a direction that were not enough to tell the protocol.
@@ -279,20 +303,39 @@ impl Talk {
         match &self.state {
             State::Known(d) => d.app(),
             State::New => App::Empty,
-            State::Sniffing(_) | State::Opaque => App::Unknown,
+            State::Sniffing(_) | State::Opaque(_) => App::Unknown,
         }
     }
 
-    /// Whether nobody knows the protocol: the caller may search the bytes as they are.
+    /// Whether nobody knows the protocol. The bytes are searched all the same.
     pub fn is_opaque(&self) -> bool {
-        matches!(self.state, State::Opaque)
+        matches!(self.state, State::Opaque(_))
     }
 
     pub fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        self.layer = chunk.layer;
         match &mut self.state {
             State::Known(dissector) => dissector.chunk(chunk, cx),
-            State::Opaque => Want::All,
+            // A proxy's greeting or a start that was missed may come before a protocol we know.
+            State::Opaque(_) if sniff::again(chunk) => {
+                self.give_up(cx, chunk.layer);
+                self.state = State::New;
+                self.sniff(chunk, cx)
+            }
+            State::Opaque(trails) => {
+                search_opaque(trails, chunk.dir, chunk.unit, chunk, chunk.bytes, cx);
+                Want::All
+            }
             State::New | State::Sniffing(_) => self.sniff(chunk, cx),
+        }
+    }
+
+    /// Ends the search of bytes nobody knew.
+    fn give_up(&mut self, cx: &mut Cx<'_>, layer: Layer) {
+        if let State::Opaque(trails) = &mut self.state {
+            for dir in Dir::BOTH {
+                cx.search_end(&mut trails[dir.index()], OPAQUE, dir, layer);
+            }
         }
     }
 
@@ -337,7 +380,16 @@ impl Talk {
                 Want::All
             }
             _ => {
-                self.state = State::Opaque;
+                let mut trails: Box<[search::Trail; 2]> = Box::default();
+                if let State::Sniffing(early) = &self.state {
+                    let dir = chunk.dir.other();
+                    let other = &early[dir.index()];
+                    if !other.bytes.is_empty() {
+                        search_opaque(&mut trails, dir, Unit::Stream { offset: other.offset }, chunk, &other.bytes, cx);
+                    }
+                }
+                search_opaque(&mut trails, chunk.dir, unit, chunk, bytes, cx);
+                self.state = State::Opaque(trails);
                 Want::All
             }
         }
@@ -347,10 +399,10 @@ impl Talk {
         match &mut self.state {
             State::Known(dissector) => dissector.gap(gap, cx),
             State::Sniffing(_) => {
-                self.state = State::Opaque;
+                self.state = State::Opaque(Box::default());
                 Want::All
             }
-            State::New | State::Opaque => Want::All,
+            State::New | State::Opaque(_) => Want::All,
         }
     }
 
@@ -358,5 +410,19 @@ impl Talk {
         if let State::Known(dissector) = &mut self.state {
             dissector.close(end, counts, cx);
         }
+        self.give_up(cx, self.layer);
     }
+}
+
+/// The place of finds in a stream nobody knows.
+const OPAQUE: search::Place<'static> = search::Place::Of("tcp.stream");
+
+fn search_opaque(trails: &mut [search::Trail; 2], dir: Dir, unit: Unit, chunk: &Chunk<'_>, bytes: &[u8], cx: &mut Cx<'_>) {
+    if let Unit::Stream { offset } = unit {
+        cx.search_stream(&mut trails[dir.index()], OPAQUE, dir, chunk.layer, offset, bytes);
+        return;
+    }
+    let origin = marks::Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
+    let place = search::Place::Of(if unit == Unit::Datagram { "udp.datagram" } else { "frame" });
+    cx.search_datagram(&search::Spot { place, dir, layer: chunk.layer, from: search::From::Decoded(origin), chain: &[] }, bytes);
 }

@@ -1,11 +1,21 @@
 //! Where found values enter the journal: dissectors say where bytes stand, the leak engine says what is in them.
 
 use std::fmt;
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+use policies::{IdentifierType, Time};
+use smallvec::SmallVec;
 
 use crate::chunk::Layer;
 use crate::dissect::Cx;
 use crate::dissect::marks::{Marks, Origin};
-use crate::flow::Dir;
+use crate::flow::{Dir, Ends};
+use crate::leak::{Carry, Engine, Found};
+use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
+use crate::pipeline::Out;
+use crate::sealed;
+use crate::text::Text;
 
 /// The part of a message that bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +27,8 @@ pub enum Place<'a> {
     RequestBody,
     ResponseHeader(&'a [u8]),
     ResponseBody,
+    /// A field of another protocol's head: `ssdp.header:` and its name.
+    Field(&'static str, &'a [u8]),
 }
 
 impl fmt::Display for Place<'_> {
@@ -26,6 +38,7 @@ impl fmt::Display for Place<'_> {
             Place::RequestUri => return f.write_str("http.request.uri"),
             Place::RequestBody => return f.write_str("http.request.body"),
             Place::ResponseBody => return f.write_str("http.response.body"),
+            Place::Field(before, name) => (*before, name),
             Place::RequestHeader(name) => ("http.request.header:", name),
             Place::ResponseHeader(name) => ("http.response.header:", name),
         };
@@ -72,29 +85,236 @@ impl Spot<'_> {
 /// A stream that is searched piece by piece as it comes, values split over pieces included.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
-    offset: u64,
+    carry: Carry,
+    /// Where the first searched byte stands in the stream, and where the next should.
+    start: Option<u64>,
+    next: u64,
+    /// Where the last piece begins in the stream, and the frame and time of the piece before it: a find may end there and be told late.
+    piece: u64,
+    before: (u64, Time),
+    now: (u64, Time),
+}
+
+/// Distinct finds of one flow that are written. A flow that sends more has long been told.
+const MOST_HITS: usize = 256;
+
+/// What was found in a flow so far: the same value at the same place is written once, then counted.
+#[derive(Debug, Default)]
+pub struct Hits {
+    seen: IndexMap<u64, Again, foldhash::fast::FixedState>,
+    /// Bytes of finds beyond the limit.
+    folded: u64,
+}
+
+#[derive(Debug)]
+struct Again {
+    hit: Hit,
+    frame: u64,
+    at: Time,
+    times: u64,
+}
+
+/// A find on its way to a line.
+struct Find<'a> {
+    kind: IdentifierType,
+    field: Option<Text>,
+    grade: Grade,
+    mask: Text,
+    token: [u8; 16],
+    chain: &'a [Text],
+    value: &'a [u8],
 }
 
 impl Cx<'_> {
     /// Searches a whole message, undoing what codes it.
-    pub fn search_whole(&mut self, _spot: &Spot<'_>, _bytes: &[u8]) {}
-
-    /// Searches the next piece of a stream for planted values. `offset` is the piece's in the stream of its layer.
-    pub fn search_stream(&mut self, trail: &mut Trail, _place: Place<'_>, _dir: Dir, _layer: Layer, offset: u64, bytes: &[u8]) {
-        trail.offset = offset + bytes.len() as u64;
+    pub fn search_whole(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let found = whole(&engine, bytes);
+        for f in found {
+            let origin = spot.origin(f.span.start, f.span.end - f.span.start);
+            self.found(&f, spot, origin);
+        }
     }
 
-    /// The first part of a stream was searched as a whole; its last bytes are `tail`, and the next piece stands at `offset`.
-    pub fn search_resume(&mut self, trail: &mut Trail, _tail: &[u8], offset: u64) {
-        trail.offset = offset;
+    /// Searches a datagram nobody knows; finds stand where they are in it.
+    pub fn search_datagram(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let from = spot.origin(0, 0);
+        let found = whole(&engine, bytes);
+        for f in found {
+            self.found(&f, spot, Origin { offset: f.span.start, len: f.span.end - f.span.start, ..from });
+        }
     }
 
     /// Searches what of a message lies behind `from` for planted values only.
-    pub fn search_rest(&mut self, _spot: &Spot<'_>, _bytes: &[u8], _from: usize) {}
+    pub fn search_rest(&mut self, spot: &Spot<'_>, bytes: &[u8], from: usize) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        // A value may stand across the border: the search begins a longest form earlier, and what it finds twice is counted.
+        let from = from.saturating_sub(BORDER).min(bytes.len());
+        let mut found: SmallVec<[Found; 2]> = SmallVec::new();
+        let mut carry = Carry::default();
+        engine.scan(&mut carry, &bytes[from..], &mut |f| found.push(f));
+        engine.finish(&mut carry, &mut |f| found.push(f));
+        for f in found {
+            let origin = spot.origin(from as u64 + f.span.start, f.span.end - f.span.start);
+            self.found(&f, spot, origin);
+        }
+    }
+
+    /// Searches the next piece of a stream for planted values. `offset` is the piece's in the stream of its layer.
+    pub fn search_stream(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer, offset: u64, bytes: &[u8]) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        if trail.start.is_some() && trail.next != offset {
+            self.search_end(trail, place, dir, layer);
+        }
+        let start = *trail.start.get_or_insert(offset);
+        (trail.before, trail.now) = (trail.now, (self.frame, self.at));
+        (trail.piece, trail.next) = (offset, offset + bytes.len() as u64);
+        let mut found: SmallVec<[Found; 2]> = SmallVec::new();
+        engine.scan(&mut trail.carry, bytes, &mut |f| found.push(f));
+        self.found_on(trail, start, &found, place, dir, layer);
+    }
+
+    /// The first part of a stream was searched as a whole; its last bytes are `tail`, and the next piece stands at `offset`.
+    pub fn search_resume(&mut self, trail: &mut Trail, tail: &[u8], offset: u64) {
+        let Some(engine) = &self.tools.engine else { return };
+        *trail =
+            Trail { start: Some(offset - (tail.len() as u64).min(offset)), next: offset, now: (self.frame, self.at), ..Trail::default() };
+        // What is found in the tail alone has been told.
+        engine.scan(&mut trail.carry, tail, &mut |_| {});
+    }
 
     /// A stream that was searched piece by piece has ended, or breaks off.
-    pub fn search_end(&mut self, _trail: &mut Trail, _place: Place<'_>, _dir: Dir, _layer: Layer) {}
+    pub fn search_end(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
+        let (Some(engine), Some(start)) = (self.tools.engine.clone(), trail.start) else { return };
+        let mut found: SmallVec<[Found; 2]> = SmallVec::new();
+        engine.finish(&mut trail.carry, &mut |f| found.push(f));
+        (trail.before, trail.piece) = (trail.now, trail.next);
+        self.found_on(trail, start, &found, place, dir, layer);
+        *trail = Trail::default();
+    }
 
-    /// A value told by the grammar it stands in: a credential.
-    pub fn told(&mut self, _kind: policies::IdentifierType, _value: &[u8], _spot: &Spot<'_>, _at: u64, _len: u64) {}
+    fn found_on(&mut self, trail: &Trail, start: u64, found: &[Found], place: Place<'_>, dir: Dir, layer: Layer) {
+        for f in found {
+            let (offset, len) = (start + f.span.start, f.span.end - f.span.start);
+            let (frame, time) = if offset + len <= trail.piece { trail.before } else { trail.now };
+            let origin = Origin { offset, len, frame, time };
+            self.found(f, &Spot { place, dir, layer, from: From::Decoded(origin), chain: &[] }, origin);
+        }
+    }
+
+    /// A value told by the grammar it stands in: a credential. `at..at + len` of the spot's bytes hold it, as coded there.
+    pub fn told(&mut self, kind: IdentifierType, value: &[u8], spot: &Spot<'_>, at: u64, len: u64) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let origin = spot.origin(at, len);
+        // A planted value is proof; that it is a credential too is then the lesser fact and only counted.
+        self.search_whole(&Spot { from: From::Decoded(origin), ..*spot }, value);
+        let text = String::from_utf8_lossy(value);
+        let find = Find {
+            kind,
+            field: None,
+            grade: Grade::Structural,
+            mask: engine.mask(kind, &text),
+            token: engine.token(kind, &text),
+            chain: &[],
+            value,
+        };
+        self.hit(&find, spot, origin);
+    }
+
+    fn found(&mut self, f: &Found, spot: &Spot<'_>, origin: Origin) {
+        let value = f.value.expose();
+        let find =
+            Find { kind: f.kind, field: f.seed.clone(), grade: f.grade, mask: f.mask.clone(), token: f.token, chain: &f.chain, value };
+        self.hit(&find, spot, origin);
+    }
+
+    fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
+        use std::hash::BuildHasher;
+        let place = spot.place.to_string();
+        let key = foldhash::fast::FixedState::default().hash_one((find.token, &place, spot.layer as u8, spot.dir));
+        if let Some(again) = self.known.hits.seen.get_mut(&key)
+            && again.hit.grade >= find.grade
+        {
+            again.times += 1;
+            (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
+            (again.frame, again.at) = (origin.frame, origin.time);
+            return;
+        }
+        if self.known.hits.seen.len() >= MOST_HITS {
+            self.known.hits.folded += origin.len;
+            return;
+        }
+        self.bind();
+        let local = on_link(&self.known.ends);
+        let direction = match self.known.side {
+            _ if local => HitDirection::Local,
+            Some(side) if side != spot.dir => HitDirection::In,
+            None if spot.dir == Dir::Back => HitDirection::In,
+            _ => HitDirection::Out,
+        };
+        let exposure = match spot.layer {
+            Layer::Decrypted => self.known.exposure,
+            Layer::Wire if local => Exposure::LocalLink,
+            Layer::Wire => Exposure::Cleartext,
+        };
+        let hit = Hit {
+            kind: find.kind,
+            field: find.field.clone(),
+            grade: find.grade,
+            masked: find.mask.clone(),
+            token: Text::ours(crate::encode::hex(&find.token)),
+            layer: spot.layer,
+            direction,
+            place: Text::ours(&place),
+            chain: spot.chain.iter().map(Text::ours).chain(find.chain.iter().cloned()).collect(),
+            exposure,
+            dir: spot.dir,
+            offset: origin.offset,
+            len: origin.len,
+            sealed: None,
+            repeats: 0,
+        };
+        self.out.put(Out::Sealed(sealed::Value { token: find.token, flow: self.flow, bytes: find.value.to_vec() }));
+        self.see_at(origin.time, origin.frame, hit.clone());
+        self.known.hits.seen.insert(key, Again { hit, frame: origin.frame, at: origin.time, times: 0 });
+    }
+
+    /// The flow closes: values that came again get a second line, for the last time they came and how often in between.
+    pub(crate) fn close_hits(&mut self, app: App) {
+        let hits = std::mem::take(&mut self.known.hits);
+        for (_, again) in hits.seen {
+            if again.times > 0 {
+                self.see_at(again.at, again.frame, Hit { repeats: again.times - 1, ..again.hit });
+            }
+        }
+        if hits.folded > 0 {
+            self.not_parsed(app, NotParsed::Limit, hits.folded);
+        }
+    }
+}
+
+fn whole(engine: &Engine, bytes: &[u8]) -> SmallVec<[Found; 2]> {
+    let mut found = SmallVec::new();
+    let mut carry = Carry::default();
+    engine.scan(&mut carry, bytes, &mut |f| found.push(f));
+    engine.finish(&mut carry, &mut |f| found.push(f));
+    found
+}
+
+/// No form of a planted value that a stream is searched for is longer.
+const BORDER: usize = 512;
+
+/// Whether a flow stays on the local link by its addresses, or by a protocol that only speaks there.
+///
+/// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too.
+fn on_link(ends: &Ends) -> bool {
+    /// mDNS, LLMNR, SSDP, NetBIOS names, DHCP and DHCPv6.
+    const PORTS: [u16; 8] = [5353, 5355, 1900, 137, 67, 68, 546, 547];
+    let link = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local() || v6.is_unspecified(),
+    };
+    let (a, b) = (ends.a.ip(), ends.b.ip());
+    link(a) || link(b) || is_local(a) && is_local(b) && PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p)
 }

@@ -344,16 +344,16 @@ impl Body {
             Side::Request => bytes.len(),
             Side::Response => bytes.len().min(RESPONSE_PEELED),
         };
+        cx.search_whole(&spot, &bytes[..peeled]);
+        if peeled < bytes.len() {
+            cx.search_rest(&spot, bytes, peeled);
+        }
         if self.side == Side::Request && self.form {
             let mut found: Vec<Secret> = Vec::new();
             secrets::pairs(bytes, &mut found);
             for secret in found {
                 cx.told_secret(&secret, &spot);
             }
-        }
-        cx.search_whole(&spot, &bytes[..peeled]);
-        if peeled < bytes.len() {
-            cx.search_rest(&spot, bytes, peeled);
         }
     }
 

@@ -108,8 +108,8 @@ impl Exchange {
                 found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });
             }
             let spot = Place::RequestHeader(field.name);
-            say_secrets(&mut found, spot, place(value), marks, chunk, cx);
             cx.search_whole(&in_head(spot, place(value), marks, chunk), value);
+            say_secrets(&mut found, spot, place(value), marks, chunk, cx);
         }
         it
     }

@@ -13,7 +13,7 @@ use crate::dissect::marks::Marks;
 use crate::dissect::search::{From, Place, Spot, Trail};
 use crate::dissect::sniff::Guess;
 use crate::dissect::{Cx, Dissector, Talk};
-use crate::flow::{Counts, Dir, FlowEnd};
+use crate::flow::{Counts, Dir, Ends, FlowEnd};
 use crate::observation::{App, NotParsed, OddKind};
 
 use body::{Body, Took};
@@ -21,7 +21,7 @@ use exchange::Exchange;
 use head::{Begins, Head, Side};
 
 /// Whether bytes begin an HTTP/1.x message.
-pub fn looks_like(chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     if !matches!(chunk.unit, Unit::Stream { .. }) {
         return Guess::No;
     }
@@ -511,14 +511,14 @@ impl Http {
         let piece = Chunk { unit: Unit::Stream { offset }, bytes, ..*chunk };
         if let Some(inner) = &mut self.inner {
             inner.chunk(&piece, cx);
-            if !inner.is_opaque() {
-                return;
+            if inner.is_opaque() {
+                self.unread += bytes.len() as u64;
+                account_unread(chunk, bytes.len(), cx);
             }
+            return;
         }
         self.unread += bytes.len() as u64;
-        if chunk.layer == Layer::Wire {
-            cx.unparsed(bytes.len());
-        }
+        account_unread(chunk, bytes.len(), cx);
         let half = &mut self.halves[chunk.dir.index()];
         cx.search_stream(&mut half.trail, STREAM, chunk.dir, chunk.layer, offset, bytes);
     }
@@ -527,6 +527,12 @@ impl Http {
 fn account(chunk: &Chunk<'_>, n: usize, cx: &mut Cx<'_>) {
     if chunk.layer == Layer::Wire {
         cx.analysed(n);
+    }
+}
+
+fn account_unread(chunk: &Chunk<'_>, n: usize, cx: &mut Cx<'_>) {
+    if chunk.layer == Layer::Wire {
+        cx.unparsed(n);
     }
 }
 

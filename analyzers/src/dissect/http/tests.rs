@@ -331,8 +331,8 @@ fn conversation() -> impl Strategy<Value = Vec<Step>> {
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Encoding: gzip, br\r\nContent-Length: 4\r\n\r\n\x1f\u{b}xx",
+        // No CONNECT: what a tunnel carries is sniffed by chunk, in a tunnel nobody knows also later on.
         "HTTP/1.1 100 Continue\r\n\r\n",
-        "CONNECT b:1 HTTP/1.1\r\n\r\n",
         "\r\n",
         "garbage \u{0}\u{1}",
     ]);

@@ -1,0 +1,326 @@
+//! DHCPv4 (RFC 2131, 2132): what a client says of itself, and which address it was given.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
+use crate::dissect::marks::Origin;
+use crate::dissect::search::{From, Place, Spot};
+use crate::dissect::sniff::Guess;
+use crate::dissect::{Cx, Dissector, Hint};
+use crate::flow::{Counts, Ends, FlowEnd, Mac};
+use crate::observation::{App, ClientId, Lease, Neighbour, NeighbourSource, NotParsed, OddKind};
+
+/// Where the options begin: 236 bytes of BOOTP and the cookie (RFC 2131 §3).
+const OPTIONS: usize = 240;
+const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
+
+/// Option numbers (IANA).
+mod option {
+    pub(super) const HOST_NAME: u8 = 12;
+    pub(super) const OVERLOAD: u8 = 52;
+    pub(super) const MESSAGE: u8 = 53;
+    pub(super) const PARAMETERS: u8 = 55;
+    pub(super) const VENDOR_CLASS: u8 = 60;
+    pub(super) const CLIENT_ID: u8 = 61;
+    pub(super) const FQDN: u8 = 81;
+}
+
+/// DHCPACK.
+const ACK: u8 = 5;
+
+/// Distinct leases of one flow that are written; a client sends the same a few times.
+const MOST_LEASES: usize = 64;
+
+/// Whether a datagram is DHCP: by its cookie and the shape before it.
+pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    let cookie = bytes.get(OPTIONS - 4..OPTIONS) == Some(&COOKIE);
+    if chunk.unit == Unit::Datagram && cookie && matches!(bytes.first(), Some(1 | 2)) {
+        Guess::Is(Box::new(Dhcp { layer: chunk.layer, said: Vec::new(), given: Vec::new(), unread: 0 }))
+    } else {
+        Guess::No
+    }
+}
+
+#[derive(Debug)]
+struct Dhcp {
+    layer: Layer,
+    said: Vec<Lease>,
+    given: Vec<Neighbour>,
+    unread: u64,
+}
+
+impl Dissector for Dhcp {
+    fn app(&self) -> App {
+        App::Dhcp
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        let bytes = chunk.bytes;
+        if bytes.get(OPTIONS - 4..OPTIONS) != Some(&COOKIE) {
+            cx.odd(OddKind::BrokenDhcp, "a message without its cookie", None);
+            self.unread += bytes.len() as u64;
+            if self.layer == Layer::Wire {
+                cx.unparsed(bytes.len());
+            }
+            return Want::All;
+        }
+        if self.layer == Layer::Wire {
+            cx.analysed(bytes.len());
+        }
+        let options = Options::read(bytes);
+        if options.broken {
+            cx.odd(OddKind::BrokenDhcp, "options break off", None);
+        }
+        if bytes.first() == Some(&1) {
+            self.client(bytes, &options, chunk, cx);
+        } else {
+            cx.hint(Hint { client: Some(chunk.dir.other()), ..Hint::default() });
+            self.server(bytes, &options, cx);
+        }
+        Want::All
+    }
+
+    fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
+        Want::All
+    }
+
+    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        if self.unread > 0 {
+            cx.not_parsed(App::Dhcp, NotParsed::Broken, self.unread);
+        }
+    }
+}
+
+impl Dhcp {
+    /// A request: the client tells who it is.
+    fn client(&mut self, bytes: &[u8], options: &Options<'_>, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        cx.hint(Hint { client: Some(chunk.dir), ..Hint::default() });
+        let mac = hardware(bytes);
+        let host_name = options.text(option::HOST_NAME);
+        let fqdn = options.joined(option::FQDN).and_then(|data| domain(&data));
+        let vendor_class = options.text(option::VENDOR_CLASS);
+        let client_id = options.joined(option::CLIENT_ID);
+        let said =
+            [("dhcp.host-name", &host_name), ("dhcp.fqdn", &fqdn), ("dhcp.vendor-class", &vendor_class), ("dhcp.client-id", &client_id)];
+        let origin = Origin { offset: OPTIONS as u64, len: (bytes.len() - OPTIONS) as u64, frame: chunk.frame, time: chunk.time };
+        for (place, value) in said {
+            if let Some(value) = value {
+                let spot = Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+                cx.search_whole(&spot, value);
+            }
+        }
+        let lease = Lease {
+            message: options.message(),
+            host_name: host_name.map(|n| cx.text(&n)),
+            fqdn: fqdn.map(|n| cx.text(&n)),
+            vendor_class: vendor_class.map(|n| cx.text(&n)),
+            client_id: match client_id {
+                None => ClientId::None,
+                // As it is (type 1), or inside a DUID (type 255, RFC 4361).
+                Some(id) if mac.0 != [0; 6] && id.windows(6).any(|w| w == mac.0) => ClientId::HardwareAddress,
+                Some(_) => ClientId::Other,
+            },
+            mac,
+            parameters: options.joined(option::PARAMETERS).unwrap_or_default(),
+        };
+        if self.said.len() < MOST_LEASES && !self.said.contains(&lease) {
+            self.said.push(lease.clone());
+            cx.see(lease);
+        }
+    }
+
+    /// An answer: an acknowledged address belongs to the hardware address it names.
+    fn server(&mut self, bytes: &[u8], options: &Options<'_>, cx: &mut Cx<'_>) {
+        let field = |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map(Ipv4Addr::from);
+        // `yiaddr`, or `ciaddr` in the answer to an INFORM.
+        let given = field(16).filter(|a| !a.is_unspecified()).or_else(|| field(12).filter(|a| !a.is_unspecified()));
+        let mac = hardware(bytes);
+        if let Some(ip) = given
+            && options.message() == ACK
+            && mac.0 != [0; 6]
+        {
+            let fact = Neighbour { mac, ip: IpAddr::V4(ip), source: NeighbourSource::Dhcp };
+            if self.given.len() < MOST_LEASES && !self.given.contains(&fact) {
+                self.given.push(fact.clone());
+                cx.neighbour(fact);
+            }
+        }
+    }
+}
+
+/// `chaddr`, when it is an Ethernet address.
+fn hardware(bytes: &[u8]) -> Mac {
+    match (bytes.get(1..3), bytes.get(28..34).and_then(|b| <[u8; 6]>::try_from(b).ok())) {
+        (Some([_, 6]), Some(mac)) => Mac(mac),
+        _ => Mac([0; 6]),
+    }
+}
+
+/// The options of a message, in order, those in the overloaded fields included (RFC 2132 §9.3).
+struct Options<'a> {
+    list: Vec<(u8, &'a [u8])>,
+    broken: bool,
+}
+
+impl<'a> Options<'a> {
+    fn read(bytes: &'a [u8]) -> Options<'a> {
+        let mut out = Options { list: Vec::new(), broken: false };
+        out.area(bytes.get(OPTIONS..).unwrap_or_default());
+        let overload = out.first(option::OVERLOAD).and_then(|o| o.first()).copied().unwrap_or(0);
+        if overload & 1 != 0 {
+            out.area(bytes.get(108..236).unwrap_or_default());
+        }
+        if overload & 2 != 0 {
+            out.area(bytes.get(44..108).unwrap_or_default());
+        }
+        out
+    }
+
+    fn area(&mut self, mut rest: &'a [u8]) {
+        while let [code, tail @ ..] = rest {
+            match code {
+                0 => rest = tail,
+                255 => return,
+                _ => {
+                    let Some((len, after)) = tail.split_first() else {
+                        self.broken = true;
+                        return;
+                    };
+                    let len = usize::from(*len);
+                    self.broken |= after.len() < len;
+                    let (data, next) = after.split_at(len.min(after.len()));
+                    self.list.push((*code, data));
+                    rest = next;
+                }
+            }
+        }
+    }
+
+    fn first(&self, code: u8) -> Option<&'a [u8]> {
+        self.list.iter().find(|(c, _)| *c == code).map(|(_, data)| *data)
+    }
+
+    /// An option, its parts put together (RFC 3396).
+    fn joined(&self, code: u8) -> Option<Vec<u8>> {
+        let mut parts = self.list.iter().filter(|(c, _)| *c == code).map(|(_, data)| *data);
+        let mut out = parts.next()?.to_vec();
+        parts.for_each(|p| out.extend_from_slice(p));
+        Some(out).filter(|o| !o.is_empty())
+    }
+
+    fn text(&self, code: u8) -> Option<Vec<u8>> {
+        let mut out = self.joined(code)?;
+        while out.last() == Some(&0) {
+            out.pop();
+        }
+        Some(out).filter(|o| !o.is_empty())
+    }
+
+    fn message(&self) -> u8 {
+        self.first(option::MESSAGE).and_then(|m| m.first()).copied().unwrap_or(0)
+    }
+}
+
+/// The name in option 81 (RFC 4702 §2): three bytes, then wire labels (flag E) or plain ASCII.
+fn domain(data: &[u8]) -> Option<Vec<u8>> {
+    let [flags, _, _, name @ ..] = data else { return None };
+    if flags & 0x04 == 0 {
+        return Some(name.to_vec()).filter(|n| !n.is_empty());
+    }
+    let mut out = Vec::new();
+    let mut rest = name;
+    while let [len @ 1..=63, tail @ ..] = rest {
+        let (label, after) = tail.split_at(usize::from(*len).min(tail.len()));
+        if !out.is_empty() {
+            out.push(b'.');
+        }
+        out.extend_from_slice(label);
+        rest = after;
+    }
+    Some(out).filter(|o| !o.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use policies::Time;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::{Dir, FlowKey, Transport};
+    use crate::observation::Observation;
+    use crate::pipeline::{Out, Pipeline, Tools};
+
+    const MAC: [u8; 6] = [0x3c, 0x07, 0x54, 1, 2, 3];
+
+    fn message(op: u8, options: &[&[u8]]) -> Vec<u8> {
+        let mut out = vec![0; OPTIONS];
+        out[..3].copy_from_slice(&[op, 1, 6]);
+        out[16..20].copy_from_slice(&[192, 168, 1, 7]);
+        out[28..34].copy_from_slice(&MAC);
+        out[236..240].copy_from_slice(&COOKIE);
+        options.iter().for_each(|o| out.extend_from_slice(o));
+        out
+    }
+
+    fn run(bytes: &[u8]) -> Vec<Observation> {
+        let key = FlowKey::new(0, 1);
+        let ends = Ends {
+            transport: Transport::Udp,
+            a: "0.0.0.0:68".parse().unwrap(),
+            b: "255.255.255.255:67".parse().unwrap(),
+            a_mac: None,
+            b_mac: None,
+            from_start: true,
+        };
+        let mut pipeline = Pipeline::new(Arc::new(Tools::default()));
+        let mut out: Vec<Out> = Vec::new();
+        pipeline.open(key, &ends, Time(0), 1, &mut out);
+        for frame in 1..3 {
+            let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
+            pipeline.chunk(chunk, &mut out);
+        }
+        pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
+        out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+    }
+
+    #[track_caller]
+    fn lease(options: &[&[u8]], expect: (u8, Option<&str>, Option<&str>, ClientId)) {
+        let seen = run(&message(1, options));
+        let leases: Vec<_> = seen.iter().filter_map(|o| if let Observation::Lease(l) = o { Some(l) } else { None }).collect();
+        let [lease] = leases[..] else { panic!("{} leases", leases.len()) };
+        let text = |t: &Option<crate::text::Text>| t.as_ref().map(|t| t.as_str().to_owned());
+        assert_eq!((lease.message, text(&lease.host_name).as_deref(), text(&lease.fqdn).as_deref(), lease.client_id), expect);
+        assert_eq!(lease.mac, Mac(MAC));
+    }
+
+    #[test]
+    fn clients() {
+        let id = [&[61, 7, 1][..], &MAC].concat();
+        lease(&[&[53, 1, 3, 12, 5], b"annas", &id, &[255]], (3, Some("annas"), None, ClientId::HardwareAddress));
+        lease(&[&[0, 0, 53, 1, 1, 61, 3, 0, 9, 9, 255]], (1, None, None, ClientId::Other));
+        // RFC 3396: a long option in parts.
+        lease(&[&[12, 2], b"an", &[12, 3], b"nas", &[255]], (0, Some("annas"), None, ClientId::None));
+        lease(&[&[81, 8, 0, 0, 0], b"a.lan", &[255]], (0, None, Some("a.lan"), ClientId::None));
+        lease(&[&[81, 10, 4, 0, 0, 1], b"a", &[3], b"lan", &[0, 255]], (0, None, Some("a.lan"), ClientId::None));
+        // Cut off.
+        lease(&[&[12, 9], b"ann"], (0, Some("ann"), None, ClientId::None));
+    }
+
+    #[test]
+    fn an_acknowledged_address_is_bound() {
+        let bound = |options: &[&[u8]]| run(&message(2, options)).iter().filter(|o| matches!(o, Observation::Neighbour(_))).count();
+        assert_eq!(bound(&[&[53, 1, 5, 255]]), 1);
+        assert_eq!(bound(&[&[53, 1, 2, 255]]), 0);
+        assert_eq!(bound(&[&[53, 1, 6, 255]]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile(tail in prop::collection::vec(any::<u8>(), 0..300), op in 0u8..4) {
+            run(&message(op, &[&tail]));
+        }
+    }
+}
