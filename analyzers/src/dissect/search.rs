@@ -11,7 +11,7 @@ use crate::chunk::Layer;
 use crate::dissect::Cx;
 use crate::dissect::marks::{Marks, Origin};
 use crate::flow::{Dir, Ends};
-use crate::leak::{Carry, Engine, Found};
+use crate::leak::{Budget, Carry, Engine, Found};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -104,6 +104,8 @@ pub struct Hits {
     seen: IndexMap<u64, Again, foldhash::fast::FixedState>,
     /// Bytes of finds beyond the limit.
     folded: u64,
+    /// Bytes of messages whose codings were not undone to the end.
+    unpeeled: u64,
 }
 
 #[derive(Debug)]
@@ -128,20 +130,32 @@ struct Find<'a> {
 impl Cx<'_> {
     /// Searches a whole message, undoing what codes it.
     pub fn search_whole(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        self.search_parts(spot, bytes, |_| spot.place);
+    }
+
+    /// Searches a whole message whose parts have places of their own, by where a find begins.
+    pub fn search_parts<'p>(&mut self, spot: &Spot<'_>, bytes: &[u8], place: impl Fn(u64) -> Place<'p>) {
         let Some(engine) = self.tools.engine.clone() else { return };
-        let found = whole(&engine, bytes);
-        for f in found {
+        for f in self.peel(&engine, bytes) {
             let origin = spot.origin(f.span.start, f.span.end - f.span.start);
-            self.found(&f, spot, origin);
+            self.found(&f, &Spot { place: place(f.span.start), ..*spot }, origin);
         }
+    }
+
+    fn peel(&mut self, engine: &Engine, bytes: &[u8]) -> SmallVec<[Found; 2]> {
+        let mut found = SmallVec::new();
+        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut |f| found.push(f));
+        if peeled.stopped.is_some() {
+            self.known.hits.unpeeled += bytes.len() as u64;
+        }
+        found
     }
 
     /// Searches a datagram nobody knows; finds stand where they are in it.
     pub fn search_datagram(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let from = spot.origin(0, 0);
-        let found = whole(&engine, bytes);
-        for f in found {
+        for f in self.peel(&engine, bytes) {
             self.found(&f, spot, Origin { offset: f.span.start, len: f.span.end - f.span.start, ..from });
         }
     }
@@ -288,18 +302,10 @@ impl Cx<'_> {
                 self.see_at(again.at, again.frame, Hit { repeats: again.times - 1, ..again.hit });
             }
         }
-        if hits.folded > 0 {
-            self.not_parsed(app, NotParsed::Limit, hits.folded);
+        if hits.folded + hits.unpeeled > 0 {
+            self.not_parsed(app, NotParsed::Limit, hits.folded + hits.unpeeled);
         }
     }
-}
-
-fn whole(engine: &Engine, bytes: &[u8]) -> SmallVec<[Found; 2]> {
-    let mut found = SmallVec::new();
-    let mut carry = Carry::default();
-    engine.scan(&mut carry, bytes, &mut |f| found.push(f));
-    engine.finish(&mut carry, &mut |f| found.push(f));
-    found
 }
 
 /// No form of a planted value that a stream is searched for is longer.

@@ -84,7 +84,7 @@ impl Exchange {
         it.update = update::asked(&name, url.path, url.query.unwrap_or_default());
         it.host = host;
         let place = |part: &[u8]| offset_in(bytes, part);
-        cx.search_whole(&in_head(Place::RequestUri, place(target), marks, chunk), target);
+        search_head(head, bytes, Place::RequestUri, Place::RequestHeader, marks, chunk, cx);
         let mut found: Vec<Secret> = Vec::new();
         if let Some(query) = url.query.filter(|q| !q.is_empty()) {
             secrets::pairs(query, &mut found);
@@ -108,7 +108,6 @@ impl Exchange {
                 found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });
             }
             let spot = Place::RequestHeader(field.name);
-            cx.search_whole(&in_head(spot, place(value), marks, chunk), value);
             say_secrets(&mut found, spot, place(value), marks, chunk, cx);
         }
         it
@@ -162,9 +161,8 @@ impl Exchange {
             } else if field.is("location") {
                 self.location = Some(cx.text(&Url::read(field.value).masked()));
             }
-            let at = offset_in(bytes, field.value);
-            cx.search_whole(&in_head(Place::ResponseHeader(field.name), at, marks, chunk), field.value);
         }
+        search_head(head, bytes, Place::Of("http.response.line"), Place::ResponseHeader, marks, chunk, cx);
     }
 
     /// The request is over, at `offset` of its stream (0 = not known).
@@ -255,6 +253,22 @@ fn bind(host: Option<&Text>, name: &[u8], connect: bool, dir: Dir, cx: &mut Cx<'
     let by = if connect { NameSource::Connect } else { NameSource::HttpHost };
     let name = host.filter(|_| !literal).map(|h| (h.clone(), by));
     cx.hint(Hint { client: Some(dir), name, ..Hint::default() });
+}
+
+/// Searches a head as a whole, so that a value stands beside its field's name; a find's place is the field it begins in.
+fn search_head<'h>(
+    head: &Head<'h>,
+    bytes: &[u8],
+    line: Place<'h>,
+    named: fn(&'h [u8]) -> Place<'h>,
+    marks: &Marks,
+    chunk: &Chunk<'_>,
+    cx: &mut Cx<'_>,
+) {
+    cx.search_parts(&in_head(line, 0, marks, chunk), bytes, |at| {
+        let field = head.fields.iter().take_while(|f| offset_in(bytes, f.name) as u64 <= at).last();
+        field.map_or(line, |f| named(f.name))
+    });
 }
 
 fn say_secrets(found: &mut Vec<Secret>, place: Place<'_>, at: usize, marks: &Marks, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
