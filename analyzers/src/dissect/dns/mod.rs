@@ -31,14 +31,17 @@ impl Flavour {
     /// By the registered ports: their messages do not differ.
     fn of(ends: &Ends) -> (Flavour, bool) {
         let has = |port| ends.a.port() == port || ends.b.port() == port;
-        if has(5353) {
+        // A query sent from 5353 to a resolver is plain DNS.
+        if has(53) {
+            (Flavour::Dns, true)
+        } else if has(5353) {
             (Flavour::Mdns, true)
         } else if has(5355) {
             (Flavour::Llmnr, true)
         } else if has(137) {
             (Flavour::Nbns, true)
         } else {
-            (Flavour::Dns, has(53))
+            (Flavour::Dns, false)
         }
     }
 
