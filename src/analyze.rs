@@ -297,6 +297,7 @@ impl Analysis<'_> {
             told: told.clone(),
             windows: self.windows.clone(),
             limits: analyzers::pipeline::Limits::default(),
+            engine: Some(Arc::clone(&self.known.engine)),
         });
         let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
         let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };

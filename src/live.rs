@@ -128,7 +128,7 @@ impl Live {
         let desk = Arc::new(Mutex::new(desk));
         lock(&desk).open(now());
         let veil: Arc<dyn Veil> = known.engine.clone();
-        let tools = Arc::new(Tools { veil: veil.clone(), ..Tools::default() });
+        let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
         let (secret, secrets) = std::sync::mpsc::channel();
         let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(secret)).map_err(said)?;
         let scribe = Scribe::new(Briefing { same: plan.rules.devices.clone(), label: plan.label, ..Briefing::default() });
