@@ -42,7 +42,9 @@ pub(super) fn form(bytes: &[u8]) -> Vec<u8> {
 /// Every byte percent-encoded.
 pub(super) fn percent_all(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() * 3);
-    bytes.iter().for_each(|b| push_percent(*b, &mut out));
+    for b in bytes {
+        push_percent(*b, &mut out);
+    }
     out
 }
 
@@ -115,7 +117,7 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
             }
         })
         .sum();
-    digits.iter().all(u8::is_ascii_digit) && !digits.is_empty() && sum % 10 == 0
+    digits.iter().all(u8::is_ascii_digit) && !digits.is_empty() && sum.is_multiple_of(10)
 }
 
 /// The digit that makes `digits` pass [`luhn`].

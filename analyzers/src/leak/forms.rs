@@ -100,7 +100,6 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
         Kind::AndroidId | Kind::Meid => hexadecimal(value, &mut out),
         Kind::DeviceId | Kind::Serial if is_uuid(value) => uuid(value, &mut out),
         Kind::Email => email(value, &mut out),
-        Kind::PersonName => person(value, &mut out),
         Kind::BirthDate => birth(value, &mut out),
         Kind::Position => position(value, &mut out),
         Kind::PostalAddress => {
@@ -112,7 +111,7 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
         Kind::Password | Kind::Token | Kind::PushToken => out.push(Form::text(value).exact().edge(guard(kind, value))),
         Kind::Contact if value.contains('@') => email(value, &mut out),
         Kind::Contact if value.starts_with('+') => msisdn(value, &mut out),
-        Kind::Contact => person(value, &mut out),
+        Kind::Contact | Kind::PersonName => person(value, &mut out),
         Kind::Iban => {
             let compact: String = value.split_whitespace().collect();
             let groups: Vec<&str> = compact.as_bytes().chunks(4).filter_map(|c| std::str::from_utf8(c).ok()).collect();
@@ -271,9 +270,8 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     out.push(Form::text(pairs.join("_")).unhashed());
     out.push(Form::text(pairs.join(" ")).unhashed());
     out.push(Form::text(pairs.join(".")).unhashed());
-    let [a, b, c, d, e, f] = bytes;
     // RFC 4291 appendix A: the EUI-64 of an address, its universal/local bit turned, as the lower half of an IPv6 address.
-    let eui = [a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let eui = [bytes[0] ^ 2, bytes[1], bytes[2], 0xff, 0xfe, bytes[3], bytes[4], bytes[5]];
     let group = |hi: u8, lo: u8| format!("{:x}", u16::from(hi) << 8 | u16::from(lo));
     let text = format!("{}:{}:{}:{}", group(eui[0], eui[1]), group(eui[2], eui[3]), group(eui[4], eui[5]), group(eui[6], eui[7]));
     out.push(Form { step: Some("eui-64"), ..Form::text(text).edge(Edge::Word).unhashed() });
@@ -284,7 +282,7 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     distinct.sort_unstable();
     if distinct.chunk_by(|x, y| x == y).count() >= 4 {
         out.push(Form::raw(bytes.to_vec(), "raw"));
-        out.push(Form::raw(vec![f, e, d, c, b, a], "raw-reversed").unhashed());
+        out.push(Form::raw(bytes.iter().rev().copied().collect(), "raw-reversed").unhashed());
     }
 }
 

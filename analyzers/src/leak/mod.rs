@@ -23,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use policies::{Persona, PersonaValue};
 
 pub use self::found::{Found, Secret};
 pub use self::peel::{Budget, Peeled, Stop};
@@ -36,7 +37,7 @@ use crate::encode::hex;
 use crate::text::Text;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::format_collect, reason = "tests")]
 mod tests;
 
 /// A value planted on the device, that nothing else should know.
@@ -99,8 +100,8 @@ impl Engine {
                 needles: count,
             });
         }
-        let Needles { needles, meanings, .. } = needles;
-        let (partial, whole) = needles.into_iter().partition(|needle| meanings.get(needle.id as usize).is_some_and(|m| m.partial));
+        let Needles { sought, meanings, .. } = needles;
+        let (partial, whole) = sought.into_iter().partition(|needle| meanings.get(needle.id as usize).is_some_and(|m| m.partial));
         let secret = token(&key, Kind::Text, b"decoded content");
         let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Engine {
@@ -113,6 +114,12 @@ impl Engine {
             hasher: foldhash::quality::FixedState::with_seed(seed),
             plain: Arc::new([]),
         }
+    }
+
+    /// An engine that seeks what a persona planted.
+    pub fn for_persona(persona: &Persona, project_key: &[u8; 32]) -> Engine {
+        let seed = |value: &PersonaValue| Seed { name: value.name.clone(), kind: value.kind, value: value.value.reveal().to_owned() };
+        Engine::new(persona.values.iter().map(seed), project_key)
     }
 
     /// An engine without planted values: shapes only.

@@ -45,7 +45,7 @@ impl Meaning {
 /// Collects needles and what they mean.
 #[derive(Debug, Default)]
 pub(super) struct Needles {
-    pub(super) needles: Vec<Needle>,
+    pub(super) sought: Vec<Needle>,
     pub(super) meanings: Vec<Meaning>,
     chains: HashMap<Vec<&'static str>, Arc<[Text]>>,
     known: HashMap<(u32, Vec<u8>), bool>,
@@ -54,7 +54,7 @@ pub(super) struct Needles {
 impl Needles {
     /// Adds all needles of one value; says how many.
     pub(super) fn add(&mut self, seed: u32, kind: Kind, value: &str) -> usize {
-        let before = self.needles.len();
+        let before = self.sought.len();
         // Plain forms of all before codings of any: what a text equals in the plain is not called coded.
         let forms = forms(kind, value);
         for form in &forms {
@@ -67,7 +67,7 @@ impl Needles {
                 self.hashed(seed, form);
             }
         }
-        self.needles.len() - before
+        self.sought.len() - before
     }
 
     fn coded(&mut self, seed: u32, form: &Form) {
@@ -136,7 +136,7 @@ impl Needles {
                 }
                 if name == "md5" {
                     // Half an MD5, a habit of several advertising kits; and java.util.UUID.nameUUIDFromBytes (RFC 9562, 5.3 without a name space).
-                    self.push(seed, hex(&digest)[8..24].as_bytes().to_vec(), form, true, Edge::Word, &steps(&["hex", "md5-16"]));
+                    self.push(seed, hex(&digest).as_bytes()[8..24].to_vec(), form, true, Edge::Word, &steps(&["hex", "md5-16"]));
                     let mut uuid = digest.clone();
                     uuid[6] = uuid[6] & 0x0f | 0x30;
                     uuid[8] = uuid[8] & 0x3f | 0x80;
@@ -167,7 +167,7 @@ impl Needles {
         let bytes = code::cut(bytes);
         let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
         self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: steps.first() == Some(&"base64") });
-        self.needles.push(Needle { bytes, fold, edge, id: self.meanings.len() as u32 - 1 });
+        self.sought.push(Needle { bytes, fold, edge, id: self.meanings.len() as u32 - 1 });
     }
 }
 

@@ -6,7 +6,7 @@
 //! how it was coded.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,6 +50,8 @@ pub enum Stop {
     Depth,
     Layers,
     Ratio,
+    /// There were too many finds to list.
+    Finds,
 }
 
 /// How far a search through a message went.
@@ -133,8 +135,8 @@ struct Work<'a> {
     eager: bool,
 }
 
-/// More finds than this in one message are not kept apart.
-const MOST_FINDS: usize = 4096;
+/// More finds than this in one message are not kept apart: telling apart is quadratic, and a thousand say enough.
+const MOST_FINDS: usize = 1024;
 
 impl<'a> Work<'a> {
     fn new(engine: &'a Engine, budget: Budget, message: &[u8], eager: bool) -> Work<'a> {
@@ -202,7 +204,10 @@ impl<'a> Work<'a> {
                 });
             }
         });
-        self.spotted.truncate(MOST_FINDS);
+        if self.spotted.len() >= MOST_FINDS {
+            self.spotted.truncate(MOST_FINDS);
+            self.stopped = self.stopped.or(Some(Stop::Finds));
+        }
     }
 
     /// Undoes what codes one layer, or parts of it.
@@ -218,9 +223,8 @@ impl<'a> Work<'a> {
                 stopped = Some(Stop::Ratio);
             }
             let origin = self.root(at, &region);
-            let mut hasher = self.engine.hasher.build_hasher();
-            (&undone.bytes, origin.start, origin.end).hash(&mut hasher);
-            if undone.bytes.len() < super::table::SHORTEST || !known.insert(hasher.finish()) {
+            let content = self.engine.hasher.hash_one((&undone.bytes, origin.start, origin.end));
+            if undone.bytes.len() < super::table::SHORTEST || !known.insert(content) {
                 return true;
             }
             if depth >= budget.depth {
@@ -281,10 +285,10 @@ impl<'a> Work<'a> {
                 let same_value = match (next.what, other.what) {
                     (What::Planted(a), What::Planted(b)) => self.seed(a) == self.seed(b),
                     (What::Place(a), What::Place(b)) => a == b,
-                    (What::Shape, What::Shape) => next.kind == other.kind,
+                    // What was planted is said once, by its name.
                     (What::Shape, What::Planted(_) | What::Place(_)) => true,
-                    (What::Planted(_), What::Place(_)) | (What::Place(_), What::Planted(_)) => next.kind == other.kind,
                     (What::Planted(_) | What::Place(_), What::Shape) => return None,
+                    _ => next.kind == other.kind,
                 };
                 // Compared in the innermost layer that both were coded in.
                 let common = lineage.iter().zip(theirs).take_while(|(a, b)| a == b).count().checked_sub(1)?;
@@ -349,13 +353,11 @@ impl<'a> Work<'a> {
             What::Place(place) => self.engine.places.get(place as usize).map(|p| p.seed),
             What::Shape => None,
         };
-        match planted.and_then(|seed| self.engine.planted(seed)) {
-            Some(planted) => (planted.mask.clone(), planted.token),
-            None => {
-                let token = self.engine.token(spotted.kind, &String::from_utf8_lossy(self.value(spotted)));
-                (super::mask(spotted.kind, &token), token)
-            }
+        if let Some(planted) = planted.and_then(|seed| self.engine.planted(seed)) {
+            return (planted.mask.clone(), planted.token);
         }
+        let token = self.engine.token(spotted.kind, &String::from_utf8_lossy(self.value(spotted)));
+        (super::mask(spotted.kind, &token), token)
     }
 
     fn found(&self, spotted: &Spotted) -> Option<Found> {

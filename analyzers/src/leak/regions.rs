@@ -44,6 +44,8 @@ impl Coding {
 /// Twelve bytes: shorter runs of base64 are words, and what they could hide is sought in its coded forms.
 const SHORTEST_BASE64: usize = 16;
 const SHORTEST_HEX: usize = 16;
+/// Wrapped base64 comes in lines of 60 characters and more (60 in PHP, 64 in PEM, 76 in MIME).
+const SHORTEST_LINE: usize = 60;
 /// Longer runs of base64 are taken to begin where they begin.
 const LONGEST_UNALIGNED: usize = 64 << 10;
 /// A printable stretch this long stands by accident in one of 3 000 places of random bytes.
@@ -71,7 +73,6 @@ pub(super) fn find(
     };
     let limit = |len: usize| room.min(len.saturating_mul(ratio)).max(1);
     compressed(text, declared, inner, &limit, &mut give);
-    let coded = |b: Option<u8>| b.is_some();
     if memchr::memchr3(b'%', b'\\', b'+', text).is_some() {
         let fields = Fields::read(text);
         for field in fields.fields.iter().filter(|field| field.coded) {
@@ -83,13 +84,9 @@ pub(super) fn find(
             }
         }
     }
-    around(
-        text,
-        b'%',
-        |rest| coded(rest.get(1).and_then(|d| nibble(*d))) && coded(rest.get(2).and_then(|d| nibble(*d))),
-        ends_percent,
-        &mut |region| percent(&text[region.clone()], region.start, &mut give),
-    );
+    around(text, b'%', |rest| matches!(rest, [_, a, b, ..] if nibble(*a).is_some() && nibble(*b).is_some()), ends_percent, &mut |region| {
+        percent(&text[region.clone()], region.start, &mut give)
+    });
     around(
         text,
         b'\\',
@@ -293,7 +290,10 @@ fn run_end(text: &[u8], start: usize) -> usize {
 fn wrapped(text: &[u8], start: usize, end: usize) -> usize {
     let line = end - start;
     let (mut from, mut until) = (end, end);
-    while line >= 48 {
+    if line < SHORTEST_LINE {
+        return end;
+    }
+    loop {
         let next = match text.get(from..) {
             Some([b'\r', b'\n', ..]) => from + 2,
             Some([b'\n', ..]) => from + 1,

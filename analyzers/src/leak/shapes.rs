@@ -29,6 +29,7 @@ pub(super) fn find(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
     phones(text, eager, sink);
     hardware(text, sink);
     tokens(text, sink);
+    parts(text, sink);
     named(text, sink);
 }
 
@@ -182,6 +183,8 @@ fn number(text: &[u8], run: Range<usize>, eager: bool) -> Option<Shape> {
             shape(Kind::Imei, run)
         }
         (Some(Promise::Device), 15) if luhn(digits) && reporting_body(digits) => shape(Kind::Imei, run),
+        // Under such a name any such number names the device, whatever it is.
+        (Some(Promise::Device), 14..=17) => shape(Kind::DeviceId, run),
         (Some(Promise::Kind(Kind::Imsi)), 14..=15) if matches!(digits[0], b'2'..=b'7') => shape(Kind::Imsi, run),
         (Some(Promise::Kind(Kind::Iccid)), 18..=20) if digits.starts_with(b"89") => shape(Kind::Iccid, run),
         (Some(Promise::Kind(Kind::Eid)), 32) if digits.starts_with(b"89") => shape(Kind::Eid, run),
@@ -205,7 +208,7 @@ fn number(text: &[u8], run: Range<usize>, eager: bool) -> Option<Shape> {
             shape(Kind::PaymentCard, run)
         }
         (_, 15) if eager && luhn(digits) && matches!(digits, [b'3', b'4' | b'7', ..]) => shape(Kind::PaymentCard, run),
-        (_, 19..=20) if eager && digits.starts_with(b"89") && luhn(digits) => shape(Kind::Iccid, run),
+        (_, 18..=20) if eager && digits.starts_with(b"89") && luhn(digits) => shape(Kind::Iccid, run),
         _ => None,
     }
 }
@@ -326,12 +329,35 @@ fn tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     }
 }
 
+/// Values of a multipart form (RFC 7578): the name stands in the part's header.
+fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    const NAME: &[u8] = b"form-data; name=\"";
+    const BLANK: &[u8] = b"\r\n\r\n";
+    for sign in memchr::memmem::find_iter(text, NAME) {
+        let from = sign + NAME.len();
+        let head = &text[from..(from + 512).min(text.len())];
+        let (Some(quote), Some(blank)) = (memchr::memchr(b'"', head), memchr::memmem::find(head, BLANK)) else { continue };
+        let start = from + blank + BLANK.len();
+        let body = text.get(start..(start + 512).min(text.len())).unwrap_or_default();
+        let end = start + memchr::memmem::find(body, b"\r\n").unwrap_or(body.len());
+        let key = from..from + quote;
+        if let Some(promise) = keys::promise(&text[key.clone()])
+            && let Some((kind, detail)) = keyed(promise, &text[start..end])
+        {
+            sink(Shape { kind, span: start..end, key: Some(key), detail });
+        }
+    }
+}
+
 /// Values that only their field's name tells.
 fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     let mut latitude: Option<(Range<usize>, Range<usize>)> = None;
     let mut longitude: Option<(Range<usize>, Range<usize>)> = None;
     for sign in memchr::memchr3_iter(b'=', b':', b'>', text) {
-        if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<')) {
+        // `==`, `!=`, `=>` belong to a script.
+        if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<' | b'=' | b'>'))
+            || matches!(at(text, sign.checked_sub(1)), Some(b'=' | b'!'))
+        {
             continue;
         }
         let Some(key) = keys::before(text, sign + 1) else { continue };
@@ -363,6 +389,8 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
                     });
                 }
             }
+            // What is percent-coded is told in its decoded layer.
+            _ if said.windows(3).any(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit()) => {}
             _ => {
                 if let Some((kind, detail)) = keyed(promise, said) {
                     sink(Shape { kind, span: value.clone(), key: Some(key.clone()), detail });

@@ -118,6 +118,7 @@ mod tests {
     use super::super::{Kind, Seed};
     use super::*;
     use crate::encode::{base64, hex, sha256};
+    use crate::text::Text;
     use proptest::prelude::*;
 
     fn engine() -> Engine {
@@ -137,7 +138,9 @@ mod tests {
     fn names(text: &[u8]) -> Vec<String> {
         let (engine, mut carry, mut out) = (engine(), Carry::default(), Vec::new());
         let mut sink = |f: Found| {
-            out.push(format!("{}{}@{}", f.seed.unwrap(), f.chain.iter().map(|s| format!("/{s}")).collect::<String>(), f.span.start))
+            let chain: Vec<&str> = f.chain.iter().map(Text::as_str).collect();
+            let seed = f.seed.unwrap();
+            out.push(format!("{}@{}", [&[seed.as_str()], &chain[..]].concat().join("/"), f.span.start));
         };
         engine.scan(&mut carry, text, &mut sink);
         engine.finish(&mut carry, &mut sink);

@@ -362,13 +362,15 @@ enum Filter {
 
 impl Filter {
     fn with_room_for(windows: usize) -> Filter {
+        #[expect(clippy::unnecessary_box_returns, reason = "up to 8 MiB, too large for a stack")]
         fn zeros<const N: usize>() -> Box<[u64; N]> {
             vec![0; N].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([0; N]))
         }
+        // A large filter may be three times as full: it is still better than one that leaves the cache.
         match windows * BITS_PER_WINDOW / 64 {
-            0..=0x1000 => Filter::Small(zeros()),
-            0..=0x4000 => Filter::Medium(zeros()),
-            0..=0x3_0000 => Filter::Large(zeros()),
+            words if words <= 1 << 12 => Filter::Small(zeros()),
+            words if words <= 1 << 14 => Filter::Medium(zeros()),
+            words if words <= 3 << 16 => Filter::Large(zeros()),
             _ => Filter::Huge(zeros()),
         }
     }

@@ -201,6 +201,10 @@ fn shapes_without_a_persona() {
     check("SHA1 aa:bb:cc:dd:ee:f0:11:22:33:44:55:66:77:88:99:00:11:22:33:44", &[]);
     check("idfa=00000000-0000-0000-0000-000000000000&trace=38400000-8cf0-11bd-b23e-10b96e40000d", &[]);
     check("android_id=a375db57ef62d1c5&X-B3-SpanId=a375db57ef62d1c6", &["android-id=a375db57ef62d1c5"]);
+    check(r#"{"device_id":"350672920106648"}"#, &["device-id=350672920106648"]);
+    check("Content-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n--b", &["password=hunter2"]);
+    check("if(\"password\"==a.type)", &[]);
+    check("uname=%24%7Bjndi%3Aldap%7D", &[]);
     check("user=x&password=", &[]);
     check("pass=%20;cat%20/etc/passwd", &[]);
     check("Password incorrect.", &[]);

@@ -482,7 +482,7 @@ mod tests {
         check(t, percent(t, true), "q=a@b.c d", "a@b", "a%40b");
         check(t, percent(t, true), "q=a@b.c d", "c d", "c+d");
         check(t, percent(t, false), "q=a@b.c+d", "@", "%40");
-        let t = rows(r#"x\u0040y\/z\ud83d\ude00!"#);
+        let t = rows(r"x\u0040y\/z\ud83d\ude00!");
         check(t, json(t), "x@y/z😀!", "@y/", r"\u0040y\/");
         check(t, json(t), "x@y/z😀!", "😀", r"\ud83d\ude00");
         let t = rows("a&#64;b&#x2E;c&commat;&bogus;");

@@ -10,12 +10,12 @@ use crate::text::{Text, Veil, Veiled};
 
 impl Veil for Engine {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
-        match self.hide(bytes) {
-            Some(hidden) => join(hidden, out),
+        if let Some(hidden) = self.hide(bytes) {
+            join(hidden, out);
+        } else {
             // Coded so deeply that it could not be searched to the end: what is not known to be harmless is not shown.
-            None => {
-                out.push(Veiled { span: 0..bytes.len(), mask: self.mask(Kind::Text, &String::from_utf8_lossy(bytes)).as_str().to_owned() })
-            }
+            let mask = self.mask(Kind::Text, &String::from_utf8_lossy(bytes)).as_str().to_owned();
+            out.push(Veiled { span: 0..bytes.len(), mask });
         }
     }
 }
@@ -76,12 +76,11 @@ impl Veil for Query<'_> {
             }
             // A value that is a plant, or has a shape, says so; any other only shows whether it is the same again.
             let inside = hidden.iter().filter(|v| v.span.start < value.end && value.start < v.span.end).max_by_key(|v| v.span.len());
-            let mask = match inside {
-                Some(veiled) => Text::ours(&veiled.mask),
-                None => {
-                    let token = self.0.token(Kind::Text, &String::from_utf8_lossy(&bytes[value.clone()]));
-                    Text::ours(format!("‹value:{}›", crate::encode::hex(&token[..4])))
-                }
+            let mask = if let Some(veiled) = inside {
+                Text::ours(&veiled.mask)
+            } else {
+                let token = self.0.token(Kind::Text, &String::from_utf8_lossy(&bytes[value.clone()]));
+                Text::ours(format!("‹value:{}›", crate::encode::hex(&token[..4])))
             };
             all.push((value, mask));
             // The name may hold something too.
@@ -101,17 +100,14 @@ fn join(mut spans: Vec<(Range<usize>, Text)>, out: &mut Vec<Veiled>) {
     spans.sort_by(|(a, x), (b, y)| (a.start, b.end, x).cmp(&(b.start, a.end, y)));
     let mut joined: Vec<(Range<usize>, Text, usize)> = Vec::with_capacity(spans.len());
     for (span, mask) in spans.into_iter().filter(|(span, _)| !span.is_empty()) {
-        match joined.last_mut().filter(|(last, _, _)| span.start < last.end) {
-            Some((last, shown, longest)) => {
-                if span.len() > *longest {
-                    (*shown, *longest) = (mask, span.len());
-                }
-                last.end = last.end.max(span.end);
+        if let Some((last, shown, longest)) = joined.last_mut().filter(|(last, _, _)| span.start < last.end) {
+            if span.len() > *longest {
+                (*shown, *longest) = (mask, span.len());
             }
-            None => {
-                let len = span.len();
-                joined.push((span, mask, len));
-            }
+            last.end = last.end.max(span.end);
+        } else {
+            let len = span.len();
+            joined.push((span, mask, len));
         }
     }
     out.extend(joined.into_iter().map(|(span, mask, _)| Veiled { span, mask: mask.as_str().to_owned() }));
