@@ -28,6 +28,11 @@ pub(crate) struct Knowledge {
 impl Knowledge {
     /// Reads the files named; `default` is the policy without one.
     pub(crate) fn read(args: &cli::Knowledge, default: impl FnOnce() -> Policy, default_text: &str) -> Result<Knowledge, Fault> {
+        Knowledge::with(args, default, default_text, None)
+    }
+
+    /// The same, with a persona's text for when none is named.
+    pub(crate) fn with(args: &cli::Knowledge, default: impl FnOnce() -> Policy, default_text: &str, planted: Option<&str>) -> Result<Knowledge, Fault> {
         let (policy, policy_text) = match &args.policy {
             Some(path) => {
                 let text = read(path)?;
@@ -37,7 +42,7 @@ impl Knowledge {
         };
         let persona = match &args.persona {
             Some(path) => Some(Persona::parse(&path.display().to_string(), &read(path)?)?),
-            None => None,
+            None => planted.map(|text| Persona::parse("built-in persona", text)).transpose()?,
         };
         let declaration_text = args.declaration.as_deref().map(read).transpose()?;
         let declaration = match (&args.declaration, &declaration_text) {

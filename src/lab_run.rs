@@ -56,7 +56,12 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         eprint_line(&format!("overhear lab: running as {}", Rung::Namespaces.text()));
     }
     let rung = best.map_or(Rung::Namespaces, |b| b.rung);
-    let known = Knowledge::read(&args.knowledge, Policy::default_lab, LAB_POLICY)?;
+    if args.command.is_empty() && lab::toys::Device::from_word(&args.device).is_none() && lab::toys::Flaw::from_word(&args.device).is_none() {
+        return Err(Fault::new(format!("there is no toy device '{}'", args.device.escape_debug()), "careless-phone, strict-phone or pinned-app"));
+    }
+    // The careless phone carries an identity of its own, which is what its leaks are told by.
+    let planted = (args.command.is_empty() && args.knowledge.persona.is_none()).then(lab::toys::persona);
+    let known = Knowledge::with(&args.knowledge, Policy::default_lab, LAB_POLICY, planted.as_deref())?;
     let catalogue = reports::catalogue::Catalogue::of(&known.demands);
     let gates = render::gates(&args.gates, &catalogue)?;
     let attacks = select(&args.attacks, &known.demands.attacks)?;
@@ -189,8 +194,7 @@ async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> R
     }
     gateway.standing("quic", "observe");
     let command: Vec<OsString> = if args.command.is_empty() {
-        let exe = std::env::current_exe().map_err(|e| Fault::new(format!("cannot find this program: {e}"), ""))?;
-        vec![exe.into(), "toy".into(), args.device.clone().into()]
+        lab::toys::command(&args.device, &args.host)
     } else {
         args.command.iter().map(OsString::from).collect()
     };

@@ -44,6 +44,8 @@ pub struct Board {
     cases: IndexMap<Subject, Case, Fixed>,
     /// For each open flow its subject's cases, widest first.
     flows: HashMap<FlowId, Homes, Fixed>,
+    /// Open flows under attack: what was served there is our own doing.
+    provoked: std::collections::HashSet<FlowId, Fixed>,
     /// Who caused what a subject did: the classes seen, by case.
     actors: HashMap<usize, Vec<Actor>, Fixed>,
     run: Option<Run>,
@@ -201,6 +203,7 @@ impl Board {
             subjects_kept,
             cases,
             flows: HashMap::default(),
+            provoked: std::collections::HashSet::default(),
             actors: HashMap::default(),
             run: None,
             ledger: Ledger::default(),
@@ -547,12 +550,33 @@ impl Reading for Board {
             (None, None, Observation::Device(device)) => self.homes(&Subject { device: Some(device.id), ..Subject::default() }),
             (None, None, _) => run_only(),
         };
+        if let Some(flow) = line.flow {
+            match &line.seen {
+                Observation::Treatment(t) if t.arm == observation::Arm::Attack => {
+                    self.provoked.insert(flow);
+                }
+                Observation::Flow(_) => {
+                    self.provoked.remove(&flow);
+                }
+                seen if is_our_doing(seen) && self.provoked.contains(&flow) => return,
+                _ => {}
+            }
+        }
         self.put(homes, line);
     }
 
     fn end(self) -> Board {
         self
     }
+}
+
+/// Facts that under attack describe what the gateway served and provoked, not what the device does by itself: they stay in the journal
+/// and in the trial, and no passive check may read them.
+fn is_our_doing(seen: &Observation) -> bool {
+    matches!(
+        seen,
+        Observation::Served(_) | Observation::Reaction(_) | Observation::Request(_) | Observation::Undecrypted(_) | Observation::Unparsed(_) | Observation::Update(_)
+    )
 }
 
 fn run_only() -> Homes {
