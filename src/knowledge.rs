@@ -32,7 +32,12 @@ impl Knowledge {
     }
 
     /// The same, with a persona's text for when none is named.
-    pub(crate) fn with(args: &cli::Knowledge, default: impl FnOnce() -> Policy, default_text: &str, planted: Option<&str>) -> Result<Knowledge, Fault> {
+    pub(crate) fn with(
+        args: &cli::Knowledge,
+        default: impl FnOnce() -> Policy,
+        default_text: &str,
+        planted: Option<&str>,
+    ) -> Result<Knowledge, Fault> {
         let (policy, policy_text) = match &args.policy {
             Some(path) => {
                 let text = read(path)?;

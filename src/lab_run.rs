@@ -56,8 +56,12 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         eprint_line(&format!("overhear lab: running as {}", Rung::Namespaces.text()));
     }
     let rung = best.map_or(Rung::Namespaces, |b| b.rung);
-    if args.command.is_empty() && lab::toys::Device::from_word(&args.device).is_none() && lab::toys::Flaw::from_word(&args.device).is_none() {
-        return Err(Fault::new(format!("there is no toy device '{}'", args.device.escape_debug()), "careless-phone, strict-phone or pinned-app"));
+    if args.command.is_empty() && lab::toys::Device::from_word(&args.device).is_none() && lab::toys::Flaw::from_word(&args.device).is_none()
+    {
+        return Err(Fault::new(
+            format!("there is no toy device '{}'", args.device.escape_debug()),
+            "careless-phone, strict-phone or pinned-app",
+        ));
     }
     // The careless phone carries an identity of its own, which is what its leaks are told by.
     let planted = (args.command.is_empty() && args.knowledge.persona.is_none()).then(lab::toys::persona);

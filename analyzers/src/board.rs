@@ -575,7 +575,12 @@ impl Reading for Board {
 fn is_our_doing(seen: &Observation) -> bool {
     matches!(
         seen,
-        Observation::Served(_) | Observation::Reaction(_) | Observation::Request(_) | Observation::Undecrypted(_) | Observation::Unparsed(_) | Observation::Update(_)
+        Observation::Served(_)
+            | Observation::Reaction(_)
+            | Observation::Request(_)
+            | Observation::Undecrypted(_)
+            | Observation::Unparsed(_)
+            | Observation::Update(_)
     )
 }
 
