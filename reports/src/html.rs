@@ -50,7 +50,9 @@ mod tests {
         let (style, _) = rest.split_once("</style>").unwrap();
         let hash = encode::base64(&encode::sha256(style.as_bytes()));
         assert!(page.contains(&format!("default-src 'none'; style-src 'sha256-{hash}'")), "the digest must be written as it is, unescaped");
-        for word in ["<script", "<link", "<img", "<iframe", "<form", "style=\"", "url(", "@import", " onload", " onclick", "http-equiv=\"refresh"] {
+        for word in
+            ["<script", "<link", "<img", "<iframe", "<form", "style=\"", "url(", "@import", " onload", " onclick", "http-equiv=\"refresh"]
+        {
             assert!(!page.contains(word), "{word}");
         }
     }

@@ -555,6 +555,30 @@ mod tests {
         assert!(!validator.is_valid(&wrong));
     }
 
+    /// The board's own findings over the story, with the checks and requirements that are shipped.
+    #[test]
+    fn what_the_board_finds_makes_a_report() {
+        use analyzers::board::Board;
+        use analyzers::reading::Reading;
+        let demands = std::sync::Arc::new(fixture::demands());
+        let mut board = Board::new(std::sync::Arc::clone(&demands));
+        for line in &fixture::story() {
+            board.line(line);
+        }
+        let findings = board.findings();
+        let rolled = board.roll_up(&findings);
+        let selection = crate::gates::Selection::of(&demands, board.run());
+        let exit = crate::gates::exit_code(&findings, &rolled, &selection, &crate::gates::Gates::default());
+        let tabled = fixture::tabled(&fixture::story());
+        let report = Report::new(&demands, &Catalogue::of(&demands), &findings, &rolled, &exit, tabled);
+        let (_, value) = json(&report);
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&value));
+        let fail = report.findings.iter().find(|f| f.check == "cert.self-signed").unwrap();
+        assert_eq!((fail.verdict, fail.evidence[0].frame, exit.code), (FindingVerdict::Fail, Some(28), 1));
+        assert_eq!(report.presented(fail).unwrap().chain.len(), 1);
+    }
+
     /// The keys that interface.md promises, by path.
     #[test]
     fn every_promised_key_is_there() {

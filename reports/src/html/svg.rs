@@ -95,7 +95,8 @@ fn events(report: &Report, x: &dyn Fn(Time) -> f64, bottom: f64, svg: &mut Strin
                 );
             }
             Phase::At => {
-                let _ = write!(svg, r#"<line class="mark" x1="{left:.2}" x2="{left:.2}" y1="4" y2="{bottom:.1}"><title>{kind}</title></line>"#);
+                let _ =
+                    write!(svg, r#"<line class="mark" x1="{left:.2}" x2="{left:.2}" y1="4" y2="{bottom:.1}"><title>{kind}</title></line>"#);
             }
             Phase::End => continue,
         }

@@ -261,7 +261,11 @@ fn sentence_more(report: &Report) -> String {
     let exit = &report.aside.exit;
     let mut parts = vec![format!("Exit code {}", exit.code)];
     if exit.uncounted > 0 {
-        parts.push(words::count(exit.uncounted, "failure stands below that does not count towards it", "failures stand below that do not count towards it"));
+        parts.push(words::count(
+            exit.uncounted,
+            "failure stands below that does not count towards it",
+            "failures stand below that do not count towards it",
+        ));
     }
     parts.extend(exit.required.iter().map(|(id, word)| format!("required {id}: {word}")));
     format!("{}.", parts.join("; "))
@@ -347,7 +351,7 @@ fn chain(report: &Report, presented: &Presented) -> Vec<ChainRow> {
         let (left, right) = (certificate(report, ours), certificate(report, theirs));
         for ((label, presented), (_, honest)) in left.into_iter().zip(right) {
             if !(presented.is_empty() && honest.is_empty()) {
-                let differs = presented != honest && theirs.is_some();
+                let differs = presented != honest && ours.is_some() && theirs.is_some();
                 rows.push(ChainRow { head: false, label: label.to_owned(), presented, honest, differs });
             }
         }
@@ -371,7 +375,7 @@ fn certificate(report: &Report, digest: Option<&Digest>) -> [(&'static str, Stri
         ),
         ("Key", of(|c| format!("{}, signed with {}", c.key, c.signature))),
         ("Authority", of(|c| if c.ca { "yes".to_owned() } else { "no".to_owned() })),
-        ("SHA-256", digest.map_or("none".to_owned(), |d| d.to_string().chars().take(16).chain(['…']).collect())),
+        ("SHA-256", digest.map_or("not shown".to_owned(), |d| d.to_string().chars().take(16).chain(['…']).collect())),
     ]
 }
 
@@ -397,7 +401,11 @@ fn answers(report: &Report) -> Vec<Answers<'_>> {
 
 fn silent(report: &Report) -> Vec<Silent<'_>> {
     let lists: [(&str, &Vec<Unanswered>); 2] = [("Not tested", &report.not_tested), ("Not applicable", &report.not_applicable)];
-    lists.into_iter().filter(|(_, l)| !l.is_empty()).map(|(title, list)| Silent { title, rows: list.iter().map(silent_row).collect() }).collect()
+    lists
+        .into_iter()
+        .filter(|(_, l)| !l.is_empty())
+        .map(|(title, list)| Silent { title, rows: list.iter().map(silent_row).collect() })
+        .collect()
 }
 
 fn silent_row(row: &Unanswered) -> SilentRow<'_> {
@@ -449,7 +457,9 @@ fn coverage_facts(report: &Report) -> Vec<Fact> {
         fact("Flows", format!("{}: {}", words::number(c.flows), listed(&c.flows_by_protocol))),
         fact("Not opened", listed(&c.undecrypted)),
         fact("Odd", listed(&c.odd)),
-        (c.unattributed > 0).then(|| fact("Nobody's", format!("{} of no known device", words::count(c.unattributed, "flow", "flows")))).flatten(),
+        (c.unattributed > 0)
+            .then(|| fact("Nobody's", format!("{} of no known device", words::count(c.unattributed, "flow", "flows"))))
+            .flatten(),
         fact("Folded away", listed(&c.folded)),
         fact("Answers", format!("{} decided of {} in scope", words::number(c.decided), words::number(c.in_scope))),
         code("Never exercised", c.not_exercised.join(", ")),
@@ -576,7 +586,10 @@ fn input(row: &crate::rows::InputRow) -> Input {
         fact("Cut", if row.truncated { "the file ends inside a packet or block" } else { "" }),
         fact("Damage", damage.join("; ")),
         fact("Not read", unread.join(", ")),
-        fact("Dropped", row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, by the capturing kernel", words::number(n)))),
+        fact(
+            "Dropped",
+            row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, by the capturing kernel", words::number(n))),
+        ),
     ];
     Input { path: row.path.to_string(), facts: facts.into_iter().flatten().collect() }
 }
@@ -584,7 +597,10 @@ fn input(row: &crate::rows::InputRow) -> Input {
 fn made_by(report: &Report) -> String {
     let tool = if report.tool.name.is_empty() { "overhear".to_owned() } else { format!("{} {}", report.tool.name, report.tool.version) };
     let catalogue = report.tool.catalogue_sha256.as_ref().map_or(String::new(), |c| format!(", catalogue {}…", c.get(..12).unwrap_or(c)));
-    format!("{tool}{catalogue}, from {} of the run's journal. Rendering it again gives the same bytes.", words::count(report.run.lines, "line", "lines"))
+    format!(
+        "{tool}{catalogue}, from {} of the run's journal. Rendering it again gives the same bytes.",
+        words::count(report.run.lines, "line", "lines")
+    )
 }
 
 /// The tables that people look things up in; the rest stands in report.json.
@@ -619,14 +635,34 @@ fn tables(report: &Report) -> Vec<Rows> {
     let heads = &["Flow", "Frame", "Server name", "Version", "Suite", "ALPN", "JA4", "Client then"];
     table("TLS and QUIC handshakes", "tls", report.tls.len(), heads, rows.collect());
     let rows = report.requests.iter().take(ROWS).map(|r| {
-        vec![text(r.flow), text(r.frame), word(&r.layer), r.method.to_string(), r.url.to_string(), text(r.status), words::bytes(r.request_bytes)]
+        vec![
+            text(r.flow),
+            text(r.frame),
+            word(&r.layer),
+            r.method.to_string(),
+            r.url.to_string(),
+            text(r.status),
+            words::bytes(r.request_bytes),
+        ]
     });
     let heads = &["Flow", "Frame", "Layer", "Method", "URL", "Status", "Sent"];
     table("HTTP requests", "requests", report.requests.len(), heads, rows.collect());
-    let rows = report.names.iter().take(ROWS).map(|r| vec![r.name.to_string(), source(r.source), text(r.device), words::number(r.count), text(r.frame)]);
+    let rows = report
+        .names
+        .iter()
+        .take(ROWS)
+        .map(|r| vec![r.name.to_string(), source(r.source), text(r.device), words::number(r.count), text(r.frame)]);
     table("Names", "names", report.names.len(), &["Name", "Source", "Device", "Times", "First frame"], rows.collect());
     let rows = report.trials.iter().take(ROWS).map(|r| {
-        vec![r.n.to_string(), words::clock(r.at), r.attack.clone(), r.subject.to_string(), word(&r.reaction), r.grade.clone(), text(r.alert)]
+        vec![
+            r.n.to_string(),
+            words::clock(r.at),
+            r.attack.clone(),
+            r.subject.to_string(),
+            word(&r.reaction),
+            r.grade.clone(),
+            text(r.alert),
+        ]
     });
     table("Trials", "trials", report.trials.len(), &["No", "At", "Treatment", "Subject", "Reaction", "Grade", "Alert"], rows.collect());
     let rows = report.flows.iter().take(ROWS).map(|r| {
