@@ -316,6 +316,14 @@ impl Talk {
         self.layer = chunk.layer;
         match &mut self.state {
             State::Known(dissector) => dissector.chunk(chunk, cx),
+            // TLS inside a conversation nobody knew: that one's last words may still come from the other side.
+            State::Opaque(_) if matches!(chunk.unit, Unit::Stream { .. }) && tls::begins_hello(chunk.bytes) => {
+                self.give_up(cx, chunk.layer);
+                let mut late = Box::new(tls::Tls::inside_another());
+                let want = late.chunk(chunk, cx);
+                self.state = State::Known(late);
+                want
+            }
             // A proxy's greeting or a start that was missed may come before a protocol we know.
             State::Opaque(_) if sniff::again(chunk) => {
                 self.give_up(cx, chunk.layer);

@@ -133,9 +133,7 @@ impl Quic {
                 return;
             };
             if long.version == NEGOTIATION {
-                // Nothing of a connection follows; the client begins anew.
                 cx.analysed(rest.len());
-                self.keys = None;
                 return;
             }
             let Some(version) = packet::version(long.version) else {
@@ -144,9 +142,9 @@ impl Quic {
             };
             let kind = Long::kind(&version, *first);
             if kind == Kind::Retry {
-                // RFC 9001 §5.2: the client's next Initial has another connection id, and other keys follow from it.
+                // RFC 9001 §5.2: the client's next Initial has another connection id, and other keys follow from it; see `open`. A second
+                // Retry changes nothing.
                 cx.analysed(rest.len());
-                self.keys = None;
                 return;
             }
             let Some(span) = Span::of(rest, &long, kind) else {
@@ -216,7 +214,8 @@ impl Quic {
                         it.varint()?;
                     }
                 }
-                6 => {
+                // Google's own versions number CRYPTO differently.
+                6 | 8 => {
                     let offset = it.varint()?;
                     let len = usize::try_from(it.varint()?).ok()?;
                     if !self.streams[dir.index()].add(offset, it.take(len)?) {

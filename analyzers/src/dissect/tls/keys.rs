@@ -27,7 +27,7 @@ impl Tls {
             Lock::Closed if side.sealed > LOOKED => return false,
             Lock::Closed => {}
         }
-        match self.find_key(dir, side.sealed, cx) {
+        match self.find_key(dir, side.sealed, side.finished, cx) {
             Ok(Some((opener, epoch, secret))) => {
                 let trial = epoch == Epoch::Traffic;
                 let side = &mut self.sides[dir.index()];
@@ -44,7 +44,7 @@ impl Tls {
         }
     }
 
-    fn find_key(&self, dir: Dir, sealed: u32, cx: &Cx<'_>) -> Result<Option<(Opener, Epoch, Vec<u8>)>, NotOpened> {
+    fn find_key(&self, dir: Dir, sealed: u32, finished: bool, cx: &Cx<'_>) -> Result<Option<(Opener, Epoch, Vec<u8>)>, NotOpened> {
         let offer = self.offer.as_ref().ok_or(NotOpened::NoHandshake)?;
         let from_client = self.client == Some(dir);
         let none = Vec::new();
@@ -70,6 +70,7 @@ impl Tls {
                     (SecretLabel::ServerHandshake, SecretLabel::ServerTraffic(0))
                 };
                 if sealed == 0
+                    && !finished
                     && let Some(secret) = cx.secret(first, &offer.random)
                 {
                     return Ok(Some((Opener::modern(aead, hash, secret).ok_or(NotOpened::WrongKey)?, Epoch::Handshake, none)));
@@ -150,6 +151,7 @@ impl Tls {
         }
         side.tries = 0;
         side.sealed = 0;
+        side.finished = epoch == Epoch::Traffic;
         side.lock = Lock::Closed;
         let (Some(offer), Some(answer)) = (&self.offer, &self.answer) else { return };
         let from_client = self.client == Some(dir);

@@ -153,10 +153,6 @@ impl Tls {
             cx.hint(Hint { client: self.client, ..Hint::default() });
         }
         self.server_spoke = Some(cx.at);
-        if hello.retry {
-            self.retry = true;
-            return;
-        }
         let resumed = if hello.modern() {
             hello.psk
         } else {
@@ -168,13 +164,19 @@ impl Tls {
             key_exchange: hello.key_exchange(),
             group: hello.group,
             alpn: hello.alpn.map(|name| cx.text(name)),
-            retry: std::mem::take(&mut self.retry),
+            retry: hello.retry || std::mem::take(&mut self.retry),
             resumed,
             chain: Vec::new(),
             chain_hidden: false,
             without_hello: self.offer.is_none(),
         };
-        self.answer = Some(Answer { served, random: hello.random, said: false, full: false, at: cx.at, frame: cx.frame });
+        let answer = Answer { served, random: hello.random, said: false, full: false, at: cx.at, frame: cx.frame };
+        if hello.retry {
+            self.retry = true;
+            self.asked = Some(answer);
+            return;
+        }
+        self.answer = Some(answer);
         if hello.modern() {
             self.generation.get_or_insert(Generation::Modern { hash: suites::hash13(hello.suite).size() });
             cx.rest(Rest::Encrypted);
@@ -233,7 +235,7 @@ impl Tls {
         let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
         answer.said = true;
         let served = &mut answer.served;
-        let modern = matches!(self.generation, Some(Generation::Modern { .. }));
+        let modern = suites::is_modern(served.version);
         served.resumed &= !answer.full;
         served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
         let (served, at, frame) = (served.clone(), answer.at, answer.frame);

@@ -28,7 +28,7 @@ use preamble::Preamble;
 use reaction::{Generation, Watch};
 use side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, Epoch, HANDSHAKE, HEADER, Header, LONGEST, Lock, Side};
 
-pub use sniff::looks_like;
+pub use sniff::{begins_hello, looks_like};
 
 /// One TLS connection.
 #[derive(Debug, Default)]
@@ -39,6 +39,8 @@ pub struct Tls {
     sides: [Side; 2],
     offer: Option<Offer>,
     answer: Option<Answer>,
+    /// What a HelloRetryRequest chose, for a client that leaves there.
+    asked: Option<Answer>,
     /// What the first ServerHello chose; stays through renegotiations.
     generation: Option<Generation>,
     /// A HelloRetryRequest is waiting for its second ClientHello and its ServerHello.
@@ -155,6 +157,9 @@ impl Dissector for Tls {
                 self.note_sealed(dir, head);
             }
         }
+        if self.answer.is_none() {
+            self.answer = self.asked.take();
+        }
         self.serve_late(cx);
         self.react(end, counts, cx);
         if let Some(inner) = self.inner.as_deref_mut() {
@@ -185,6 +190,17 @@ impl Dissector for Tls {
             let why = self.why.unwrap_or(if self.offer.is_some() { NotOpened::NoKey } else { NotOpened::NoHandshake });
             cx.undecrypted(App::Tls, why, left);
         }
+    }
+}
+
+impl Tls {
+    /// TLS that begins in the middle of another conversation, whose last words may still come.
+    pub fn inside_another() -> Tls {
+        let mut tls = Tls::default();
+        for side in &mut tls.sides {
+            side.lost = true;
+        }
+        tls
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct Side {
     pub(crate) lock: Lock,
     /// The TLS 1.3 traffic secret in use, for the next KeyUpdate.
     pub(crate) secret: Vec<u8>,
+    /// Its Finished was read: the handshake's keys are over.
+    pub(crate) finished: bool,
     /// Sealed records that stayed closed under the present key or the lack of one.
     pub(crate) sealed: u32,
     /// Records a key was tried on in vain.

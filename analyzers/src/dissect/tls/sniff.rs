@@ -18,6 +18,19 @@ pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     }
 }
 
+/// Whether a chunk begins with a ClientHello beyond doubt: TLS that starts inside a conversation nobody knew (STARTTLS, SOCKS, an upgrade).
+pub fn begins_hello(bytes: &[u8]) -> bool {
+    let Some((head, body)) = side::Header::read(bytes).zip(bytes.get(side::HEADER..)) else { return false };
+    let [1, a, b, c, 3, minor, ..] = *body else { return false };
+    let message = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
+    // Alone in its record, or longer than one.
+    head.kind() == side::HANDSHAKE
+        && head.plausible()
+        && minor <= 3
+        && (head.len() == message || (message > head.len() && message < 1 << 16 && head.len() >= 64))
+        && (body.len() < message || hello::parse(body).is_ok())
+}
+
 /// `None`: too few bytes to tell.
 fn record(from_start: bool, bytes: &[u8]) -> Option<bool> {
     let Some(head) = side::Header::read(bytes) else {

@@ -1,0 +1,350 @@
+//! TLS and QUIC from published traces: what is said of them with keys, without, with wrong ones, cut anywhere, and damaged.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::Arc;
+
+use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit};
+use analyzers::encode::unhex;
+use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use analyzers::keys::{Keys, Secret, SecretLabel};
+use analyzers::observation::{KeyExchange, NotOpened, Observation, ReactionKind};
+use analyzers::pipeline::{Out, Pipeline, Tools};
+use policies::Time;
+use proptest::prelude::*;
+
+const RFC8448: &str = include_str!("data/rfc8448-3.txt");
+const RFC9001: &str = include_str!("data/rfc9001-a.txt");
+
+type Piece = (Dir, Vec<u8>);
+
+/// The pieces of a trace, by direction, in order; the rest of the lines are a key log.
+fn trace(text: &str) -> (Vec<Piece>, Vec<Secret>) {
+    let (mut pieces, mut secrets) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["c", hex] => pieces.push((Dir::Out, unhex(hex).unwrap())),
+            ["s", hex] => pieces.push((Dir::Back, unhex(hex).unwrap())),
+            [label, random, secret] if SecretLabel::parse(label.as_bytes()).is_some() => secrets.push(Secret {
+                label: SecretLabel::parse(label.as_bytes()).unwrap(),
+                client_random: unhex(random).unwrap().try_into().unwrap(),
+                secret: unhex(secret).unwrap(),
+            }),
+            _ => {}
+        }
+    }
+    (pieces, secrets)
+}
+
+struct Told {
+    seen: Vec<Observation>,
+}
+
+impl Told {
+    fn words(&self) -> Vec<&'static str> {
+        self.seen.iter().map(Observation::word).filter(|w| *w != "flow").collect()
+    }
+
+    fn of<T>(&self, pick: impl Fn(&Observation) -> Option<T>) -> Option<T> {
+        self.seen.iter().find_map(pick)
+    }
+}
+
+/// A flow's life: pieces in order, FIN from both sides at the end.
+struct Feed {
+    pipeline: Pipeline,
+    out: Vec<Out>,
+    offset: [u64; 2],
+    transport: Transport,
+}
+
+const KEY: FlowKey = FlowKey::new(0, 1);
+
+impl Feed {
+    fn new(transport: Transport, from_start: bool, secrets: &[Secret]) -> Feed {
+        let mut keys = Keys::default();
+        for secret in secrets {
+            keys.insert(secret.clone());
+        }
+        let mut pipeline = Pipeline::new(Arc::new(Tools { keys: Arc::new(keys), ..Tools::default() }));
+        let mut out = Vec::new();
+        let (a, b) = ("10.0.0.2:40000".parse().unwrap(), "198.51.100.7:443".parse().unwrap());
+        pipeline.open(KEY, &Ends { transport, a, b, a_mac: None, b_mac: None, from_start }, Time(0), 1, &mut out);
+        Feed { pipeline, out, offset: [0; 2], transport }
+    }
+
+    fn piece(&mut self, dir: Dir, bytes: &[u8]) {
+        let offset = &mut self.offset[dir.index()];
+        let unit = if self.transport == Transport::Udp { Unit::Datagram } else { Unit::Stream { offset: *offset } };
+        *offset += bytes.len() as u64;
+        self.pipeline.chunk(Chunk { flow: KEY, dir, unit, layer: Layer::Wire, time: Time(0), frame: 2, bytes }, &mut self.out);
+    }
+
+    fn gap(&mut self, dir: Dir, len: u64) {
+        let offset = self.offset[dir.index()];
+        self.offset[dir.index()] += len;
+        self.pipeline.gap(Gap { flow: KEY, dir, offset, len, why: Lost::Sequence, time: Time(0), frame: 2 }, &mut self.out);
+    }
+
+    fn close(mut self) -> Told {
+        let counts = Counts { fin: [true, true], ..Counts::default() };
+        self.pipeline.close(KEY, FlowEnd::Fin, &counts, Time(1), 3, &mut self.out);
+        let seen = self.out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None });
+        Told { seen: seen.collect() }
+    }
+}
+
+fn whole(pieces: &[Piece], secrets: &[Secret]) -> Told {
+    let mut feed = Feed::new(Transport::Tcp, true, secrets);
+    pieces.iter().for_each(|(dir, bytes)| feed.piece(*dir, bytes));
+    feed.close()
+}
+
+fn reaction(told: &Told) -> (ReactionKind, bool, u64, bool) {
+    told.of(|o| if let Observation::Reaction(r) = o { Some((r.reaction, r.finished, r.client_bytes, r.decrypted)) } else { None }).unwrap()
+}
+
+fn undecrypted(told: &Told) -> Option<(NotOpened, u64)> {
+    told.of(|o| if let Observation::Undecrypted(u) = o { Some((u.reason, u.bytes)) } else { None })
+}
+
+#[test]
+fn rfc8448_with_keys() {
+    let (pieces, secrets) = trace(RFC8448);
+    let told = whole(&pieces, &secrets);
+    assert_eq!(told.words(), ["bound", "hello", "certificate", "served", "reaction", "unparsed"]);
+    let (sni, ja4) = told.of(|o| if let Observation::Hello(h) = o { Some((h.sni.clone().unwrap(), h.ja4.clone())) } else { None }).unwrap();
+    assert_eq!(sni, "server");
+    assert!(ja4.as_str().starts_with("t13d030900_"), "{ja4}");
+    told.of(|o| {
+        let Observation::Served(s) = o else { return None };
+        assert_eq!((s.version, s.suite, s.key_exchange, s.group), (0x0304, 0x1301, KeyExchange::Ecdhe, Some(29)));
+        assert_eq!((s.chain.len(), s.chain_hidden, s.resumed, s.retry), (1, false, false, false));
+        Some(())
+    })
+    .unwrap();
+    told.of(|o| {
+        let Observation::Certificate(c) = o else { return None };
+        assert_eq!((c.key.as_str(), c.signature.as_str(), c.subject.as_str()), ("rsa-1024", "rsa-sha256", "CN=rsa"));
+        Some(())
+    })
+    .unwrap();
+    assert_eq!(reaction(&told), (ReactionKind::Data, true, 50, true));
+    assert_eq!(undecrypted(&told), None);
+}
+
+#[test]
+fn rfc8448_without_keys() {
+    let (pieces, _) = trace(RFC8448);
+    let told = whole(&pieces, &[]);
+    assert_eq!(told.words(), ["bound", "hello", "served", "reaction", "undecrypted"]);
+    assert_eq!(reaction(&told), (ReactionKind::Data, true, 67, false));
+    let sealed: usize = pieces.iter().filter(|(_, b)| b[0] == 23).map(|(_, b)| b.len()).sum();
+    assert_eq!(undecrypted(&told), Some((NotOpened::NoKey, sealed as u64)));
+    // What the client did is told from what it did: each prefix of its records.
+    let until = |n: usize| {
+        let mut client = 0;
+        let mut part = pieces.clone();
+        part.retain(|(dir, b)| {
+            let sealed = *dir == Dir::Out && b[0] == 23;
+            client += usize::from(sealed);
+            !sealed || client <= n
+        });
+        reaction(&whole(&part, &[])).0
+    };
+    assert_eq!([until(0), until(1), until(2), until(3)], [ReactionKind::None, ReactionKind::None, ReactionKind::Data, ReactionKind::Data]);
+}
+
+#[test]
+fn some_keys() {
+    let (pieces, secrets) = trace(RFC8448);
+    let only = |labels: &[SecretLabel]| -> Vec<Secret> { secrets.iter().filter(|s| labels.contains(&s.label)).cloned().collect() };
+    // The application's secrets alone: its first record is searched for.
+    let told = whole(&pieces, &only(&[SecretLabel::ClientTraffic(0), SecretLabel::ServerTraffic(0)]));
+    assert_eq!(reaction(&told), (ReactionKind::Data, true, 50, true));
+    // The handshake's alone: certificates, and no more.
+    let told = whole(&pieces, &only(&[SecretLabel::ClientHandshake, SecretLabel::ServerHandshake]));
+    assert_eq!(told.words(), ["bound", "hello", "certificate", "served", "reaction", "undecrypted"]);
+    assert_eq!(reaction(&told).0, ReactionKind::Data);
+    assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::NoKey));
+    // Wrong ones: the shape of the records still tells.
+    let mut wrong = secrets.clone();
+    wrong.iter_mut().for_each(|s| s.secret[0] ^= 1);
+    let told = whole(&pieces, &wrong);
+    assert_eq!(reaction(&told), (ReactionKind::Data, true, 67, false));
+    assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::WrongKey));
+}
+
+#[test]
+fn late_keys() {
+    let (pieces, secrets) = trace(RFC8448);
+    let mut feed = Feed::new(Transport::Tcp, true, &[]);
+    for (i, (dir, bytes)) in pieces.iter().enumerate() {
+        // After the ServerHello's flight, before the first application record.
+        if i == 5 {
+            secrets.iter().for_each(|s| feed.pipeline.key(s.clone()));
+        }
+        feed.piece(*dir, bytes);
+    }
+    assert_eq!(reaction(&feed.close()), (ReactionKind::Data, true, 50, true));
+}
+
+#[test]
+fn holes() {
+    let (pieces, secrets) = trace(RFC8448);
+    // The client's Finished is missing: without keys nothing can be said, nor with them.
+    for secrets in [&secrets[..], &[]] {
+        let mut feed = Feed::new(Transport::Tcp, true, secrets);
+        for (i, (dir, bytes)) in pieces.iter().enumerate() {
+            if i == 3 { feed.gap(*dir, bytes.len() as u64) } else { feed.piece(*dir, bytes) }
+        }
+        let told = feed.close();
+        assert_eq!(reaction(&told).0, ReactionKind::Unknown);
+        assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::Gap));
+    }
+    // A hole inside a record nobody opens is none: the server's certificate flight.
+    let mut feed = Feed::new(Transport::Tcp, true, &[]);
+    for (i, (dir, bytes)) in pieces.iter().enumerate() {
+        if i == 2 {
+            feed.piece(*dir, &bytes[..100]);
+            feed.gap(*dir, 300);
+            feed.piece(*dir, &bytes[400..]);
+        } else {
+            feed.piece(*dir, bytes);
+        }
+    }
+    assert_eq!(reaction(&feed.close()), (ReactionKind::Data, true, 67, false));
+}
+
+#[test]
+fn mid_stream() {
+    let (pieces, _) = trace(RFC8448);
+    let mut feed = Feed::new(Transport::Tcp, false, &[]);
+    pieces[5..].iter().for_each(|(dir, bytes)| feed.piece(*dir, bytes));
+    let told = feed.close();
+    assert_eq!(told.words(), ["bound", "undecrypted"]);
+    assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::NoHandshake));
+    assert!(told.of(|o| if let Observation::Flow(f) = o { (f.app == analyzers::observation::App::Tls).then_some(()) } else { None }).is_some());
+}
+
+#[test]
+fn rfc9001() {
+    let (pieces, _) = trace(RFC9001);
+    let mut feed = Feed::new(Transport::Udp, true, &[]);
+    pieces.iter().for_each(|(dir, bytes)| feed.piece(*dir, bytes));
+    let told = feed.close();
+    assert_eq!(told.words(), ["bound", "hello", "served"]);
+    told.of(|o| {
+        let Observation::Hello(h) = o else { return None };
+        assert_eq!((h.sni.clone().unwrap().as_str(), h.quic_version, h.transport), ("example.com", Some(1), Transport::Udp));
+        assert_eq!(h.alpn, ["alpn"]);
+        assert!(h.ja4.as_str().starts_with("q13d0211an_"), "{}", h.ja4);
+        Some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn class_does_not_see_resumption() {
+    use analyzers::dissect::tls::hello::{Carrier, parse};
+    let (pieces, _) = trace(RFC8448);
+    let plain = &pieces[0].1[5..];
+    // The same hello with a ticket, a cookie, GREASE and another name.
+    let with = |more: &[u8]| {
+        let mut out = plain.to_vec();
+        let at = 4 + 2 + 32 + 1 + 2 + 6 + 2;
+        let len = u16::from_be_bytes([out[at], out[at + 1]]) + more.len() as u16;
+        out[at..at + 2].copy_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(more);
+        let len = out.len() - 4;
+        out[1..4].copy_from_slice(&(len as u32).to_be_bytes()[1..]);
+        out
+    };
+    let class = |bytes: &[u8], carrier| parse(bytes).unwrap().class(carrier);
+    let base = class(plain, Carrier::Tcp);
+    for (more, same) in [
+        (&[0x0a, 0x0a, 0, 0][..], true),
+        (&[0, 42, 0, 0], true),
+        (&[0, 44, 0, 4, 0, 2, 1, 1], true),
+        (&[0, 21, 0, 3, 0, 0, 0], true),
+        (&[0, 41, 0, 2, 9, 9], true),
+        (&[0, 5, 0, 5, 1, 0, 0, 0, 0], false),
+    ] {
+        assert_eq!(class(&with(more), Carrier::Tcp) == base, same, "{more:?}");
+    }
+    assert_ne!(class(plain, Carrier::Quic), base);
+}
+
+/// Observations as text, without what may differ with the cut.
+fn said(told: &Told) -> Vec<String> {
+    told.seen.iter().map(|o| serde_json::to_string(o).unwrap()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_cut_says_the_same(cuts in proptest::collection::vec(1usize..400, 1..60), with_keys: bool) {
+        let (pieces, secrets) = trace(RFC8448);
+        let secrets = if with_keys { secrets } else { Vec::new() };
+        let expect = said(&whole(&pieces, &secrets));
+        let mut feed = Feed::new(Transport::Tcp, true, &secrets);
+        let mut cuts = cuts.iter().cycle();
+        for (dir, bytes) in &pieces {
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                feed.piece(*dir, head);
+                rest = tail;
+            }
+        }
+        prop_assert_eq!(said(&feed.close()), expect);
+    }
+
+    #[test]
+    fn damage_does_not_panic(at in proptest::collection::vec((0usize..9, 0usize..2000, any::<u8>()), 1..8), size in 1usize..700, keys: bool) {
+        let (mut pieces, secrets) = trace(RFC8448);
+        let count = pieces.len();
+        for (piece, byte, value) in at {
+            let bytes = &mut pieces[piece % count].1;
+            let n = bytes.len();
+            bytes[byte % n] = value;
+        }
+        let mut feed = Feed::new(Transport::Tcp, true, if keys { &secrets } else { &[] });
+        for (dir, bytes) in &pieces {
+            bytes.chunks(size).for_each(|c| feed.piece(*dir, c));
+        }
+        feed.close();
+    }
+
+    #[test]
+    fn damaged_datagrams_do_not_panic(at in proptest::collection::vec((0usize..2, 0usize..2000, any::<u8>()), 0..6), cut in 0usize..1300) {
+        let (mut pieces, _) = trace(RFC9001);
+        for (piece, byte, value) in at {
+            let bytes = &mut pieces[piece].1;
+            let n = bytes.len();
+            bytes[byte % n] = value;
+        }
+        let mut feed = Feed::new(Transport::Udp, true, &[]);
+        for (dir, bytes) in &pieces {
+            feed.piece(*dir, &bytes[..bytes.len().min(cut)]);
+            feed.piece(*dir, bytes);
+        }
+        feed.close();
+    }
+
+    #[test]
+    fn hellos_of_chance_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        use analyzers::dissect::tls::hello;
+        let _ = hello::parse(&bytes).map(|h| (h.ja3(), h.ja4(hello::Carrier::Tcp), h.class(hello::Carrier::Dtls)));
+        let _ = hello::parse_body(&bytes, true);
+        let _ = hello::parse_sslv2(&bytes);
+        let _ = hello::peek(&bytes, 1 << 16);
+        analyzers::dissect::tls::certificate::read(&bytes, &analyzers::text::Bare);
+        if bytes.len() > 5 {
+            bytes[0] = 22;
+            bytes[1] = 3;
+            let _ = hello::peek(&bytes, 1 << 16);
+        }
+    }
+}
