@@ -224,7 +224,9 @@ fn mid_stream() {
     let told = feed.close();
     assert_eq!(told.words(), ["bound", "undecrypted"]);
     assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::NoHandshake));
-    assert!(told.of(|o| if let Observation::Flow(f) = o { (f.app == analyzers::observation::App::Tls).then_some(()) } else { None }).is_some());
+    assert!(
+        told.of(|o| if let Observation::Flow(f) = o { (f.app == analyzers::observation::App::Tls).then_some(()) } else { None }).is_some()
+    );
 }
 
 #[test]
