@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use analyzers::chunk::Layer;
 use analyzers::leak::{Engine, Seed};
-use analyzers::observation::{Hit, NameSource, Observation, Question, Request};
+use analyzers::observation::{Grade, Hit, NameSource, Observation, Question, Request};
 use analyzers::pipeline::{Out, Pipeline, Tools};
+use analyzers::text::Text;
 use captures::{Options, analyse};
 use policies::IdentifierType;
 use serde_json::Value;
@@ -98,63 +99,106 @@ fn theirs(truth: &Value) -> Asked {
     out
 }
 
+/// Where we and tshark 4.0 differ, and why.
+const EXPLAINED_REQUESTS: &[(&str, &str)] = &[
+    ("arkime__80211http.pcap", "link type out of scope: 802.11"),
+    ("arkime__nflog.pcap", "link type out of scope: NFLOG"),
+    ("libpcap__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
+    ("tcpdump__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
+    ("ja4__gre-erspan-vxlan.pcap", "tunnel out of scope"),
+    ("libpcap__AH-IPcomp-IPv4.pcap", "IPComp out of scope"),
+    ("ndpi__false_positives.pcapng", "tunnel out of scope: GTP"),
+    ("zeek__gtp2_different_udp_port.pcap", "tunnel out of scope: GTP"),
+    (
+        "ndpi__WebattackRCE.pcap",
+        "requests without Host: tshark gives them no URI, we give the path; one target holds blanks and tshark cuts it",
+    ),
+    ("ndpi__http-manipulated.pcap", "a bent first line: tshark's URI is its host only, ours has the path"),
+    ("pcapdroid__http_proxy.pcap", "CONNECT: tshark shows the Host field, we show the target that counts (RFC 9110 9.3.6)"),
+    ("pcapfs__all_ciphers.pcap", "inside TLS; this test has no keys"),
+    ("pcapfs__feature_test.pcap", "inside TLS; this test has no keys"),
+    ("pcapfs__system-tests.pcap", "inside TLS; this test has no keys"),
+    ("pcapfs__system-tests.pcapng", "inside TLS; this test has no keys"),
+    ("tls-decryption__tls2-dsb-dump.pcapng", "inside TLS; this test has no keys"),
+    (
+        "suricata__detect-absent-negated-content-no_referer.pcap",
+        "the head is whole, the body is not: tshark waits for it and counts nothing",
+    ),
+    ("zeek__putty-upload.pcap", "the head is whole, the body is not: tshark waits for it and counts nothing"),
+    ("suricata__output-eve-anomaly-02.pcap", "HTTP on port 22: tshark goes by port"),
+    ("suricata__http-evader-http-evader-212.pcap", "the values of path parameters are masked"),
+    ("suricata__http-evader-http-evader-213.pcap", "the values of path parameters are masked"),
+];
+
 #[test]
-fn http_requests_and_names_agree() {
+fn http_requests_agree() {
     let Some(dir) = corpus() else { return };
     let tools = Arc::new(Tools::default());
-    let (mut same, mut wrong) = (0, 0);
+    let (mut same, mut explained, mut wrong) = (0, BTreeMap::<&str, i64>::new(), Vec::new());
     for file in files(&dir) {
         let truth = truth(&dir, &file);
         let seen = read(&dir.join("pcap").join(&file), &tools);
         let (mine, other) = (ours(&seen), theirs(&truth));
-        let keys: BTreeSet<_> = mine.keys().chain(other.keys()).collect();
-        for key in keys {
+        for key in mine.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
             let (a, b) = (mine.get(key).copied().unwrap_or(0), other.get(key).copied().unwrap_or(0));
             same += a.min(b);
-            if a != b {
-                wrong += (a - b).abs();
-                eprintln!("{file}: {} {}{} ours {a} tshark {b}", key.0, key.1, key.2);
+            match EXPLAINED_REQUESTS.iter().find(|(name, _)| *name == file) {
+                _ if a == b => {}
+                Some((_, why)) => *explained.entry(why).or_default() += (a - b).abs(),
+                None => wrong.push(format!("{file}: {} {}{} ours {a} tshark {b}", key.0, key.1, key.2)),
             }
         }
     }
-    eprintln!("requests: {same} agree, {wrong} differ");
-    let _ = NameSource::Dns;
+    eprintln!("requests: {same} agree, {} explained, {} wrong", explained.values().sum::<i64>(), wrong.len());
+    explained.iter().for_each(|(why, n)| eprintln!("  {n}: {why}"));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(same > 1400);
 }
+
+/// Names tshark has and we have not, and why.
+const EXPLAINED_NAMES: &[(&str, &str)] = &[
+    ("arkime__gtp-iphone.pcap", "tunnel out of scope: GTP"),
+    ("libpcap__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
+    ("tcpdump__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
+    ("zeek__radiotap.pcap", "link type out of scope: radiotap"),
+    ("zeek__vxlan-triple-v2.pcap", "tunnel out of scope: VXLAN"),
+    ("zeek__icmp-destunreach-udp.pcap", "inside the packet an ICMP error quotes"),
+    ("ja4__dtls-udp.notest.cap", "the root: tshark writes <root>, we write nothing"),
+    ("pcapdroid__invalid_or_unsupported.pcap", "first fragments of answers whose other fragments are not in the capture"),
+    ("tcpdump__dns-badlabel.pcap", "tshark writes <name too long>, we write that the message is broken"),
+];
 
 #[test]
 fn names_agree() {
     let Some(dir) = corpus() else { return };
     let tools = Arc::new(Tools::default());
-    let (mut same, mut missed, mut extra) = (0, 0, 0);
+    let (mut same, mut explained, mut wrong) = (0, 0, Vec::new());
     for file in files(&dir) {
         let truth = truth(&dir, &file);
         let seen = read(&dir.join("pcap").join(&file), &tools);
-        for (list, source) in [("dns_names", NameSource::Dns), ("mdns_names", NameSource::Mdns)] {
+        let lower = |n: &Text| n.as_str().to_lowercase();
+        let of = |source| seen.questions.iter().filter(move |q| q.source == source).map(|q| lower(&q.name));
+        // tshark keeps LLMNR's names with mDNS's, and has no list of what is announced.
+        let dns: BTreeSet<String> = of(NameSource::Dns).collect();
+        let link: BTreeSet<String> =
+            of(NameSource::Mdns).chain(of(NameSource::Llmnr)).chain(seen.names.iter().map(|n| n.to_lowercase())).collect();
+        for (list, mine) in [("dns_names", &dns), ("mdns_names", &link)] {
             let other: BTreeSet<String> =
                 truth[list].as_array().into_iter().flatten().filter_map(|n| n.as_str()).map(str::to_lowercase).collect();
-            let mut mine: BTreeSet<String> =
-                seen.questions.iter().filter(|q| q.source == source).map(|q| q.name.as_str().to_lowercase()).collect();
-            if source == NameSource::Dns {
-                mine.extend(
-                    seen.questions.iter().filter(|q| q.source == source).flat_map(|q| &q.aliases).map(|a| a.as_str().to_lowercase()),
-                );
-            } else {
-                mine.extend(seen.names.iter().map(|n| n.to_lowercase()));
-            }
             same += mine.intersection(&other).count();
-            for name in other.difference(&mine) {
-                missed += 1;
-                eprintln!("{file}: {list} missed {name:?}");
-            }
-            if source == NameSource::Dns {
-                for name in mine.difference(&other) {
-                    extra += 1;
-                    eprintln!("{file}: {list} extra {name:?}");
-                }
+            let missed = other.difference(mine).map(|n| format!("{file}: {list} missed {n:?}"));
+            let extra = mine.difference(&other).filter(|_| list == "dns_names").map(|n| format!("{file}: {list} extra {n:?}"));
+            let differing: Vec<String> = missed.chain(extra).collect();
+            if EXPLAINED_NAMES.iter().any(|(name, _)| *name == file) {
+                explained += differing.len();
+            } else {
+                wrong.extend(differing);
             }
         }
     }
-    eprintln!("names: {same} agree, {missed} missed, {extra} extra");
+    eprintln!("names: {same} agree, {explained} explained, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(same > 1100);
 }
 
 /// Identifier types of the hand-checked list in the words of this house.
@@ -174,6 +218,27 @@ fn kind(word: &str) -> IdentifierType {
     }
 }
 
+/// Leaks of the hand-checked list that are not found, and why.
+const EXPLAINED_LEAKS: &[(&str, &str)] = &[
+    ("arkime__imap.pcap", "credentials of IMAP: a protocol that is not read yet"),
+    ("ndpi__imap.pcap", "credentials of IMAP: a protocol that is not read yet"),
+    ("arkime__ldap-simpleauth.pcap", "credentials of LDAP: a protocol that is not read yet"),
+    ("ndpi__pop3.pcap", "credentials of POP3: a protocol that is not read yet"),
+    ("zeek__pop3.pcap", "credentials of POP3: a protocol that is not read yet"),
+    ("suricata__bug-3616-smtp.pcap", "credentials of SMTP: a protocol that is not read yet"),
+    ("suricata__mqtt31-pub-userpass.pcap", "credentials of MQTT: a protocol that is not read yet"),
+    ("tcpdump__eapon1.pcap", "802.1X: frames of no IP flow are not read yet"),
+    ("ndpi__gtp_c.pcap", "an IMEISV in swapped digits; the list gives it without its last digit"),
+    ("arkime__80211http.pcap", "link type out of scope: 802.11"),
+    ("ndpi__starcraft_battle.pcap", "a name in two fields of a binary protocol"),
+    ("nfstream__aimini-http.pcap", "a date in three form fields"),
+];
+
+/// The list writes some credentials as `user:password`, which nobody sends so.
+fn parts(value: &str) -> Vec<String> {
+    value.split([':', '/', ' ']).filter(|p| !p.is_empty()).map(str::to_owned).collect()
+}
+
 #[test]
 fn leaks_are_found() {
     let Some(dir) = corpus() else { return };
@@ -183,6 +248,7 @@ fn leaks_are_found() {
     for leak in list["leak"].as_array().unwrap() {
         by_file.entry(text(leak, "file")).or_default().push(leak.clone());
     }
+    let (mut missed, mut wrong) = (0, Vec::new());
     let mut recall: BTreeMap<String, (u32, u32, u32)> = BTreeMap::new();
     for (file, leaks) in &by_file {
         let seeds = leaks.iter().enumerate().map(|(n, leak)| Seed {
@@ -195,9 +261,16 @@ fn leaks_are_found() {
         let path = dir.join("pcap").join(file);
         let (with, without) = (read(&path, &planted), read(&path, &bare));
         for (n, leak) in leaks.iter().enumerate() {
-            let name = format!("seed-{n}");
+            // A value that stands in the list twice is planted once.
+            let first = leaks.iter().position(|l| text(l, "value") == text(leak, "value")).unwrap_or(n);
+            let name = format!("seed-{first}");
+            let coded = text(leak, "encoding") == "base64" && first != n;
             let value = text(leak, "value").to_lowercase();
-            let hits: Vec<_> = with.hits.iter().filter(|(_, h)| h.field.as_ref().is_some_and(|f| f == name.as_str())).collect();
+            let hits: Vec<_> = with
+                .hits
+                .iter()
+                .filter(|(_, h)| h.field.as_ref().is_some_and(|f| f == name.as_str()) && (!coded || h.chain.iter().any(|c| c == "base64")))
+                .collect();
             let frames: Vec<u64> = leak
                 .get("frames")
                 .and_then(|f| f.as_array())
@@ -210,11 +283,17 @@ fn leaks_are_found() {
                 let v = String::from_utf8_lossy(v).to_lowercase();
                 v == value || (v.len() > 6 && value.contains(&v))
             });
+            let found =
+                !hits.is_empty() || parts(&text(leak, "value")).iter().all(|p| without.values.iter().any(|(_, v)| v == p.as_bytes()));
             let row = recall.entry(text(leak, "type")).or_default();
             row.0 += 1;
-            row.1 += u32::from(!hits.is_empty());
+            row.1 += u32::from(found);
             row.2 += u32::from(shape);
-            if hits.is_empty() {
+            if !found {
+                missed += 1;
+                if !EXPLAINED_LEAKS.iter().any(|(name, _)| name == file) {
+                    wrong.push(format!("{file}: {}", text(leak, "where")));
+                }
                 eprintln!(
                     "{file}: not found: {} {} {} ({})",
                     text(leak, "type"),
@@ -222,7 +301,7 @@ fn leaks_are_found() {
                     text(leak, "where"),
                     text(leak, "value").len()
                 );
-            } else if !hits.iter().any(|(f, _)| frames.contains(f)) {
+            } else if !hits.is_empty() && !hits.iter().any(|(f, _)| frames.contains(f)) {
                 let have: Vec<_> = hits.iter().map(|(f, h)| (*f, h.place.to_string())).take(4).collect();
                 eprintln!("{file}: frames differ: {} {frames:?} ours {have:?}", text(leak, "type"));
             }
@@ -234,6 +313,8 @@ fn leaks_are_found() {
         (all, planted, shaped) = (all + n, planted + with, shaped + without);
     }
     eprintln!("recall: {planted}/{all} planted, {shaped}/{all} by shape");
+    eprintln!("leaks: {missed} not found, of which {} without a reason", wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
     let bare = Arc::new(Tools { engine: Some(Arc::new(Engine::bare(&[7; 32]))), ..Tools::default() });
     for trap in list["false_positive"].as_array().unwrap() {
         let file = text(trap, "file");
@@ -243,9 +324,16 @@ fn leaks_are_found() {
             let found = String::from_utf8_lossy(found).into_owned();
             if value.contains(&found) && found.len() > 3 {
                 let token = analyzers::encode::hex(token);
-                let hit =
-                    seen.hits.iter().find(|(_, h)| h.token == token.as_str()).map(|(f, h)| (*f, h.kind, h.grade, h.place.to_string()));
-                eprintln!("{file}: trap {} told as {hit:?}", text(trap, "looks_like"));
+                for (frame, hit) in seen.hits.iter().filter(|(_, h)| h.token == token.as_str()) {
+                    eprintln!(
+                        "{file}: {} told as {} ({:?}) at frame {frame}, {}",
+                        text(trap, "looks_like"),
+                        hit.kind,
+                        hit.grade,
+                        hit.place
+                    );
+                    assert!(hit.grade != Grade::Proof);
+                }
             }
         }
     }
