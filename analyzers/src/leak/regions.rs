@@ -51,7 +51,9 @@ const LONGEST_UNALIGNED: usize = 64 << 10;
 /// A printable stretch this long stands by accident in one of 3 000 places of random bytes.
 const READABLE: usize = 8;
 /// So many compressed streams are looked for inside one layer.
-const MOST_PACKED: usize = 16;
+const MOST_PACKED: usize = 4;
+/// What has no signature is tried in pieces no larger than this.
+const LONGEST_UNSIGNED: usize = 64 << 10;
 
 /// Hands each undone stretch of `text` to `accept`, until that says stop.
 ///
@@ -73,6 +75,19 @@ pub(super) fn find(
     };
     let limit = |len: usize| room.min(len.saturating_mul(ratio)).max(1);
     compressed(text, declared, inner, &limit, &mut give);
+    let binary = binary(text);
+    if !binary {
+        textual(text, &mut give);
+    }
+    wide(text, &mut give);
+    runs(text, &mut give);
+    if !binary {
+        arrays(text, &mut give);
+    }
+}
+
+/// The codings of text in text.
+fn textual(text: &[u8], mut give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
     if memchr::memchr3(b'%', b'\\', b'+', text).is_some() {
         let fields = Fields::read(text);
         for field in fields.fields.iter().filter(|field| field.coded) {
@@ -106,9 +121,21 @@ pub(super) fn find(
     {
         give(0..text.len(), Coding::QuotedPrintable, undone);
     }
-    wide(text, &mut give);
-    runs(text, &mut give);
-    arrays(text, &mut give);
+}
+
+/// Whether it is compressed, encrypted or a picture: of random bytes one in nine is a control and half have the upper bit, which
+/// text in any script, and messages made of text, do not have together. Looks at a few hundred bytes.
+fn binary(text: &[u8]) -> bool {
+    const LEAST: usize = 256;
+    if text.len() < LEAST {
+        return false;
+    }
+    let (mut control, mut upper) = (0, 0);
+    for b in text.iter().step_by(text.len() / LEAST).take(LEAST) {
+        control += usize::from(*b < b' ' && !matches!(b, b'\t' | b'\r' | b'\n') || *b == 0x7f);
+        upper += usize::from(*b >= 0x80);
+    }
+    control * 16 > LEAST && upper * 4 > LEAST
 }
 
 fn percent(value: &[u8], start: usize, give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) -> bool {
@@ -152,7 +179,7 @@ fn compressed(
             }
         }
     }
-    if inner && sniffed.is_none() && text.len() >= 16 && !readable_share(text) {
+    if inner && sniffed.is_none() && (16..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
         unpack(Packed::Deflate, 0, false);
         unpack(Packed::Brotli, 0, false);
     }
