@@ -165,6 +165,8 @@ impl Exit {
 /// The exit code of a command that judges.
 pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>, gates: &Gates) -> Exit {
     let mut exit = Exit::default();
+    // Needed answers that are pass or fail, counted or not.
+    let mut decided = 0;
     let mut baseline = gates.baseline.clone();
     for finding in worst_first(findings) {
         let required = gates.require.contains(&finding.check);
@@ -173,6 +175,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
             exit.waived += u64::from(finding.waived.is_some());
             continue;
         }
+        decided += u64::from(is_decided(finding));
         match &finding.outcome {
             Outcome::Judged(j) if j.verdict == Verdict::Fail => {
                 if finding.waived.is_some() {
@@ -212,7 +215,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
         }
     }
     // A live run in which no selected attack came to an answer has shown nothing: never green.
-    if needed.is_live() && exit.needed == Needed::default() && exit.waived + exit.uncounted == 0 {
+    if needed.is_live() && decided == 0 && exit.needed == Needed::default() {
         exit.needed.undecided = 1;
     }
     exit.code = match (exit.needed.fail, exit.needed.undecided, gates.undecided) {
@@ -306,6 +309,9 @@ mod tests {
             ("", 2),
             ("cert.a lab-ca-not-trusted", 2),
             ("cert.a not-exercised", 2),
+            ("cert.a lab-ca-not-trusted, tls.p fail, tls.p fail!", 2),
+            // A waived failure is an answer.
+            ("cert.a fail!", 0),
         ] {
             check(true, rows, &gates(), expect);
         }

@@ -1,6 +1,7 @@
 //! The report as one HTML file: no script, nothing loaded, everything escaped; light, dark and print; the same bytes each time.
 
 mod svg;
+mod tables;
 mod view;
 
 use std::io::{self, Write};

@@ -32,10 +32,10 @@ const WIDTH: usize = 80;
 /// Writes the list of all.
 pub fn list(catalogue: &Catalogue, subject: Subject, form: Form, out: &mut impl Write) -> io::Result<()> {
     match (subject, form) {
-        (Subject::Requirements, Form::Json) => write_json(&Value::from_iter(catalogue.requirements().iter().map(requirement_json)), out),
+        (Subject::Requirements, Form::Json) => write_json(&catalogue.requirements().iter().map(requirement_json).collect(), out),
         (Subject::Requirements, Form::Text) => requirements_text(catalogue, out),
         (Subject::Requirements, Form::Markdown) => requirements_markdown(catalogue, out),
-        (_, Form::Json) => write_json(&Value::from_iter(units(catalogue, subject).into_iter().map(unit_json)), out),
+        (_, Form::Json) => write_json(&units(catalogue, subject).into_iter().map(unit_json).collect(), out),
         (_, Form::Text) => units_text(&units(catalogue, subject), out),
         (_, Form::Markdown) => units_markdown(&units(catalogue, subject), subject, out),
     }
@@ -362,7 +362,10 @@ mod tests {
         let mut all = String::new();
         for form in [Form::Text, Form::Markdown, Form::Json] {
             for subject in [Subject::Attacks, Subject::Requirements] {
-                all.push_str(&format!("==== {subject:?} {form:?}\n{}", text(|out| list(&catalogue, subject, form, out).unwrap())));
+                all.push_str(&text(|out| {
+                    writeln!(out, "==== {subject:?} {form:?}").unwrap();
+                    list(&catalogue, subject, form, out).unwrap();
+                }));
             }
         }
         all.push_str("==== explained\n");

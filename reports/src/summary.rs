@@ -1,6 +1,7 @@
 //! The summary on the terminal: what was read, what it means, what was not seen. Fails first.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use analyzers::board::RequirementVerdict;
@@ -333,10 +334,10 @@ impl<W: Write> Page<'_, W> {
         let mut sentence = exit.sentence();
         if exit.uncounted > 0 {
             let n = words::count(exit.uncounted, "failure does", "failures do");
-            sentence.push_str(&format!("; {n} not count towards it"));
+            let _ = write!(sentence, "; {n} not count towards it");
         }
         for (id, word) in &exit.required {
-            sentence.push_str(&format!("; required {id}: {word}"));
+            let _ = write!(sentence, "; required {id}: {word}");
         }
         self.row(Some(ink), &format!("exit {}", exit.code), &sentence)?;
         if let Some(path) = self.view.report {
@@ -422,13 +423,13 @@ fn by_check<'r>(rows: &[&'r FindingRow]) -> IndexMap<&'r str, Vec<&'r FindingRow
 pub(crate) fn cited(evidence: &EvidenceRow, total: u64) -> String {
     let mut text = format!("line {}", evidence.line);
     if let Some(frame) = evidence.frame {
-        text.push_str(&format!(", frame {frame}"));
+        let _ = write!(text, ", frame {frame}");
     }
     if let Some(flow) = evidence.flow {
-        text.push_str(&format!(", flow {flow}"));
+        let _ = write!(text, ", flow {flow}");
     }
     if total > 1 {
-        text.push_str(&format!(" (and {} more)", words::number(total - 1)));
+        let _ = write!(text, " (and {} more)", words::number(total - 1));
     }
     text
 }

@@ -11,6 +11,7 @@ use askama::Template;
 use indexmap::IndexMap;
 
 use super::svg;
+use super::tables::{self, Table};
 use crate::catalogue::{Catalogue, class_sentence};
 use crate::json::{FindingRow, FindingVerdict, Report, Unanswered};
 use crate::markdown;
@@ -52,7 +53,7 @@ pub(super) struct Page<'r> {
     standards: Vec<Standard<'r>>,
     facts: Vec<Fact>,
     inputs: Vec<Input>,
-    tables: Vec<Rows>,
+    tables: Vec<Table>,
     rows_shown: usize,
     disclaimer: &'static str,
     made_by: String,
@@ -77,7 +78,7 @@ struct Failed<'r> {
 }
 
 struct Subject<'r> {
-    subject: String,
+    who: String,
     actor: &'r str,
     observed: &'r str,
     evidence: String,
@@ -183,13 +184,6 @@ struct Input {
     facts: Vec<Fact>,
 }
 
-struct Rows {
-    title: &'static str,
-    total: String,
-    heads: &'static [&'static str],
-    rows: Vec<Vec<String>>,
-}
-
 impl<'r> Page<'r> {
     pub(super) fn of(report: &'r Report, catalogue: &'r Catalogue, css: &'static str, style_hash: String) -> Page<'r> {
         let leaks = words::leaks(report);
@@ -220,7 +214,7 @@ impl<'r> Page<'r> {
             standards: standards(report),
             facts: facts(report),
             inputs: report.inputs.iter().take(ROWS).map(input).collect(),
-            tables: tables(report),
+            tables: tables::of(report, ROWS),
             rows_shown: ROWS,
             disclaimer: DISCLAIMER,
             made_by: made_by(report),
@@ -323,7 +317,7 @@ fn fails<'r>(report: &'r Report, catalogue: &'r Catalogue) -> Vec<Failed<'r>> {
 fn subject<'r>(report: &'r Report, finding: &'r FindingRow, with_chain: bool) -> Subject<'r> {
     let presented = if finding.active && with_chain { report.presented(finding) } else { None };
     Subject {
-        subject: finding.subject.to_string(),
+        who: finding.subject.to_string(),
         actor: finding.actor.as_deref().unwrap_or_default(),
         observed: &finding.observed,
         evidence: evidence(finding, 4),
@@ -601,93 +595,4 @@ fn made_by(report: &Report) -> String {
         "{tool}{catalogue}, from {} of the run's journal. Rendering it again gives the same bytes.",
         words::count(report.run.lines, "line", "lines")
     )
-}
-
-/// The tables that people look things up in; the rest stands in report.json.
-fn tables(report: &Report) -> Vec<Rows> {
-    fn text(it: Option<impl ToString>) -> String {
-        it.map_or(String::new(), |it| it.to_string())
-    }
-    let total = |name: &str, kept: usize| report.truncated.get(name).map_or(kept as u64, |t| t.total);
-    let word = |it: &dyn std::fmt::Debug| format!("{it:?}").to_lowercase();
-    let mut out = Vec::new();
-    let mut table = |title, name, kept, heads, rows: Vec<Vec<String>>| {
-        if !rows.is_empty() {
-            out.push(Rows { title, total: words::number(total(name, kept)), heads, rows });
-        }
-    };
-    let rows = report.tls.iter().take(ROWS).map(|r| {
-        let did = match r.alert {
-            Some(alert) => format!("{}, alert {alert}", word(&r.reaction)),
-            None => word(&r.reaction),
-        };
-        vec![
-            r.flow.to_string(),
-            text(r.frame),
-            text(r.sni.as_ref()),
-            text(r.version.as_ref()),
-            text(r.cipher.as_ref()),
-            text(r.alpn.as_ref()),
-            text(r.ja4.as_ref()),
-            did,
-        ]
-    });
-    let heads = &["Flow", "Frame", "Server name", "Version", "Suite", "ALPN", "JA4", "Client then"];
-    table("TLS and QUIC handshakes", "tls", report.tls.len(), heads, rows.collect());
-    let rows = report.requests.iter().take(ROWS).map(|r| {
-        vec![
-            text(r.flow),
-            text(r.frame),
-            word(&r.layer),
-            r.method.to_string(),
-            r.url.to_string(),
-            text(r.status),
-            words::bytes(r.request_bytes),
-        ]
-    });
-    let heads = &["Flow", "Frame", "Layer", "Method", "URL", "Status", "Sent"];
-    table("HTTP requests", "requests", report.requests.len(), heads, rows.collect());
-    let rows = report
-        .names
-        .iter()
-        .take(ROWS)
-        .map(|r| vec![r.name.to_string(), source(r.source), text(r.device), words::number(r.count), text(r.frame)]);
-    table("Names", "names", report.names.len(), &["Name", "Source", "Device", "Times", "First frame"], rows.collect());
-    let rows = report.trials.iter().take(ROWS).map(|r| {
-        vec![
-            r.n.to_string(),
-            words::clock(r.at),
-            r.attack.clone(),
-            r.subject.to_string(),
-            word(&r.reaction),
-            r.grade.clone(),
-            text(r.alert),
-        ]
-    });
-    table("Trials", "trials", report.trials.len(), &["No", "At", "Treatment", "Subject", "Reaction", "Grade", "Alert"], rows.collect());
-    let rows = report.flows.iter().take(ROWS).map(|r| {
-        let (src, dst) = (std::net::SocketAddr::new(r.src, r.sport), std::net::SocketAddr::new(r.dst, r.dport));
-        vec![
-            r.id.to_string(),
-            text(r.frame),
-            r.proto.to_string(),
-            src.to_string(),
-            dst.to_string(),
-            r.app.word().to_owned(),
-            text(r.peer.as_ref()),
-            text(r.actor.as_ref()),
-            words::number(r.packets),
-            words::bytes(r.bytes),
-        ]
-    });
-    let heads = &["Flow", "Frame", "Over", "From", "To", "Protocol", "Peer", "Actor", "Packets", "Payload"];
-    table("Flows", "flows", report.flows.len(), heads, rows.collect());
-    out
-}
-
-fn source(source: analyzers::observation::NameSource) -> String {
-    match serde_json::to_value(source) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }
