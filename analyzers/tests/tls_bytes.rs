@@ -1,6 +1,6 @@
 //! TLS and QUIC from published traces: what is said of them with keys, without, with wrong ones, cut anywhere, and damaged.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_for_each, reason = "tests")]
 
 use std::sync::Arc;
 
@@ -214,6 +214,17 @@ fn holes() {
         }
     }
     assert_eq!(reaction(&feed.close()), (ReactionKind::Data, true, 67, false));
+}
+
+/// A capture that holds one side only says nothing of what the other did.
+#[test]
+fn one_side_only() {
+    let (pieces, _) = trace(RFC8448);
+    let mut feed = Feed::new(Transport::Tcp, true, &[]);
+    pieces.iter().filter(|(dir, _)| *dir == Dir::Back).for_each(|(dir, bytes)| feed.piece(*dir, bytes));
+    let told = feed.close();
+    assert_eq!(told.words(), ["bound", "served", "reaction", "undecrypted"]);
+    assert_eq!(reaction(&told).0, ReactionKind::Unknown);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn agrees_with_truth() {
         eprintln!("skipped: no captures beside the workspace");
         return;
     };
-    let mut tally: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut tally: BTreeMap<String, [u64; 3]> = BTreeMap::new();
     let mut names: Vec<_> = std::fs::read_dir(root.join("pcap")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let only = std::env::var("ONLY").ok();
@@ -98,9 +98,11 @@ fn agrees_with_truth() {
         let mut compare = |what: &str, ends: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<String>| {
             let entry = tally.entry(what.to_owned()).or_default();
             if ours == theirs {
-                entry.0 += 1;
+                entry[0] += 1;
+            } else if EXPLAINED.iter().any(|(file, fact, _)| name.starts_with(file) && (*fact == "*" || *fact == what)) || known(what, ours, theirs) {
+                entry[1] += 1;
             } else {
-                entry.1 += 1;
+                entry[2] += 1;
                 eprintln!("{name} {ends} {what}: ours {ours:?} theirs {theirs:?}");
             }
         };
@@ -148,7 +150,8 @@ fn agrees_with_truth() {
             compare("not_before", sha, &date(c.not_before), &field("not_before"));
             compare("not_after", sha, &date(c.not_after), &field("not_after"));
             let names: BTreeSet<String> = c.names.iter().map(|n| n.as_str().to_owned()).collect();
-            compare("san", sha, &names, &words(&t["san"]));
+            let theirs = words(&t["san"]).iter().map(|n| n.trim_start_matches("<Name(").trim_end_matches(")>").to_owned()).collect();
+            compare("san", sha, &names, &theirs);
         }
         // JA4 as its own project wrote it: the values of a file, whatever the flow.
         if let Ok(theirs) = std::fs::read(root.join(format!("expected/{name}.ja4-python.json"))) {
@@ -168,7 +171,49 @@ fn agrees_with_truth() {
             compare("ja4", "rust", &ours, &theirs);
         }
     }
-    for (what, (same, other)) in &tally {
-        eprintln!("{what}: {same} agree, {other} differ");
+    for (what, [same, explained, other]) in &tally {
+        eprintln!("{what}: {same} agree, {explained} explained, {other} differ");
+    }
+    assert!(only.is_some() || tally.values().all(|[_, _, other]| *other == 0), "differences that nobody has explained");
+}
+
+/// Where truth and we differ, and who is right.
+const EXPLAINED: &[(&str, &str, &str)] = &[
+    ("arkime__https2-301-get", "ja3", "SSL 2.0 form: JA3 is not defined, tshark and we give none"),
+    ("mercury__openvpn_tcp", "*", "TLS inside OpenVPN's framing, which is not read"),
+    ("ndpi__openvpn_nohmac", "*", "TLS inside OpenVPN's framing, which is not read"),
+    ("ndpi__dlt_ppp", "*", "a link this test's small reader does not read"),
+    ("ndpi__tls_invalid_reads", "*", "hellos cut inside: odd here; one in GTP, which this test's small reader does not read"),
+    ("ndpi__KakaoTalk_talk", "flow", "tshark takes port 8080 for HTTP"),
+    ("ndpi__gnutella", "flow", "tshark takes the port for BitTorrent"),
+    ("ndpi__rdp", "flow", "tshark does not follow RDP into TLS"),
+    ("ndpi__tls_port_80", "flow", "tshark takes port 80 for HTTP"),
+    ("ja4__chrome-cloudflare", "certs", "QUIC handshake packets with keys are not opened"),
+    ("ndpi__quic-v2", "certs", "QUIC handshake packets with keys are not opened"),
+    ("zeek__ssl-v2", "certs", "the certificate of an SSL 2.0 server"),
+    ("suricata__tcp-fastopen-10", "*", "data in the SYN, ignored by the server and sent again"),
+    ("ja4__tls-non-ascii-alpn", "ja4", "the published text says first and last hex digit, these outputs are of an older rule"),
+    ("ja4__tls-non-ascii-alpn", "alpn", "bytes that are no text are escaped"),
+    ("ndpi__tls-rdn-extract", "subject", "longer than a text may be"),
+    ("ja4__tls-handshake", "ja4", "the Rust tool leaves out second hellos"),
+    ("ja4__tls-sni", "ja4", "the Rust tool leaves out second hellos"),
+];
+
+/// Differences by kind.
+fn known(what: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
+    match what {
+        // SSL 2.0 form has none.
+        "ja3" => ours.iter().all(String::is_empty) && theirs.is_empty(),
+        // The truth stops at 40 names.
+        "san" => theirs.len() >= 38 && theirs.iter().filter(|n| !ours.contains(*n)).count() <= 1 || theirs.is_subset(ours),
+        // The Python tool does not read QUIC.
+        "ja4" => theirs.is_subset(ours) && ours.difference(theirs).all(|j| j.starts_with('q')),
+        // Ours also holds what a server chose whose client's hello is not in the capture.
+        "alpn" => theirs.is_empty() && ours.len() == 1,
+        // DTLS is not in the truth.
+        "flow" => ours.iter().all(|f| f.contains("ja4: {\"d")),
+        // Our times end in 2262.
+        "not_after" => ours.iter().all(|t| t.starts_with("2262-04-11")),
+        _ => false,
     }
 }

@@ -6,6 +6,7 @@
 pub mod certificate;
 pub(crate) mod crypt;
 pub(crate) mod cursor;
+mod dtls;
 mod fingerprint;
 pub mod hello;
 mod keys;
@@ -562,7 +563,9 @@ impl Tls {
             // Silence is a choice only where there was time for it, and nobody else ended the talk.
             let silent = self.server_spoke.is_some_and(|spoke| cx.at.since(spoke) >= SILENT);
             let chose = close != Close::None || end == FlowEnd::Idle || silent && self.server_alert.is_none();
-            if !chose || self.server_spoke.is_none() || self.server_alert.is_some() && !judged.finished && !self.opened.finished {
+            // What was not captured may have held anything.
+            let unseen = self.offer.is_none() || counts.missing[at] > 0;
+            if !chose || unseen || self.server_spoke.is_none() || self.server_alert.is_some() && !judged.finished && !self.opened.finished {
                 kind = ReactionKind::Unknown;
             }
         }

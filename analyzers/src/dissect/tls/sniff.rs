@@ -2,11 +2,14 @@
 
 use crate::chunk::{Chunk, Unit};
 use crate::dissect::sniff::Guess;
-use crate::dissect::tls::{Tls, hello, side};
+use crate::dissect::tls::{Tls, dtls, hello, side};
 use crate::flow::Ends;
 
 /// A record header whose type, version, length and first bytes agree; or an SSL 2.0 hello.
 pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    if chunk.unit == Unit::Datagram && dtls::is_dtls(bytes) {
+        return Guess::Is(Box::new(dtls::Dtls::default()));
+    }
     if !matches!(chunk.unit, Unit::Stream { .. }) {
         return Guess::No;
     }
@@ -18,17 +21,20 @@ pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     }
 }
 
-/// Whether a chunk begins with a ClientHello beyond doubt: TLS that starts inside a conversation nobody knew (STARTTLS, SOCKS, an upgrade).
+/// Whether a chunk begins with a ClientHello or ServerHello beyond doubt: TLS that starts inside a conversation nobody knew (STARTTLS, SOCKS, an upgrade).
 pub fn begins_hello(bytes: &[u8]) -> bool {
     let Some((head, body)) = side::Header::read(bytes).zip(bytes.get(side::HEADER..)) else { return false };
-    let [1, a, b, c, 3, minor, ..] = *body else { return false };
+    let [kind @ (1 | 2), a, b, c, 3, minor, ..] = *body else { return false };
     let message = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
-    // Alone in its record, or longer than one.
-    head.kind() == side::HANDSHAKE
-        && head.plausible()
-        && minor <= 3
-        && (head.len() == message || (message > head.len() && message < 1 << 16 && head.len() >= 64))
-        && (body.len() < message || hello::parse(body).is_ok())
+    let fits = if kind == 1 {
+        // Alone in its record, or longer than one.
+        head.len() == message || (message > head.len() && message < 1 << 16 && head.len() >= 64)
+    } else {
+        // Version, random, session id, suite and compression at least; others may follow in its record.
+        (4 + 38..=head.len().min(1024)).contains(&message)
+    };
+    let reads = body.len() < message || kind == 2 || hello::parse(body).is_ok();
+    head.kind() == side::HANDSHAKE && head.plausible() && minor <= 3 && fits && reads
 }
 
 /// `None`: too few bytes to tell.

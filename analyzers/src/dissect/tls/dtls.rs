@@ -1,0 +1,156 @@
+//! DTLS: its hellos, which are in the clear up to version 1.2; nothing of it is opened.
+
+use crate::chunk::{Chunk, Gap, Want};
+use crate::dissect::tls::cursor::Cursor;
+use crate::dissect::tls::hello::{self, Carrier};
+use crate::dissect::tls::server::ServerHello;
+use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAKE};
+use crate::dissect::{Cx, Dissector, Hint, Rest};
+use crate::flow::{Counts, Dir, FlowEnd};
+use crate::observation::{App, NameSource, NotOpened, OddKind, Served};
+
+/// One DTLS association.
+#[derive(Debug, Default)]
+pub(crate) struct Dtls {
+    client: Option<Dir>,
+    /// The message being joined of each direction: its number, and its bytes so far. Fragments come in order or are waited for again.
+    parts: [(u16, Vec<u8>); 2],
+    offered: bool,
+    served: bool,
+    datagrams: u32,
+}
+
+/// A hello is whole within so many datagrams, or not at all.
+const PATIENCE: u32 = 64;
+
+/// A message is joined up to here.
+const LONGEST: usize = 64 << 10;
+
+/// DTLS 1.0 or 1.2 (RFC 6347 §4.1), a whole record at least, of the first epoch if it is a handshake's.
+pub(crate) fn is_dtls(bytes: &[u8]) -> bool {
+    let Some((kind, epoch, body)) = record(&mut Cursor::new(bytes)) else { return false };
+    match kind {
+        HANDSHAKE => epoch > 0 || body.len() >= 12 && matches!(body[0], 1..=4 | 11..=16 | 20),
+        ALERT => epoch > 0 || body.len() == 2,
+        CHANGE_CIPHER_SPEC => body == [1],
+        APPLICATION => epoch > 0,
+        _ => false,
+    }
+}
+
+/// A record: type, epoch, body.
+fn record<'a>(it: &mut Cursor<'a>) -> Option<(u8, u16, &'a [u8])> {
+    let kind = it.u8()?;
+    if !matches!(it.u16()?, 0xfeff | 0xfefd | 0x0100) {
+        return None;
+    }
+    let epoch = it.u16()?;
+    it.take(6)?;
+    Some((kind, epoch, it.vec16()?))
+}
+
+impl Dissector for Dtls {
+    fn app(&self) -> App {
+        App::Tls
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        cx.rest(Rest::Encrypted);
+        self.datagrams += 1;
+        let mut it = Cursor::new(chunk.bytes);
+        while !it.is_empty() {
+            let before = it.rest().len();
+            let Some((kind, epoch, body)) = record(&mut it) else {
+                cx.odd(OddKind::BrokenTls, "no DTLS record where one should begin", None);
+                cx.unparsed(before);
+                break;
+            };
+            if epoch > 0 {
+                continue;
+            }
+            cx.analysed(before - it.rest().len());
+            if kind == HANDSHAKE && self.fragments(chunk.dir, body, cx).is_none() {
+                cx.odd(OddKind::BrokenTls, "a DTLS fragment that does not fit", None);
+            }
+        }
+        if self.offered && self.served || self.datagrams >= PATIENCE { Want::Nothing } else { Want::All }
+    }
+
+    fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
+        Want::All
+    }
+
+    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        let read = cx.known.coverage.analysed + cx.known.coverage.unparsed;
+        let left = cx.known.delivered.saturating_sub(read);
+        if left > 0 {
+            let why = if self.offered { NotOpened::Unsupported } else { NotOpened::NoHandshake };
+            cx.undecrypted(App::Tls, why, left);
+        }
+    }
+}
+
+impl Dtls {
+    fn fragments(&mut self, dir: Dir, body: &[u8], cx: &mut Cx<'_>) -> Option<()> {
+        let mut it = Cursor::new(body);
+        while !it.is_empty() {
+            let (kind, len, number) = (it.u8()?, it.u24()?, it.u16()?);
+            let offset = it.u24()?;
+            let piece = it.vec24()?;
+            if offset == 0 && piece.len() == len {
+                self.message(dir, kind, piece, cx);
+                continue;
+            }
+            let (joined, bytes) = &mut self.parts[dir.index()];
+            if *joined != number || offset == 0 {
+                *joined = number;
+                bytes.clear();
+            }
+            if bytes.len() == offset && len <= LONGEST {
+                bytes.extend_from_slice(piece);
+                if bytes.len() == len {
+                    let whole = std::mem::take(bytes);
+                    self.message(dir, kind, &whole, cx);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn message(&mut self, dir: Dir, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
+        match kind {
+            // The same hello comes again with the cookie it was asked for.
+            1 if !self.offered => match hello::parse_body(body, true) {
+                Ok(hello) => {
+                    self.offered = true;
+                    self.client = Some(dir);
+                    let seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
+                    let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
+                    cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some() });
+                    cx.see(seen);
+                }
+                Err(error) => cx.odd(OddKind::BrokenTls, error.to_string(), None),
+            },
+            2 if !self.served && self.client != Some(dir) => match ServerHello::parse(body) {
+                Ok(hello) => {
+                    self.served = true;
+                    cx.see(Served {
+                        version: hello.version,
+                        suite: hello.suite,
+                        key_exchange: hello.key_exchange(),
+                        group: hello.group,
+                        alpn: hello.alpn.map(|name| cx.text(name)),
+                        retry: false,
+                        resumed: false,
+                        chain: Vec::new(),
+                        // The certificates that follow are not read.
+                        chain_hidden: true,
+                        without_hello: !self.offered,
+                    });
+                }
+                Err(part) => cx.odd(OddKind::BrokenTls, format!("ServerHello ends inside its {part}"), None),
+            },
+            _ => {}
+        }
+    }
+}
