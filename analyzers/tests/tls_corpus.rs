@@ -99,7 +99,9 @@ fn agrees_with_truth() {
             let entry = tally.entry(what.to_owned()).or_default();
             if ours == theirs {
                 entry[0] += 1;
-            } else if EXPLAINED.iter().any(|(file, fact, _)| name.starts_with(file) && (*fact == "*" || *fact == what)) || known(what, ours, theirs) {
+            } else if EXPLAINED.iter().any(|(file, fact, _)| name.starts_with(file) && (*fact == "*" || *fact == what))
+                || known(what, ours, theirs)
+            {
                 entry[1] += 1;
             } else {
                 entry[2] += 1;
