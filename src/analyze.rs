@@ -8,7 +8,7 @@ use std::sync::Arc;
 use analyzers::board::Board;
 use analyzers::encode::Digest;
 use analyzers::keys::{Keys, Secret};
-use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode, Tally};
+use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode};
 use analyzers::pipeline::{Pipeline, Tools, Window};
 use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::text::{Text, Veil};
@@ -165,6 +165,7 @@ impl Job<'_> {
         let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
         let folder = Folder::make(out, self.args.force)?;
         self.known.store(&folder)?;
+        let secrets_given = secrets.len() as u64;
         let analysis = Analysis {
             known: self.known,
             devices: &self.args.device,
@@ -188,7 +189,11 @@ impl Job<'_> {
         }
         progress.done();
         let (bytes, sha256) = (counted.bytes, counted.digest());
-        desk.say(input_line(input, &report, bytes, sha256));
+        // The name only: where it stood is the operator's business.
+        let name = input.file_name().map_or_else(|| input.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let mut line = report.line(Text::ours(name), sha256, secrets_given);
+        line.bytes = bytes.max(line.bytes);
+        desk.say(line);
         desk.say(ledger);
         let finished = desk.finish().map_err(|e| Fault::io("write", &folder.file("journal.jsonl"), &e))?;
         let mut tables = finished.tables;
@@ -326,34 +331,6 @@ pub(crate) fn run_line(
         policy_sha256: known.policy_sha256(),
         catalogue_sha256: knowledge::catalogue_sha256(&known.demands),
         attacks,
-    }
-}
-
-/// The line that says what became of an input.
-pub(crate) fn input_line(path: &Path, report: &captures::run::Report, bytes: u64, sha256: Option<Digest>) -> observation::Input {
-    let input = &report.input;
-    let tally = |name: String, count: u64| Tally { name: Text::ours(name), count };
-    let unread_links = input.links.iter().filter(|(l, _)| !l.is_read()).map(|(l, n)| tally(l.to_string(), *n));
-    let mut damage: Vec<observation::Damage> =
-        input.damage.iter().map(|d| observation::Damage { offset: d.offset, what: Text::ours(&d.what) }).collect();
-    if input.more_damage > 0 {
-        damage.push(observation::Damage { offset: input.bytes, what: Text::ours(format!("{} further damaged places", input.more_damage)) });
-    }
-    observation::Input {
-        // The name only: where it stood is the operator's business.
-        path: Text::ours(path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())),
-        sha256,
-        bytes,
-        packets: input.packets,
-        first: input.first,
-        last: input.last,
-        link_types: input.links.keys().map(|l| Text::ours(l.to_string())).collect(),
-        truncated: input.truncated,
-        damage,
-        unread: unread_links.chain(report.unread.iter().map(|(name, n)| tally(name.clone(), *n))).collect(),
-        dropped: input.dropped,
-        secrets: input.secrets,
-        late_secrets: report.late_secrets,
     }
 }
 

@@ -15,6 +15,7 @@ use reports::rows::{Row, Table};
 use reports::tables::Tables;
 
 use crate::run::Sealed;
+use crate::twice::Facts;
 
 /// Writes overflowing rows to the run's tables.
 pub(crate) type Hook = Box<dyn FnMut(Table, Row<'_>) + Send>;
@@ -28,6 +29,8 @@ pub(crate) struct RunDesk {
     pub(crate) board: Board,
     pub(crate) tables: RunTables,
     sealed: Sealed,
+    /// What a second reading of the run's own capture is compared with (live runs).
+    pub(crate) twice: Option<Facts>,
     /// Lines that open the journal, until the first fact gives them a time.
     opening: Vec<Observation>,
     last: Time,
@@ -43,7 +46,7 @@ impl RunDesk {
         sealed: Sealed,
         opening: Vec<Observation>,
     ) -> RunDesk {
-        RunDesk { writer, board, tables, sealed, opening, last: Time(0), error: None }
+        RunDesk { writer, board, tables, sealed, twice: None, opening, last: Time(0), error: None }
     }
 
     fn write(&mut self, mut line: Line) {
@@ -57,6 +60,9 @@ impl RunDesk {
         self.last = self.last.max(line.at);
         self.board.line(&line);
         self.tables.line(&line);
+        if let Some(twice) = &mut self.twice {
+            twice.line(&line);
+        }
     }
 
     /// Writes the opening lines, at the time of the first fact or as given.

@@ -96,7 +96,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let mode = if rung == Rung::Namespaces { RunMode::Transparent } else { RunMode::Explicit };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
     let named: Vec<String> = args.attacks.iter().filter(|w| *w != "core" && *w != "all").cloned().collect();
-    let live = Live::start(
+    let mut live = Live::start(
         Plan {
             known: &known,
             kind: RunKind::Lab,
@@ -111,6 +111,9 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         },
         folder,
     )?;
+    if rung == Rung::Namespaces {
+        live.capture(lab::world::DUT)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -119,7 +122,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let told = runtime.block_on(campaign(args, &world, &live, quiet))?;
     runtime.shutdown_timeout(Duration::from_millis(500));
     drop(world);
-    let (finished, folder) = live.stop()?;
+    let (finished, folder) = live.stop(&known)?;
     let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), &gates, &named);
     render::write(&folder, &rendered)?;
     folder.finish(&RunFile {

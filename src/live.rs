@@ -1,5 +1,7 @@
 //! The live side: a gateway between a device and the Internet (or the lab's), its journal, and what starts and ends it.
 
+use std::collections::VecDeque;
+use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -7,15 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use analyzers::board::Board;
-use analyzers::observation::{Event, Observation, RunKind, RunMode};
+use analyzers::chunk::Lost;
+use analyzers::keys::Secret;
+use analyzers::observation::{Event, Missed, Observation, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Scribe};
 use analyzers::text::{Text, Veil};
-use policies::{Attack, Policy};
+use policies::{Attack, Policy, Time};
 use proxy::feed::Feed;
 use proxy::forge::ca::Authority;
 use proxy::forge::mint::Mint;
 use proxy::gateway::{Gateway, Rules, Setup, Veiled};
+use proxy::packets::Packets;
 use proxy::plan::Mode;
 use proxy::serve::{Server, Waits};
 use proxy::upstream::Upstream;
@@ -28,6 +33,7 @@ use crate::fault::Fault;
 use crate::knowledge::Knowledge;
 use crate::run::{Folder, Sealed};
 use crate::runs::{MARKS, now};
+use crate::twice::{self, Facts};
 
 /// Attacks by the operator's words: `core` (all that are built, none that can harm), `all`, or ids.
 pub(crate) fn select(words: &[String], attacks: &[Attack]) -> Result<Vec<Attack>, Fault> {
@@ -106,8 +112,20 @@ pub(crate) struct Live {
     journal: std::thread::JoinHandle<Scribe>,
     /// Set when the disk failed: nothing more can be proven.
     pub(crate) broken: Arc<AtomicBool>,
-    pub(crate) secrets: Receiver<analyzers::keys::Secret>,
+    secrets: Option<Receiver<Secret>>,
+    capture: Option<Capture>,
 }
+
+/// The thread that writes the devices' side as real packets, with the secrets that open them.
+struct Capture {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<std::io::Result<u64>>,
+}
+
+/// How long a packet waits for the secrets that open it: they come from another thread.
+const HELD: Duration = Duration::from_millis(150);
+/// Packets that may wait; past it the oldest go out at once.
+const HELD_BYTES: usize = 32 << 20;
 
 /// Pipelines beside the gateway's own threads.
 const LANES: u16 = 2;
@@ -152,20 +170,59 @@ impl Live {
             veil: Arc::new(Veiled(veil)),
         });
         gateway.standing("anchor", plan.anchor);
-        Ok(Live { gateway, desk, folder, feed, journal, broken, secrets })
+        lock(&desk).twice = Some(Facts::default());
+        Ok(Live { gateway, desk, folder, feed, journal, broken, secrets: Some(secrets), capture: None })
     }
 
-    /// Ends the run: the last lines, the ledger, the last seal.
-    pub(crate) fn stop(self) -> Result<(Finished, Folder), Fault> {
+    /// Captures what passes an interface into `capture.pcapng`, from now on.
+    pub(crate) fn capture(&mut self, interface: &str) -> Result<(), Fault> {
+        let packets = Packets::open(interface).map_err(|e| Fault::new(e.to_string(), "capturing needs CAP_NET_RAW"))?;
+        let path = self.folder.file(CAPTURE);
+        let file = crate::private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        let Some(secrets) = self.secrets.take() else { return Ok(()) };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (name, told) = (interface.to_owned(), stop.clone());
+        let thread = std::thread::Builder::new().name("capture".to_owned());
+        let run = move || record(packets, &secrets, BufWriter::new(file), &name, &told);
+        let thread = thread.spawn(run).map_err(|e| Fault::new(format!("cannot start a thread: {e}"), ""))?;
+        self.capture = Some(Capture { stop, thread });
+        Ok(())
+    }
+
+    /// Ends the run: the capture is read again, the last lines, the ledger, the last seal.
+    pub(crate) fn stop(self, known: &Knowledge) -> Result<(Finished, Folder), Fault> {
         self.feed.drain();
         drop(self.gateway);
         drop(self.feed);
-        let scribe =
+        let captured = self.capture.map(|capture| {
+            capture.stop.store(true, Ordering::Relaxed);
+            capture.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the capturing thread died")))
+        });
+        let mut scribe =
             self.journal.join().map_err(|_| Fault::new("the journal's thread died", "this is a fault of ours; please report it"))?;
         let desk = Arc::try_unwrap(self.desk)
             .map_err(|_| Fault::new("the journal is still in use", "this is a fault of ours; please report it"))?;
         let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
-        desk.say_at(now(), scribe.ledger());
+        desk.open(now());
+        match captured {
+            None => {}
+            Some(Err(e)) => crate::analyze::eprint_line(&format!("overhear: the capture could not be written to its end: {e}")),
+            Some(Ok(dropped)) => {
+                if dropped > 0 {
+                    desk.say(Missed { why: Lost::Dropped, dir: None, offset: 0, len: 0, repeats: dropped });
+                }
+                let live = desk.twice.take().unwrap_or_default();
+                let compared = twice::read_again(&self.folder.file(CAPTURE), known, &mut scribe, &mut desk, &live)?;
+                for difference in compared.differs.iter().take(5) {
+                    crate::analyze::eprint_line(&format!("overhear: second reading differs: {difference}"));
+                }
+                if live.cut {
+                    crate::analyze::eprint_line(&format!("overhear: only the first {} facts were compared with the capture", compared.facts));
+                }
+                desk.say(Standing { what: Text::ours("second-reading"), state: compared.state() });
+            }
+        }
+        desk.say(scribe.ledger());
         let path = self.folder.file("journal.jsonl");
         let finished = desk.finish().map_err(|e| Fault::io("write", &path, &e))?;
         Ok((finished, self.folder))
@@ -174,6 +231,54 @@ impl Live {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The live capture's file in a run.
+const CAPTURE: &str = "capture.pcapng";
+
+/// Writes packets and secrets until told to stop; how many packets the kernel dropped.
+fn record(mut packets: Packets, secrets: &Receiver<Secret>, out: impl Write, interface: &str, stop: &AtomicBool) -> std::io::Result<u64> {
+    let mut writer = captures::write::Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
+    let number = writer.interface(captures::link::Link::ETHERNET, 0, interface)?;
+    let mut held: VecDeque<(Instant, Time, u32, Vec<u8>)> = VecDeque::new();
+    let mut bytes = 0;
+    let mut received = 0;
+    let mut ending: Option<Instant> = None;
+    loop {
+        if let Some(packet) = packets.take().map_err(std::io::Error::other)? {
+            received += 1;
+            bytes += packet.bytes.len();
+            held.push_back((Instant::now(), packet.time, packet.len as u32, packet.bytes.to_vec()));
+        } else if ending.is_some_and(|since| since.elapsed() >= HELD * 2) {
+            break;
+        }
+        if stop.load(Ordering::Relaxed) && ending.is_none() {
+            ending = Some(Instant::now());
+        }
+        if ending.is_some_and(|since| since.elapsed() >= HELD * 20) {
+            break;
+        }
+        let known: Vec<Secret> = secrets.try_iter().collect();
+        if !known.is_empty() {
+            writer.secrets(&known)?;
+        }
+        while held.front().is_some_and(|(since, ..)| since.elapsed() >= HELD || bytes > HELD_BYTES) {
+            let Some((_, time, len, packet)) = held.pop_front() else { break };
+            bytes -= packet.len();
+            writer.packet(&captures::write::Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
+        }
+    }
+    let known: Vec<Secret> = secrets.try_iter().collect();
+    if !known.is_empty() {
+        writer.secrets(&known)?;
+    }
+    for (_, time, len, packet) in held {
+        writer.packet(&captures::write::Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
+    }
+    let dropped = u64::from(packets.dropped());
+    writer.statistics(number, now(), received, dropped)?;
+    writer.finish()?.flush()?;
+    Ok(dropped)
 }
 
 /// The journal's thread: takes drafts, seals every second, takes up marks.

@@ -14,6 +14,7 @@ mod render;
 mod run;
 mod runs;
 mod setup;
+mod twice;
 
 use std::process::ExitCode;
 

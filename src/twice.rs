@@ -1,0 +1,143 @@
+//! Twice seen: the run's own capture is read again when it ends. What the gateway fed live must come out the same, by flow, kind and key;
+//! what only the capture has (DNS, UDP, QUIC, what was spliced) is added to the journal from it, with frame numbers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use analyzers::flow::{FlowId, FlowKey};
+use analyzers::journal::Line;
+use analyzers::keys::Keys;
+use analyzers::observation::{Kind, Observation};
+use analyzers::pipeline::{Out, Pipeline, Tools};
+use analyzers::scribe::{Briefing, Desk, Scribe};
+use analyzers::sealed::Value;
+use analyzers::text::{Text, Veil};
+
+use crate::desk::RunDesk;
+use crate::fault::Fault;
+use crate::knowledge::Knowledge;
+
+/// As many facts as are compared; a longer run is compared as far as this goes, and says so.
+const COMPARED: usize = 200_000;
+
+/// Facts of flows, to be compared: by Community ID, then as words.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    open: HashMap<FlowId, Vec<String>>,
+    flows: BTreeMap<String, Vec<String>>,
+    kept: usize,
+    pub(crate) cut: bool,
+}
+
+impl Facts {
+    pub(crate) fn line(&mut self, line: &Line) {
+        let Some(flow) = line.flow else { return };
+        if let Observation::Flow(closed) = &line.seen {
+            let facts = self.open.remove(&flow).unwrap_or_default();
+            self.flows.entry(closed.community_id.as_str().to_owned()).or_default().extend(facts);
+            return;
+        }
+        let Some(fact) = fact(&line.seen) else { return };
+        if self.kept >= COMPARED {
+            self.cut = true;
+            return;
+        }
+        self.kept += 1;
+        self.open.entry(flow).or_default().push(fact);
+    }
+}
+
+/// Kinds that a tap and a capture must agree on, with their keys as words. Counts, ends and gaps are the source's own.
+fn fact(seen: &Observation) -> Option<String> {
+    Some(match seen {
+        Observation::Hello(it) => format!("hello {:?}", it.key()),
+        Observation::Served(it) => format!("served {:?}", it.key()),
+        Observation::Request(it) => format!("request {:?}", it.key()),
+        Observation::Hit(it) => format!("hit {:?}", it.key()),
+        Observation::Question(it) => format!("question {:?}", it.key()),
+        _ => return None,
+    })
+}
+
+/// What the comparison came to.
+pub(crate) struct Compared {
+    pub(crate) facts: usize,
+    pub(crate) differs: Vec<String>,
+    /// Flows that only the capture had.
+    pub(crate) added: usize,
+}
+
+impl Compared {
+    pub(crate) fn state(&self) -> Text {
+        Text::ours(if self.differs.is_empty() { "equal" } else { "differs" })
+    }
+}
+
+/// Collects lines of the second reading without writing them.
+#[derive(Default)]
+struct Shadow(Facts);
+
+impl Desk for Shadow {
+    fn line(&mut self, line: Line) {
+        self.0.line(&line);
+    }
+
+    fn sealed(&mut self, _: Option<FlowId>, _: Value) {}
+}
+
+/// Reads the capture, adds what only it has through `scribe` to `desk`, and compares the rest with `live`.
+pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, desk: &mut RunDesk, live: &Facts) -> Result<Compared, Fault> {
+    let mut file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+    let mut keys = Keys::default();
+    for secret in captures::scan::secrets(&mut file).map_err(|e| Fault::io("read", path, &e))? {
+        keys.insert(secret);
+    }
+    let tools = Arc::new(Tools {
+        veil: Arc::clone(&known.engine) as Arc<dyn Veil>,
+        engine: Some(Arc::clone(&known.engine)),
+        keys: Arc::new(keys),
+        ..Tools::default()
+    });
+    let mut shadow = Shadow::default();
+    let mut shadow_scribe = Scribe::new(Briefing::default());
+    let mut again: HashSet<FlowKey> = HashSet::new();
+    let mut added = 0;
+    let mut deliver = |out: Out| {
+        if let Out::Opened { flow, ends, .. } = &out {
+            if live.flows.contains_key(&ends.community_id()) {
+                again.insert(*flow);
+            } else {
+                added += 1;
+            }
+        }
+        let flow = match &out {
+            Out::Opened { flow, .. } => Some(*flow),
+            Out::Seen(draft) => draft.flow,
+            Out::Sealed(value) => Some(value.flow),
+            Out::Tried { .. } => None,
+        };
+        match flow {
+            Some(flow) if again.contains(&flow) => shadow_scribe.take(out, &mut shadow),
+            _ => scribe.take(out, desk),
+        }
+    };
+    let options = captures::run::Options { secrets_known: true, ..captures::run::Options::default() };
+    let read = captures::run::analyse(file, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
+    let report = read.map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run's own capture cannot be read again"))?;
+    desk.say(report.line(Text::ours("capture.pcapng"), None, 0));
+    let mut differs = Vec::new();
+    let mut facts = 0;
+    for (flow, seen) in &live.flows {
+        let mut seen = seen.clone();
+        let mut twice = shadow.0.flows.get(flow).cloned().unwrap_or_default();
+        seen.sort();
+        twice.sort();
+        facts += seen.len();
+        if seen != twice {
+            differs.push(format!("{flow}: {} facts live, {} in the capture", seen.len(), twice.len()));
+        }
+    }
+    Ok(Compared { facts, differs, added })
+}
