@@ -67,9 +67,10 @@ pub(crate) fn worse(a: u8, b: u8) -> u8 {
     if rank(b) > rank(a) { b } else { a }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place that speaks to the operator beside results")]
+/// One line to the operator, beside results. Whoever has closed standard error does not want to hear it.
 pub(crate) fn eprint_line(text: &str) {
-    eprintln!("{text}");
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "{text}");
 }
 
 /// Files as given, folders walked in name order.

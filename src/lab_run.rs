@@ -167,6 +167,9 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
 /// Attempts without anything new decided, after which the rest is left undecided.
 const STUCK: u32 = 12;
 
+/// A line of progress at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(2);
+
 /// Takes connections and runs the device until all is decided, the budget is used up, or nothing moves any more.
 async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> Result<Option<String>, Fault> {
     let gateway = live.gateway.clone();
@@ -230,6 +233,7 @@ async fn drive(
     let mut left_before = usize::MAX;
     let mut still = 0;
     let mut attempt: u64 = 0;
+    let mut spoke = None;
     loop {
         attempt += 1;
         gateway.begin_run(device, attempt);
@@ -243,7 +247,8 @@ async fn drive(
         }
         let undecided = gateway.undecided(device);
         let left: usize = undecided.iter().map(|(_, _, attacks)| attacks.len()).sum();
-        if !quiet {
+        if !quiet && (left == 0 || spoke.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY)) {
+            spoke = Some(Instant::now());
             eprint_line(&format!("run {attempt}: {} peers, {left} answers still open", gateway.subjects_seen(device)));
         }
         if live.broken.load(std::sync::atomic::Ordering::Relaxed) {

@@ -78,7 +78,7 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     let written = match args.format {
         ReportFormat::Text => render::summary(report, &folder, render::colour() && args.output.is_none(), &mut out),
         ReportFormat::Json => report.write(&mut out),
-        ReportFormat::Html => Err(std::io::Error::other(format!("{} checks", catalogue.checks().count()))),
+        ReportFormat::Html => reports::html::write(report, catalogue, &mut out),
         ReportFormat::Junit => reports::junit::write(report, &mut out),
     };
     written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;

@@ -291,7 +291,7 @@ impl Devices {
         if let Some(id) = self.by_ip.get(&ip) {
             return (Some(*id), None);
         }
-        if ip.is_multicast() || ip.is_unspecified() {
+        if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
             return (None, None);
         }
         let on_link = is_local(ip);

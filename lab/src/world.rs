@@ -388,7 +388,11 @@ fn wire(spec: &Spec, gateway: &Netns, internet: &Netns, duts: &[Arc<Netns>]) -> 
     for netns in duts.iter().map(Arc::as_ref).chain([gateway, internet]) {
         netns.switch(&quick)?;
     }
+    // Where the kernel filters bridged packets too, the redirect would be seen by a capture of the bridge: it must see what the devices sent.
     gateway.switch(&[
+        ("bridge/bridge-nf-call-iptables", "0"),
+        ("bridge/bridge-nf-call-ip6tables", "0"),
+        ("bridge/bridge-nf-call-arptables", "0"),
         ("ipv4/ip_forward", "1"),
         ("ipv6/conf/all/forwarding", "1"),
         ("ipv4/conf/all/rp_filter", "0"),
