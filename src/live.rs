@@ -217,7 +217,10 @@ impl Live {
                     crate::analyze::eprint_line(&format!("overhear: second reading differs: {difference}"));
                 }
                 if live.cut {
-                    crate::analyze::eprint_line(&format!("overhear: only the first {} facts were compared with the capture", compared.facts));
+                    crate::analyze::eprint_line(&format!(
+                        "overhear: only the first {} facts were compared with the capture",
+                        compared.facts
+                    ));
                 }
                 desk.say(Standing { what: Text::ours("second-reading"), state: compared.state() });
             }

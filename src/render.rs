@@ -47,7 +47,8 @@ pub(crate) fn write(folder: &Folder, rendered: &Rendered) -> Result<(), Fault> {
     rendered.report.write(&mut json).map_err(|e| Fault::io("write", &folder.file("report.json"), &e))?;
     folder.write("report.json", &json)?;
     let mut html = Vec::new();
-    reports::html::write(&rendered.report, &rendered.catalogue, &mut html).map_err(|e| Fault::io("write", &folder.file("report.html"), &e))?;
+    reports::html::write(&rendered.report, &rendered.catalogue, &mut html)
+        .map_err(|e| Fault::io("write", &folder.file("report.html"), &e))?;
     folder.write("report.html", &html)
 }
 
