@@ -139,6 +139,8 @@ pub struct Exit {
     pub uncounted: u64,
     /// Fails that somebody answers for.
     pub waived: u64,
+    /// A live run in which no needed attack came to an answer.
+    pub nothing_decided: bool,
     /// Ids of `--require` that failed or are undecided.
     pub required: Vec<(String, &'static str)>,
 }
@@ -149,6 +151,7 @@ impl Exit {
         let s = |n: u64, one: &str, many: &str| if n == 1 { format!("{n} {one}") } else { format!("{n} {many}") };
         match self.code {
             1 => format!("{} failed", s(self.needed.fail, "needed check", "needed checks")),
+            _ if self.nothing_decided => "no needed attack came to an answer".to_owned(),
             2 => format!("nothing needed failed, but {} undecided", s(self.needed.undecided, "needed answer is", "needed answers are")),
             _ if self.needed.undecided > 0 => {
                 format!(
@@ -217,6 +220,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     // A live run in which no selected attack came to an answer has shown nothing: never green.
     if needed.is_live() && decided == 0 && exit.needed == Needed::default() {
         exit.needed.undecided = 1;
+        exit.nothing_decided = true;
     }
     exit.code = match (exit.needed.fail, exit.needed.undecided, gates.undecided) {
         (1.., _, _) => 1,
@@ -324,7 +328,8 @@ mod tests {
             let selection = Selection::attacks(&demands, vec!["x.a".into()], named);
             exit_code(&fixture::findings("x.a fail"), &[], &selection, &gates()).code
         };
-        assert_eq!((exit(vec![]), exit(vec!["x.a".into()])), (0, 1));
+        // Not needed and not counted; but a live run without any needed answer is not green either.
+        assert_eq!((exit(vec![]), exit(vec!["x.a".into()])), (2, 1));
     }
 
     #[test]
