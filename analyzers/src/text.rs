@@ -13,9 +13,16 @@ pub const LONGEST: usize = 1024;
 ///
 /// Holds no control characters, no bidirectional overrides and no undecodable bytes (they are written `\xNN`), and personal
 /// values have been replaced by a [`Veil`]. There is no way to make one from wire bytes without a veil.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Text(Box<str>);
+
+/// A journal may come from anywhere: what is read is made as harmless as what was written.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Text, D::Error> {
+        Ok(Text::ours(<std::borrow::Cow<'de, str>>::deserialize(d)?))
+    }
+}
 
 /// A span of wire bytes that must not be shown, and what stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +186,14 @@ mod tests {
     fn veils_a_span() {
         assert_eq!(Text::veiled(b"q=anna@x.org&z", &Hide(2..12)).as_str(), "q=‹email-main›&z");
         assert_eq!(Text::veiled(b"short", &Hide(2..99)).as_str(), "short");
+    }
+
+    #[test]
+    fn is_harmless_when_read() {
+        let text: Text = serde_json::from_str(r#""a\u001b[31m\u202eb\\x1b‹email-main›""#).unwrap_or_default();
+        assert_eq!(text.as_str(), "a\\x1b[31m\\u{202e}b\\x1b‹email-main›");
+        let again: Text = serde_json::to_string(&text).and_then(|s| serde_json::from_str(&s)).unwrap_or_default();
+        assert_eq!(again, text);
     }
 
     #[test]
