@@ -1,0 +1,141 @@
+//! The loop: snapshot → draw → one key → again, four times a second, on a terminal that is put back whatever happens.
+
+use std::io::{self, Stdout, Write};
+use std::panic;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::{self, Event, KeyEventKind};
+use crossterm::execute;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use crate::app::{Action, App};
+use crate::draw::draw;
+use crate::look::Look;
+use crate::snapshot::Snapshot;
+
+/// Where a run can be looked at, live or replayed, and what can be asked of it.
+pub trait Source {
+    /// The run as it is now; called four times a second.
+    fn snapshot(&mut self) -> Snapshot;
+
+    /// Does what a key asked for. After [`Action::Quit`] the dashboard closes.
+    fn act(&mut self, action: Action);
+
+    /// Nothing more will come.
+    fn ended(&self) -> bool;
+}
+
+/// A new snapshot so often: four times a second is what an eye follows in text.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Shows a run until the operator quits, in colour unless the environment says otherwise. Standard output must be a terminal.
+pub fn run(source: &mut dyn Source) -> io::Result<()> {
+    run_with(source, Look::from_env())
+}
+
+/// As [`run`], with colours as told.
+pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
+    let mut screen = AlternateScreen::enter()?;
+    let mut app = App::new(look);
+    let mut snapshot = fresh(source);
+    let mut taken = Instant::now();
+    loop {
+        screen.terminal.draw(|frame| draw(frame, &mut app, &snapshot))?;
+        if event::poll(EVERY.saturating_sub(taken.elapsed()))? {
+            match event::read()? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => {
+                    if let Some(action) = app.key(key, &snapshot) {
+                        let quit = action == Action::Quit;
+                        source.act(action);
+                        if quit {
+                            return Ok(());
+                        }
+                        taken = Instant::now();
+                        snapshot = fresh(source);
+                    }
+                }
+                Event::Resize(..) => screen.terminal.autoresize()?,
+                _ => {}
+            }
+        }
+        // Keys held down do not stop the clock.
+        if taken.elapsed() >= EVERY {
+            snapshot = fresh(source);
+            taken = Instant::now();
+        }
+    }
+}
+
+fn fresh(source: &mut dyn Source) -> Snapshot {
+    let mut snapshot = source.snapshot();
+    snapshot.state.ended |= source.ended();
+    snapshot
+}
+
+type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send + 'static>;
+
+/// The alternate screen in raw mode. Dropping it, or a panic of its thread, gives the terminal back as it was.
+struct AlternateScreen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    before: Arc<Hook>,
+    /// What other threads said when they panicked: it would smear the screen, and is told when the screen is gone.
+    late: Arc<Mutex<Vec<String>>>,
+}
+
+impl AlternateScreen {
+    fn enter() -> io::Result<AlternateScreen> {
+        let before: Arc<Hook> = Arc::new(panic::take_hook());
+        let late = Arc::new(Mutex::new(Vec::new()));
+        panic::set_hook(hook(Arc::clone(&before), Arc::clone(&late)));
+        let entered = enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide));
+        let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        match terminal {
+            Ok(terminal) => Ok(AlternateScreen { terminal, before, late }),
+            Err(e) => {
+                put_back();
+                panic::set_hook(plain(before));
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for AlternateScreen {
+    fn drop(&mut self) {
+        put_back();
+        // Changing hooks while panicking aborts; the hook that is there does no harm.
+        if !thread::panicking() {
+            panic::set_hook(plain(Arc::clone(&self.before)));
+        }
+        for words in self.late.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = writeln!(io::stderr(), "{words}");
+        }
+    }
+}
+
+fn plain(before: Arc<Hook>) -> Hook {
+    Box::new(move |info| before(info))
+}
+
+fn hook(before: Arc<Hook>, late: Arc<Mutex<Vec<String>>>) -> Hook {
+    let drawing = thread::current().id();
+    Box::new(move |info| {
+        if thread::current().id() == drawing {
+            put_back();
+            before(info);
+        } else {
+            late.lock().unwrap_or_else(PoisonError::into_inner).push(info.to_string());
+        }
+    })
+}
+
+/// Nothing can be done about a terminal that does not listen any more.
+fn put_back() {
+    let _ = disable_raw_mode();
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+}
