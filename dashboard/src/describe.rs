@@ -62,7 +62,9 @@ pub(crate) fn describe(seen: &Observation) -> String {
             let more = if it.repeats > 0 { format!(" and {} more gaps", it.repeats) } else { String::new() };
             format!("{} missing at {} ({}){more}", words::bytes(it.len), it.offset, word(&it.why))
         }
-        Observation::Undecrypted(it) => format!("{} of {} stayed closed ({})", words::bytes(it.bytes), it.protocol.word(), word(&it.reason)),
+        Observation::Undecrypted(it) => {
+            format!("{} of {} stayed closed ({})", words::bytes(it.bytes), it.protocol.word(), word(&it.reason))
+        }
         Observation::Unparsed(it) => format!("{} of {} not understood ({})", words::bytes(it.bytes), it.what.word(), word(&it.reason)),
         Observation::Odd(it) => format!("{}: {}", word(&it.what), it.detail),
         Observation::Ledger(it) => format!(
@@ -209,7 +211,8 @@ fn hit(it: &Hit) -> String {
 }
 
 fn treatment(it: &Treatment) -> String {
-    let chain = if it.chain.is_empty() { String::new() } else { format!(" · shows {}", words::plural(it.chain.len() as u64, "certificate")) };
+    let chain =
+        if it.chain.is_empty() { String::new() } else { format!(" · shows {}", words::plural(it.chain.len() as u64, "certificate")) };
     format!("group {} · {}{chain}", it.group, words::arm(it.arm, it.attack.as_ref()))
 }
 

@@ -179,8 +179,7 @@ impl Screen {
         if text.len() > LONGEST_ROW {
             text = words::fit(&text, LONGEST_ROW);
         }
-        let row =
-            Arc::new(JournalRow { n: line.n, at: line.at, frame: line.frame, flow: line.flow, word: line.seen.word(), text });
+        let row = Arc::new(JournalRow { n: line.n, at: line.at, frame: line.frame, flow: line.flow, word: line.seen.word(), text });
         if self.early.len() < self.kept.early {
             self.early.push(Arc::clone(&row));
         }
@@ -254,8 +253,7 @@ impl Screen {
 
     fn treatment(&mut self, flow: FlowId, it: &Treatment) {
         let chains = Arc::make_mut(&mut self.chains);
-        let known =
-            Chains { arm: it.arm, attack: it.attack.clone(), presented: it.chain.clone(), honest: it.honest_chain.clone() };
+        let known = Chains { arm: it.arm, attack: it.attack.clone(), presented: it.chain.clone(), honest: it.honest_chain.clone() };
         if chains.insert(flow, Arc::new(known)).is_none() {
             self.chain_order.push_back(flow);
         }

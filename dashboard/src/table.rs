@@ -115,14 +115,9 @@ mod tests {
 
     #[test]
     fn windows_hold_the_chosen_row() {
-        for (len, chosen, room, expect) in [
-            (0, 0, 5, 0..0),
-            (3, 2, 5, 0..3),
-            (10, 0, 4, 0..4),
-            (10, 9, 4, 6..10),
-            (10, 5, 4, 3..7),
-            (10, 5, 0, 5..5),
-        ] {
+        for (len, chosen, room, expect) in
+            [(0, 0, 5, 0..0), (3, 2, 5, 0..3), (10, 0, 4, 0..4), (10, 9, 4, 6..10), (10, 5, 4, 3..7), (10, 5, 0, 5..5)]
+        {
             assert_eq!(window(len, chosen, room), expect, "{chosen} of {len} in {room}");
         }
     }

@@ -64,7 +64,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App, snapshot: &
         columns: if wide { &WIDE } else { &NARROW },
         len: rows.len(),
         chosen,
-        empty: if snapshot.leaks.is_empty() { "none found so far; what was not read is in the coverage" } else { "no leak has these words; Esc ends the filter" },
+        empty: if snapshot.leaks.is_empty() {
+            "none found so far; what was not read is in the coverage"
+        } else {
+            "no leak has these words; Esc ends the filter"
+        },
     };
     app.page = table::draw(frame, above, app.look, &list, |i| rows.get(i).map_or_else(Vec::new, |row| cells(row, wide)));
     let block = table::block(app.look, "Selected");

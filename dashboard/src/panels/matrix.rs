@@ -38,8 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App, snapshot: &
     let chosen = app.place(&keys);
     let column = app.column.min(columns.len().saturating_sub(1));
     let named = if area.height >= TALL_FROM { names_height(columns.len(), area.width) } else { 0 };
-    let [above, legend, below] =
-        Layout::vertical([Constraint::Min(6), Constraint::Length(named), Constraint::Length(6)]).areas(area);
+    let [above, legend, below] = Layout::vertical([Constraint::Min(6), Constraint::Length(named), Constraint::Length(6)]).areas(area);
     draw_table(frame, above, app, snapshot, &rows, chosen, column);
     draw_names(frame, legend, app.look, columns, column);
     draw_selected(frame, below, app.look, snapshot, rows.get(chosen).map(|(_, row)| *row), column);
@@ -70,7 +69,8 @@ fn draw_table(
     let room = usize::from(inner.height).saturating_sub(2);
     app.page = room;
     if rows.is_empty() || findings.columns.is_empty() {
-        let words = if findings.matrix.is_empty() || findings.columns.is_empty() { " nothing judged yet" } else { " no subject has these words" };
+        let words =
+            if findings.matrix.is_empty() || findings.columns.is_empty() { " nothing judged yet" } else { " no subject has these words" };
         frame.render_widget(Paragraph::new(Span::styled(words, look.style(Tone::Faint))), inner);
         return;
     }

@@ -174,8 +174,7 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, app: &mut App, snapshot: &Sn
     let rows: Vec<&Arc<FindingRow>> = filtered(snapshot, &app.filter).collect();
     let keys: Vec<u64> = rows.iter().map(|row| row.key).collect();
     let left_out = snapshot.findings.left_out;
-    let name =
-        if left_out > 0 { format!("Findings, worst first · {left_out} more counted") } else { "Findings, worst first".to_owned() };
+    let name = if left_out > 0 { format!("Findings, worst first · {left_out} more counted") } else { "Findings, worst first".to_owned() };
     let list = List {
         title: table::title(&name, &app.filter),
         columns: if area.width >= WIDE_FROM { &WIDE } else { &NARROW },

@@ -113,8 +113,7 @@ pub(super) fn rows(snapshot: &Snapshot, filter: &str) -> Vec<u64> {
 pub(super) fn shown(row: u64, _: usize, snapshot: &Snapshot) -> Option<Shown> {
     let trial = snapshot.trials.iter().find(|t| t.line == row)?;
     let attack = trial.trial.attack.as_ref();
-    let finding = snapshot.findings.answered().find(|f| {
-        attack.is_some_and(|a| a.as_str() == f.check) && trial.subject.as_ref() == Some(&f.subject)
-    });
+    let finding =
+        snapshot.findings.answered().find(|f| attack.is_some_and(|a| a.as_str() == f.check) && trial.subject.as_ref() == Some(&f.subject));
     Some(finding.map_or(Shown::Line(row), |f| Shown::Finding(f.key)))
 }
