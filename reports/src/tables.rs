@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use analyzers::encode::Digest;
 use analyzers::flow::{Close, FlowId, Transport};
-use analyzers::journal::{Line, LineNo};
+use analyzers::journal::Line;
 use analyzers::observation::{
     self, Arm, Bound, Certificate, Flow, Hello, Hit, Ledger, NameSource, Observation, ReactionKind, Request, RunKind, TrialEnd,
 };
@@ -574,19 +574,6 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
         let grown = Table::ALL.iter().zip(lists.totals).zip(kept).filter(|((_, total), kept)| *total > *kept as u64);
         out.truncated = grown.map(|((table, total), _)| (*table, total)).collect();
         out
-    }
-}
-
-impl Tabled {
-    /// The certificates of a chain, as far as their content is known.
-    pub fn chain<'a>(&'a self, digests: &'a [Digest]) -> impl Iterator<Item = (&'a Digest, Option<&'a Certificate>)> {
-        digests.iter().map(|d| (d, self.certificates.get(d)))
-    }
-
-    /// What was presented in the attempts that a finding cites: the first that is known.
-    pub fn presented(&self, lines: &[LineNo]) -> Option<&Presented> {
-        let cited = self.trials.iter().filter(|t| lines.contains(&t.line));
-        cited.flat_map(|t| &t.flows).find_map(|f| self.presented.get(f))
     }
 }
 
