@@ -133,7 +133,7 @@ pub(crate) fn unused(path: &Path) -> PathBuf {
         return path.to_owned();
     }
     let numbered = |n: u32| PathBuf::from(format!("{}-{n}", path.display()));
-    (2..).map(numbered).find(|p| free(p)).unwrap_or_else(|| path.to_owned())
+    (2..=u32::MAX).map(numbered).find(|p| free(p)).unwrap_or_else(|| path.to_owned())
 }
 
 struct Job<'a> {
@@ -404,7 +404,7 @@ struct Counted<'a> {
 impl Counted<'_> {
     /// Reads on to the end, for damage may have ended the reading before.
     fn drain(&mut self) {
-        let mut buffer = [0; 1 << 16];
+        let mut buffer = vec![0; 1 << 16];
         while matches!(self.read(&mut buffer), Ok(n) if n > 0) {}
     }
 

@@ -137,7 +137,7 @@ pub(crate) fn told(words: &[String]) -> Result<Vec<Told>, Fault> {
 /// Events as journal lines, and the windows they open. Rows by frame are placed when the frame's time is known: `time_of`.
 pub(crate) fn events(path: &Path, time_of: &dyn Fn(u64) -> Option<Time>) -> Result<(Vec<Event>, Vec<Window>), Fault> {
     let rows = policies::events::parse(&path.display().to_string(), &read(path)?)?;
-    let events: Vec<Event> = rows.iter().filter_map(|row| Some(event(row, time_of)?)).collect();
+    let events: Vec<Event> = rows.iter().filter_map(|row| event(row, time_of)).collect();
     let windows = windows(&events);
     Ok((events, windows))
 }

@@ -180,9 +180,9 @@ fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
             let differs = stored.lines().zip(again.lines()).position(|(a, b)| a != b);
             let at = differs.map_or_else(|| "its length".to_owned(), |n| format!("line {}", n + 1));
             if same_rules {
-                checked.bad(format!("report.json differs from what the journal gives, first in {at}"))
+                checked.bad(format!("report.json differs from what the journal gives, first in {at}"));
             } else {
-                checked.open("report.json differs (other catalogue)")
+                checked.open("report.json differs (other catalogue)");
             }
         }
     }

@@ -65,8 +65,6 @@ fn fact(seen: &Observation) -> Option<String> {
 pub(crate) struct Compared {
     pub(crate) facts: usize,
     pub(crate) differs: Vec<String>,
-    /// Flows that only the capture had.
-    pub(crate) added: usize,
 }
 
 impl Compared {
@@ -103,13 +101,10 @@ pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, de
     let mut shadow = Shadow::default();
     let mut shadow_scribe = Scribe::new(Briefing::default());
     let mut again: HashSet<FlowKey> = HashSet::new();
-    let mut added = 0;
     let mut deliver = |out: Out| {
         if let Out::Opened { flow, ends, .. } = &out {
             if live.flows.contains_key(&ends.community_id()) {
                 again.insert(*flow);
-            } else {
-                added += 1;
             }
         }
         let flow = match &out {
@@ -139,5 +134,5 @@ pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, de
             differs.push(format!("{flow}: {} facts live, {} in the capture", seen.len(), twice.len()));
         }
     }
-    Ok(Compared { facts, differs, added })
+    Ok(Compared { facts, differs })
 }

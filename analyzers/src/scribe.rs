@@ -376,7 +376,7 @@ impl Devices {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::unnecessary_wraps, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -276,7 +276,7 @@ fn leaks_are_found() {
                 .and_then(|f| f.as_array())
                 .into_iter()
                 .flatten()
-                .filter_map(|f| f.as_integer())
+                .filter_map(toml::Value::as_integer)
                 .map(|f| f as u64)
                 .collect();
             let shape = without.values.iter().any(|(_, v)| {

@@ -47,7 +47,6 @@ enum Stop {
 
 type Step<T> = Result<T, Stop>;
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn fail<E: ToString>(why: E) -> Stop {
     Stop::Fail(why.to_string())
 }

@@ -35,7 +35,7 @@ const EXPECTED: &str = "no HTTP in clear, beside what the policy excuses";
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let requests = case.seen::<Request>();
     // A CONNECT asks a proxy for a tunnel; what runs inside is judged as itself.
-    let clear = |r: &RequestFact| r.layer == Layer::Wire && &*r.method.as_str() != "CONNECT";
+    let clear = |r: &RequestFact| r.layer == Layer::Wire && r.method != "CONNECT";
     let open = |r: &RequestFact| clear(r) && excuse(r, case, cx).is_none();
     if let Some(proof) = requests.proof(open) {
         let n = requests.count(open);
