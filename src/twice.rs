@@ -102,10 +102,10 @@ pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, de
     let mut shadow_scribe = Scribe::new(Briefing::default());
     let mut again: HashSet<FlowKey> = HashSet::new();
     let mut deliver = |out: Out| {
-        if let Out::Opened { flow, ends, .. } = &out {
-            if live.flows.contains_key(&ends.community_id()) {
-                again.insert(*flow);
-            }
+        if let Out::Opened { flow, ends, .. } = &out
+            && live.flows.contains_key(&ends.community_id())
+        {
+            again.insert(*flow);
         }
         let flow = match &out {
             Out::Opened { flow, .. } => Some(*flow),

@@ -282,7 +282,9 @@ mod tests {
         tap.close(FlowEnd::Fin);
         feed.drain();
         drop((tap, feed));
-        threads.into_iter().for_each(|t| t.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         let words: Vec<String> = outs
             .iter()
             .map(|out| match out {
