@@ -1,5 +1,5 @@
 //! How fast the stream search goes over HTTP-like text: `cargo bench -p overhear-analyzers --bench matcher`.
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a bench prints its result")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a bench prints its result")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,6 +1,8 @@
 //! The board: (subject × check) → outcome, requirement → verdict, coverage. It stores what was seen, and derives the rest.
 //!
 //! The board is a function of journal and policy: fed live or from disk it says the same.
+//!
+//! Long, for it is one answer read from top to bottom: lines into cases, cases into findings, findings into requirements.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //!
 //! Every kind has a `key()`: the part that checks judge (version × suite, never time or frame). A [`Case`](crate::case::Case) keeps
 //! distinct keys only, so a key must hold all a check reads and nothing that merely counts.
+//!
+//! Long, for every kind of fact stands here with its key: this file is what a journal can say.
 
 use std::net::{IpAddr, SocketAddr};
 

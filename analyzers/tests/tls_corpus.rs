@@ -1,6 +1,6 @@
 //! TLS and QUIC against captures with truth, where they are at hand: names, versions, suites, fingerprints, certificates.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 

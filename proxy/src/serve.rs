@@ -1,4 +1,6 @@
 //! One accepted connection under one treatment: run it, and say what the device did.
+//!
+//! Long, for it is one state machine: every way a connection can be served ends in the same account of it.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,6 @@
 //! Folds lines into the rows of report.json, in bounded memory: lists stop at `rows` and go on to the hook.
+//!
+//! Long, for every kind of row is folded here.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

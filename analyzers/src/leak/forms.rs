@@ -1,4 +1,6 @@
 //! Normal forms: the ways one value is written, by what it is.
+//!
+//! Long, for every identifier type has its forms here, beside the rows that test them.
 
 use super::code;
 use super::table::Edge;

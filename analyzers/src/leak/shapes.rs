@@ -2,6 +2,8 @@
 //!
 //! Every search starts from a rare byte or a sampled class of bytes and looks closer only there. With `eager` (to hide, not to
 //! report) a shape needs less context.
+//!
+//! Long, for every shape has its grammar here, beside its exceptions.
 
 use std::ops::Range;
 
