@@ -33,7 +33,10 @@ fn committed(name: &str, expect: &str) {
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
     let at = known.lines().zip(expect.lines()).position(|(a, b)| a != b).map_or(known.lines().count(), |n| n) + 1;
-    assert!(known == expect, "{name} is stale from line {at} on: `UPDATE=1 cargo test --test house` rewrites it; then review the difference");
+    assert!(
+        known == expect,
+        "{name} is stale from line {at} on: `UPDATE=1 cargo test --test house` rewrites it; then review the difference"
+    );
 }
 
 /// Files below a folder, as `a/b.rs`, sorted.
@@ -62,7 +65,10 @@ fn tracked() -> Vec<String> {
         Ok(out) if out.status.success() && !out.stdout.is_empty() => {
             String::from_utf8_lossy(&out.stdout).split('\0').filter(|n| !n.is_empty()).map(str::to_owned).collect()
         }
-        _ => files("", "").into_iter().filter(|n| !n.starts_with("target/") && !n.starts_with("overhear-runs/") && !n.starts_with(".git/")).collect(),
+        _ => files("", "")
+            .into_iter()
+            .filter(|n| !n.starts_with("target/") && !n.starts_with("overhear-runs/") && !n.starts_with(".git/"))
+            .collect(),
     };
     names.into_iter().filter(|n| root().join(n).is_file()).collect()
 }
@@ -95,12 +101,24 @@ fn dependencies(krate: &str, table: &str) -> Vec<String> {
 #[test]
 fn arrows_between_crates() {
     let ours: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).filter(|n| *n != ".").collect();
-    let members = toml("Cargo.toml")["workspace"]["members"].as_array().unwrap().iter().map(|m| m.as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(members, ours.iter().map(|n| (*n).to_owned()).collect(), "a crate came or went: say in ARCHITECTURE.md and here what it may use");
+    let members = toml("Cargo.toml")["workspace"]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m.as_str().unwrap().to_owned())
+        .collect::<BTreeSet<_>>();
+    assert_eq!(
+        members,
+        ours.iter().map(|n| (*n).to_owned()).collect(),
+        "a crate came or went: say in ARCHITECTURE.md and here what it may use"
+    );
     for (krate, may) in ARROWS {
         for used in dependencies(krate, "dependencies").iter().chain(&dependencies(krate, "build-dependencies")) {
             let name = used.strip_prefix("overhear-").unwrap_or(used);
-            assert!(!ours.contains(&name) || may.contains(&name), "{krate} uses {name}: that arrow is not in ARCHITECTURE.md; move the code, or change the plan first");
+            assert!(
+                !ours.contains(&name) || may.contains(&name),
+                "{krate} uses {name}: that arrow is not in ARCHITECTURE.md; move the code, or change the plan first"
+            );
             let live = matches!(krate, "proxy" | "lab" | ".");
             assert!(live || !ASYNC.contains(&used.as_str()), "{krate} uses {used}: async belongs in proxy, lab and the binary");
             let pure = PURE.contains(&krate);
@@ -134,7 +152,8 @@ fn every_check_file_is_in_the_registry() {
 
 #[test]
 fn every_attack_file_is_in_the_table() {
-    let on_disk: BTreeSet<String> = files("policies/attacks", "").iter().map(|f| f.strip_suffix(".toml").unwrap_or(f).replace('/', ".")).collect();
+    let on_disk: BTreeSet<String> =
+        files("policies/attacks", "").iter().map(|f| f.strip_suffix(".toml").unwrap_or(f).replace('/', ".")).collect();
     let known: BTreeSet<String> = policies::attack::catalogue().into_iter().map(|a| a.id).collect();
     assert_eq!(on_disk, known, "files of policies/attacks and `attacks!` in policies/src/attack.rs differ");
     let checks: BTreeSet<String> = analyzers::checks::all().iter().map(|c| c.id.clone()).collect();
@@ -186,7 +205,8 @@ fn the_report_schema_is_generated() {
 fn help(words: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
     // What would change the text: a terminal's width, and variables that help shows with their values.
-    let out = command.args(words).arg("--help").env_remove("COLUMNS").env_remove("OVERHEAR_PROJECT_KEY").env("NO_COLOR", "1").output().unwrap();
+    let out =
+        command.args(words).arg("--help").env_remove("COLUMNS").env_remove("OVERHEAR_PROJECT_KEY").env("NO_COLOR", "1").output().unwrap();
     assert!(out.status.success(), "overhear {} --help: {}", words.join(" "), String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
 }
@@ -230,12 +250,13 @@ fn the_interface_names_every_command() {
     let named: BTreeSet<String> = rows.keys().map(|k| (*k).to_owned()).collect();
     assert_eq!(named, commands, "rows of docs/interface.md (left) and commands of --help (right) differ");
     // Options that several commands share are named once, for all of them.
-    const SHARED: [&str; 11] = [
-        "format", "policy", "persona", "declaration", "project-key", "baseline", "require", "fail-on", "undecided", "attacks", "anchor",
-    ];
+    const SHARED: [&str; 11] =
+        ["format", "policy", "persona", "declaration", "project-key", "baseline", "require", "fail-on", "undecided", "attacks", "anchor"];
     for (command, row) in rows {
         for line in help(&[command]).lines() {
-            let Some(option) = line.trim_start().split(|c: char| c.is_whitespace() || c == ',').find_map(|w| w.strip_prefix("--")) else { continue };
+            let Some(option) = line.trim_start().split(|c: char| c.is_whitespace() || c == ',').find_map(|w| w.strip_prefix("--")) else {
+                continue;
+            };
             let everywhere = matches!(option, "help" | "version" | "quiet");
             let shared = everywhere || SHARED.contains(&option) && page.contains(&format!("--{option}"));
             assert!(
@@ -285,7 +306,8 @@ fn files_keep_to_the_rules() {
 
 /// An absolute path, not the middle of a relative one or of a URL.
 fn names_path(line: &str, path: &str) -> bool {
-    line.match_indices(path).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '}' | '~' | ')' | '>')))
+    line.match_indices(path)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '}' | '~' | ')' | '>')))
 }
 
 #[test]
@@ -339,18 +361,28 @@ fn licences_are_allowed() {
         .filter(|p| !Licence::fits(&p.licence, &allowed))
         .map(|p| format!("{} {}: '{}'", p.name, p.version, p.licence))
         .collect();
-    assert!(bad.is_empty(), "not allowed by deny.toml [licenses]; use another crate, or add the licence there after reading it:\n{}", bad.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "not allowed by deny.toml [licenses]; use another crate, or add the licence there after reading it:\n{}",
+        bad.join("\n")
+    );
 }
 
 #[test]
 fn duplicates_have_reasons() {
     let deny = toml("deny.toml");
-    let skip: Vec<(String, String, String)> = deny["bans"].get("skip").and_then(toml::Value::as_array).into_iter().flatten().map(|entry| {
-        let of = |key: &str| entry.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        let krate = of("crate");
-        let (name, version) = krate.split_once('@').unwrap_or((&krate, ""));
-        (name.to_owned(), version.to_owned(), of("reason"))
-    }).collect();
+    let skip: Vec<(String, String, String)> = deny["bans"]
+        .get("skip")
+        .and_then(toml::Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|entry| {
+            let of = |key: &str| entry.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+            let krate = of("crate");
+            let (name, version) = krate.split_once('@').unwrap_or((&krate, ""));
+            (name.to_owned(), version.to_owned(), of("reason"))
+        })
+        .collect();
     for (name, version, reason) in &skip {
         assert!(!reason.trim().is_empty(), "deny.toml: {name}@{version} is skipped without a reason");
     }
@@ -372,7 +404,9 @@ fn duplicates_have_reasons() {
     );
     let stale: Vec<String> = skip
         .iter()
-        .filter(|(name, version, _)| !by_name.get(name.as_str()).is_some_and(|v| v.len() > 1 && v.iter().any(|p| covers(version, &p.version))))
+        .filter(|(name, version, _)| {
+            !by_name.get(name.as_str()).is_some_and(|v| v.len() > 1 && v.iter().any(|p| covers(version, &p.version)))
+        })
         .map(|(name, version, _)| format!("{name}@{version}"))
         .collect();
     assert!(stale.is_empty(), "deny.toml [bans] skip names what is not there twice any more: remove {}", stale.join(", "));
@@ -459,7 +493,9 @@ fn licence_expressions() {
 
 #[test]
 fn short_versions_cover_long_ones() {
-    for (short, version, expect) in [("1", "1.2.3", true), ("1.2", "1.20.0", false), ("1.2.3", "1.2.3", true), ("", "1.0.0", false), ("2", "1.2.0", false)] {
+    for (short, version, expect) in
+        [("1", "1.2.3", true), ("1.2", "1.20.0", false), ("1.2.3", "1.2.3", true), ("", "1.0.0", false), ("2", "1.2.0", false)]
+    {
         assert_eq!(covers(short, version), expect, "{short} {version}");
     }
 }
