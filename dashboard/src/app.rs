@@ -156,6 +156,7 @@ impl App {
             Wish::Pause if snapshot.state.killed => self.say("the kill key was used: nothing is treated any more"),
             Wish::Pause => return Some(Action::Pause),
             Wish::Kill if snapshot.state.ended => self.say("the run has ended: there is nothing to kill"),
+            Wish::Kill if snapshot.state.killed => self.say("the kill key was used already"),
             Wish::Kill => self.prompt = Some(Prompt::Kill),
             Wish::Quit if snapshot.state.ended => return Some(Action::Quit),
             Wish::Quit => self.prompt = Some(Prompt::Quit),

@@ -53,18 +53,14 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, look: Look, snapshot: &Snapshot)
         () => ("RUNNING", Tone::Good),
     };
     let mut left = vec![Span::styled(" Overhear", look.style(Tone::Title))];
-    let mut right = Vec::new();
-    for mark in [Mark::Fail, Mark::Error, Mark::Undecided, Mark::Pass] {
-        let n = snapshot.findings.count(mark);
-        if mark == Mark::Error && n == 0 {
-            continue;
-        }
-        let tone = if n == 0 { Tone::Faint } else { mark.tone() };
-        right.push(Span::styled(format!("{} {} {n}  ", mark.sign(), mark.word()), look.style(tone)));
-    }
-    let right = Line::from(right);
     let clock = words::lasted(state.elapsed);
-    let room = usize::from(area.width).saturating_sub(right.width() + " Overhear ·  · ".len() + word.len() + clock.len() + 2);
+    let must = " Overhear · ".chars().count() + word.len() + 1 + clock.len() + 2;
+    let room = usize::from(area.width).saturating_sub(must);
+    let mut right = counts(look, snapshot, true);
+    if right.width() > room {
+        right = counts(look, snapshot, false);
+    }
+    let room = room.saturating_sub(right.width() + " · ".chars().count());
     if let Some(run) = &snapshot.run {
         let label = run.label.as_ref().map_or_else(|| words::run_kind(run.kind).to_owned(), ToString::to_string);
         if room >= 4 {
@@ -77,6 +73,21 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, look: Look, snapshot: &Snapshot)
     frame.render_widget(Line::from(left), area);
     let width = (right.width() as u16).min(area.width);
     frame.render_widget(right, Rect { x: area.right() - width, width, ..area });
+}
+
+/// How many of each answer; in words where there is room.
+fn counts(look: Look, snapshot: &Snapshot, in_words: bool) -> Line<'static> {
+    let mut spans = Vec::new();
+    for mark in [Mark::Fail, Mark::Error, Mark::Undecided, Mark::Pass] {
+        let n = snapshot.findings.count(mark);
+        if mark == Mark::Error && n == 0 {
+            continue;
+        }
+        let tone = if n == 0 { Tone::Faint } else { mark.tone() };
+        let word = if in_words { format!(" {}", mark.word()) } else { String::new() };
+        spans.push(Span::styled(format!("{}{word} {n}  ", mark.sign()), look.style(tone)));
+    }
+    Line::from(spans)
 }
 
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App) {

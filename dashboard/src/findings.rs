@@ -1,6 +1,6 @@
 //! What the board says, in the order and the shape the panels show it; judged again only when there is something new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,13 +124,16 @@ impl Findings {
         self.unanswered = columns.values().filter(|answered| !**answered).count();
         columns.retain(|_, answered| *answered);
         let places: HashMap<&str, usize> = columns.keys().enumerate().map(|(i, id)| (*id, i)).collect();
+        // One device needs no telling.
+        let devices: BTreeSet<_> = all.iter().filter_map(|f| f.subject.device).collect();
+        let told = devices.len() > 1;
         let mut rows: BTreeMap<Subject, MatrixRow> = BTreeMap::new();
         for finding in all {
             let Some(place) = places.get(finding.check.as_str()) else { continue };
             let wide = Subject { client: None, ..finding.subject.clone() };
             let cell = Cell { mark: Mark::of(finding), key: key(finding) };
             let row = rows.entry(wide).or_insert_with_key(|subject| MatrixRow {
-                label: label(subject),
+                label: label(subject, told),
                 worst: Mark::NotApplicable,
                 cells: vec![None; places.len()],
             });
@@ -179,11 +182,11 @@ fn key(finding: &Finding) -> u64 {
     hasher.finish()
 }
 
-/// A row's name: the peer, with its device only when there is no peer.
-fn label(subject: &Subject) -> String {
+/// A row's name: the peer, with its device where there are several.
+fn label(subject: &Subject, told: bool) -> String {
     match (&subject.peer, subject.device) {
-        (Some(peer), Some(device)) => format!("{peer} {device}"),
-        (Some(peer), None) => peer.to_string(),
+        (Some(peer), Some(device)) if told => format!("{peer} {device}"),
+        (Some(peer), _) => peer.to_string(),
         (None, Some(device)) => format!("device {device}"),
         (None, None) => "the whole run".to_owned(),
     }

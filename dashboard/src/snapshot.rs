@@ -8,7 +8,7 @@ use analyzers::board::Board;
 use analyzers::encode::Digest;
 use analyzers::flow::FlowId;
 use analyzers::journal::LineNo;
-use analyzers::observation::{Certificate, Run};
+use analyzers::observation::{Certificate, Exposure, Run};
 use policies::Time;
 
 use crate::findings::{FindingRow, Findings};
@@ -67,7 +67,7 @@ impl Snapshot {
         state.note = inert(&state.note);
         let now = state.now.or(screen.last);
         let mut leaks = screen.leaks.clone();
-        leaks.sort_by_key(|row| (std::cmp::Reverse(row.hit.grade), row.hit.exposure, row.line));
+        leaks.sort_by_key(|row| (std::cmp::Reverse(row.hit.grade), exposed(row.hit.exposure), row.line));
         Snapshot {
             findings,
             run: screen.run.clone(),
@@ -124,6 +124,16 @@ impl Snapshot {
     /// Findings that cite a line, worst first.
     pub fn citing(&self, line: LineNo) -> impl Iterator<Item = &Arc<FindingRow>> {
         self.findings.answered().filter(move |row| row.evidence.contains(&line))
+    }
+}
+
+/// Whoever can read it, the widest circle first.
+fn exposed(exposure: Exposure) -> u8 {
+    match exposure {
+        Exposure::Cleartext => 0,
+        Exposure::LocalLink => 1,
+        Exposure::Interceptor => 2,
+        Exposure::Peer => 3,
     }
 }
 

@@ -17,12 +17,19 @@ pub(crate) enum Width {
 }
 
 pub(crate) struct Column {
-    pub(crate) head: &'static str,
-    pub(crate) width: Width,
+    head: &'static str,
+    width: Width,
+    /// Where words that do not fit are cut.
+    fit: fn(&str, usize) -> String,
 }
 
 pub(crate) const fn column(head: &'static str, width: Width) -> Column {
-    Column { head, width }
+    Column { head, width, fit: words::fit }
+}
+
+/// A column of peers, cut in the middle.
+pub(crate) const fn peers(head: &'static str, width: Width) -> Column {
+    Column { head, width, fit: words::fit_ends }
 }
 
 /// A cell's words and what they are.
@@ -52,19 +59,19 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, look: Look, list: &List<'_
     let heads = list.columns.iter().zip(&widths).map(|(c, w)| words::cell(c.head, *w)).collect::<Vec<_>>().join(" ");
     let mut lines = vec![Line::from(vec![Span::raw(" "), Span::styled(heads, look.style(Tone::Head))])];
     for i in window(list.len, list.chosen, room) {
-        lines.push(line(look, &row(i), &widths, i == list.chosen));
+        lines.push(line(look, &row(i), list.columns, &widths, i == list.chosen));
     }
     frame.render_widget(Paragraph::new(lines), inner);
     room
 }
 
-fn line(look: Look, cells: &[Words], widths: &[usize], chosen: bool) -> Line<'static> {
+fn line(look: Look, cells: &[Words], columns: &[Column], widths: &[usize], chosen: bool) -> Line<'static> {
     let mut spans = vec![Span::raw(if chosen { "›" } else { " " })];
-    for (i, ((text, tone), width)) in cells.iter().zip(widths).enumerate() {
+    for (i, (((text, tone), column), width)) in cells.iter().zip(columns).zip(widths).enumerate() {
         if i > 0 {
             spans.push(Span::raw(" "));
         }
-        spans.push(Span::styled(words::cell(text, *width), look.style(*tone)));
+        spans.push(Span::styled(words::cell(&(column.fit)(text, *width), *width), look.style(*tone)));
     }
     let line = Line::from(spans);
     if chosen { line.patch_style(look.style(Tone::Chosen)) } else { line }

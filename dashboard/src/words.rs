@@ -38,6 +38,27 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     out
 }
 
+/// Cut in its middle: of a peer, the end of the name and the port tell more than the middle does.
+pub(crate) fn fit_ends(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let tail_room = width.saturating_sub(1) * 3 / 5;
+    let mut tail = Vec::new();
+    let mut used = 0;
+    for c in text.chars().rev() {
+        let w = c.width().unwrap_or(0);
+        if used + w > tail_room {
+            break;
+        }
+        used += w;
+        tail.push(c);
+    }
+    let mut out = fit(text, width.saturating_sub(used));
+    out.extend(tail.into_iter().rev());
+    out
+}
+
 /// Cut and filled to exactly `width` columns.
 pub(crate) fn cell(text: &str, width: usize) -> String {
     let mut out = fit(text, width);
@@ -99,7 +120,7 @@ pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(' ');
         }
         out.push(c);
@@ -271,6 +292,21 @@ mod tests {
             assert_eq!(fit(text, width), expect, "{text} in {width}");
         }
         assert_eq!(cell("日本語", 4), "日… ");
+    }
+
+    #[test]
+    fn fits_ends() {
+        for (text, width, expect) in [
+            ("shop.test:443", 13, "shop.test:443"),
+            ("metrics.adverts.example:443", 20, "metrics.…example:443"),
+            ("日本語日本語", 7, "日本…語"),
+            ("shop", 1, "…"),
+            ("shop", 0, ""),
+        ] {
+            let got = fit_ends(text, width);
+            assert!(got.width() <= width, "{got}");
+            assert_eq!(got, expect, "{text} in {width}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn every_panel() {
     let snapshot = fixture::snapshot(&Story::whole());
     for (name, keys) in [
         ("overview", ""),
-        ("matrix", "2jj"),
+        ("matrix", "2l"),
         ("trials", "3gj"),
         ("leaks", "4"),
         ("journal", "5"),
@@ -69,6 +69,24 @@ fn every_panel() {
     ] {
         check(name, &snapshot, keys);
     }
+}
+
+#[test]
+fn paused_and_killed_and_ended() {
+    let mut snapshot = fixture::snapshot(&Story::whole());
+    let shows = |snapshot: &Snapshot, words: &str| {
+        for (width, height) in [(60, 14), (80, 24), (200, 60)] {
+            let drawn = text(&frame(&mut App::new(Look::PLAIN), snapshot, (width, height)));
+            let head = drawn.lines().next().unwrap_or_default();
+            assert!(head.contains(words) && head.contains("0:12:33") && head.contains("✗F"), "{width}: {head}");
+        }
+    };
+    snapshot.state.paused = true;
+    shows(&snapshot, "PAUSED, relaying only");
+    snapshot.state.killed = true;
+    shows(&snapshot, "KILLED, relaying only");
+    snapshot.state.ended = true;
+    shows(&snapshot, "ENDED");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn side_by_side(look: Look, snapshot: &Snapshot, chains: &Chains, width: usize) 
         let (left, right) = (chains.presented.get(i), chains.honest.get(i));
         let (shown, good) = (fields(snapshot, left), fields(snapshot, right));
         for ((label, a), (_, b)) in shown.iter().zip(&good) {
-            let differs = a != b && !a.is_empty() && !b.is_empty();
+            let differs = a != b && [a, b].iter().all(|v| !v.is_empty() && !v.starts_with('('));
             // A new key, digest and serial are the lab's own in any chain: what differs besides is the defect.
             let (sign, tone) = if differs { ("≠", Tone::Warn) } else { (" ", Tone::Plain) };
             out.push(row(label, a, sign, b, tone));
@@ -181,7 +181,7 @@ fn of_certificate(it: &Certificate, values: &mut [String; 9]) {
     values[5] = it.not_after.map(words::date).unwrap_or_default();
     values[6] = it.key.to_string();
     values[7] = it.signature.to_string();
-    values[8] = if it.ca { "yes" } else { "no" }.to_owned();
+    if it.ca { "yes" } else { "no" }.clone_into(&mut values[8]);
 }
 
 fn of_line(look: Look, snapshot: &Snapshot, n: u64, width: usize) -> Lines {

@@ -24,7 +24,7 @@ use crate::describe;
 use crate::look::Tone;
 use crate::screen::LeakRow;
 use crate::snapshot::Snapshot;
-use crate::table::{self, Column, List, Width, column};
+use crate::table::{self, Column, List, Width, column, peers};
 use crate::words;
 
 const NARROW: [Column; 6] = [
@@ -43,7 +43,7 @@ const WIDE: [Column; 10] = [
     column("masked", Width::Rest(3)),
     column("where", Width::Rest(4)),
     column("chain, from the outside in", Width::Rest(4)),
-    column("peer", Width::Rest(4)),
+    peers("peer", Width::Rest(4)),
     column("exposure", Width::Fixed(11)),
     column("times", Width::Fixed(5)),
     column("   line", Width::Fixed(7)),

@@ -115,7 +115,7 @@ fn numbers(look: Look, across: &std::ops::Range<usize>, column: usize, label: us
 
 fn cells(look: Look, row: &MatrixRow, across: &std::ops::Range<usize>, label: usize, chosen: bool, column: usize) -> Line<'static> {
     let style = look.style(if chosen { Tone::Chosen } else { Tone::Plain });
-    let mut spans = vec![Span::raw(if chosen { "›" } else { " " }), Span::styled(words::cell(&row.label, label), style), Span::raw(" ")];
+    let mut spans = vec![Span::raw(if chosen { "›" } else { " " }), Span::styled(words::cell(&words::fit_ends(&row.label, label), label), style), Span::raw(" ")];
     for i in across.clone() {
         let here = chosen && i == column;
         let (sign, tone) = match row.cells.get(i).copied().flatten() {
@@ -174,7 +174,7 @@ fn draw_selected(frame: &mut Frame<'_>, area: Rect, look: Look, snapshot: &Snaps
     if let Some(row) = row {
         let cell = row.cells.get(column).copied().flatten();
         let (sign, word, tone) = cell.map_or(("  ", "not of this subject", Tone::Faint), |c| (c.mark.sign(), c.mark.word(), c.mark.tone()));
-        let label = words::fit(&row.label, width.saturating_sub(22));
+        let label = words::fit_ends(&row.label, width.saturating_sub(22));
         lines.push(Line::from(vec![Span::styled(format!(" {sign} {word}"), look.style(tone)), Span::raw(format!(" · {label}"))]));
         let finding = cell.and_then(|c| snapshot.findings.find(c.key));
         let why = finding.map(|f| match f.reason {
@@ -186,7 +186,12 @@ fn draw_selected(frame: &mut Frame<'_>, area: Rect, look: Look, snapshot: &Snaps
     let mut legend = vec![Span::raw(" ")];
     for mark in Mark::all() {
         legend.push(Span::styled(mark.sign(), look.style(mark.tone())));
-        legend.push(Span::raw(format!(" {} ", mark.word())));
+        let word = match mark {
+            Mark::Waived => "waived",
+            Mark::NotApplicable => "n/a",
+            _ => mark.word(),
+        };
+        legend.push(Span::raw(format!(" {word}  ")));
     }
     lines.push(Line::from(legend));
     frame.render_widget(Paragraph::new(lines).block(block), area);

@@ -24,14 +24,14 @@ use crate::app::{App, Shown};
 use crate::findings::FindingRow;
 use crate::look::{Look, Mark, Tone};
 use crate::snapshot::Snapshot;
-use crate::table::{self, Column, List, Width, column};
+use crate::table::{self, Column, List, Width, column, peers};
 use crate::words;
 
 const NARROW: [Column; 5] = [
     column("", Width::Fixed(2)),
     column("severity", Width::Fixed(8)),
     column("check", Width::Fixed(24)),
-    column("subject", Width::Rest(2)),
+    peers("subject", Width::Rest(2)),
     column("observed", Width::Rest(2)),
 ];
 
@@ -39,7 +39,7 @@ const WIDE: [Column; 5] = [
     column("", Width::Fixed(2)),
     column("severity", Width::Fixed(8)),
     column("check", Width::Fixed(34)),
-    column("subject", Width::Rest(2)),
+    peers("subject", Width::Rest(2)),
     column("observed", Width::Rest(3)),
 ];
 
@@ -47,7 +47,7 @@ const WIDE_FROM: u16 = 140;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App, snapshot: &Snapshot) {
     let [top, middle, rest] = Layout::vertical([Constraint::Length(6), Constraint::Length(6), Constraint::Min(3)]).areas(area);
-    let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(48)]).areas(top);
+    let [left, right] = Layout::horizontal([Constraint::Min(20), Constraint::Length(50)]).areas(top);
     draw_run(frame, left, app.look, snapshot);
     draw_verdicts(frame, right, app.look, snapshot);
     draw_coverage(frame, middle, app.look, snapshot);
@@ -113,7 +113,7 @@ fn draw_coverage(frame: &mut Frame<'_>, area: Rect, look: Look, snapshot: &Snaps
     let parts = [
         ("█", "read", covered.analysed, Tone::Good),
         ("▓", "encrypted", covered.encrypted, Tone::Plain),
-        ("▒", "not understood", covered.unparsed, Tone::Warn),
+        ("▒", "unparsed", covered.unparsed, Tone::Warn),
         ("░", "missing", covered.missing, Tone::Bad),
     ];
     let sizes = shares(&parts.map(|(_, _, n, _)| n), width);

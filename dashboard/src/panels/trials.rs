@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌ Trials ───────────────────────────────────────────────────────────────────────────────┐
-//! │ time     subject               arm           result         grade alert         end    │
+//! │ time     subject               arm, attack   result         grade alert         end    │
 //! │›10:00:04 api.shop.test:443     cert.expired  ! accepted     E6    -             fin    │
 //! └───────────────────────────────────────────────────────────────────────────── 2/9 ─────┘
 //! ```
@@ -17,22 +17,21 @@ use crate::app::{App, Shown};
 use crate::look::Tone;
 use crate::screen::TrialRow;
 use crate::snapshot::Snapshot;
-use crate::table::{self, Column, List, Width, column};
+use crate::table::{self, Column, List, Width, column, peers};
 use crate::words;
 
-const NARROW: [Column; 7] = [
+const NARROW: [Column; 6] = [
     column("time", Width::Fixed(8)),
-    column("subject", Width::Rest(1)),
-    column("arm, attack", Width::Fixed(24)),
+    peers("subject", Width::Rest(1)),
+    column("arm, attack", Width::Fixed(22)),
     column("  result", Width::Fixed(15)),
     column("gr", Width::Fixed(2)),
-    column("alert", Width::Fixed(5)),
-    column("end", Width::Fixed(7)),
+    column("end", Width::Fixed(9)),
 ];
 
 const WIDE: [Column; 9] = [
     column("time", Width::Fixed(8)),
-    column("subject", Width::Rest(3)),
+    peers("subject", Width::Rest(3)),
     column("arm, attack", Width::Fixed(34)),
     column("  result", Width::Fixed(15)),
     column("grade", Width::Fixed(5)),
@@ -71,8 +70,7 @@ fn cells(row: &TrialRow, wide: bool) -> Vec<table::Words> {
         _ => ("?", Tone::Warn),
     };
     let alert = match (it.alert, it.alert_encrypted) {
-        (Some(code), _) if wide => words::alert_words(code),
-        (Some(code), _) => code.to_string(),
+        (Some(code), _) => words::alert_words(code),
         (None, true) => "hidden".to_owned(),
         (None, false) => "-".to_owned(),
     };
@@ -82,12 +80,16 @@ fn cells(row: &TrialRow, wide: bool) -> Vec<table::Words> {
         (words::arm(it.arm, it.attack.as_ref()), if it.arm == Arm::Attack { Tone::Plain } else { Tone::Faint }),
         (format!("{sign} {}", words::result(it.result)), tone),
         (format!("{:?}", it.grade), Tone::Plain),
-        (alert, Tone::Plain),
-        (words::trial_end(it.end).to_owned(), Tone::Plain),
     ];
     if wide {
+        out.push((alert, Tone::Plain));
+        out.push((words::trial_end(it.end).to_owned(), Tone::Plain));
         out.push((it.flows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), Tone::Plain));
         out.push((it.first_bytes.as_ref().map(ToString::to_string).unwrap_or_default(), Tone::Plain));
+    } else {
+        // An alert's number says more than that there was one.
+        let end = it.alert.map_or_else(|| words::trial_end(it.end).to_owned(), |code| format!("alert {code}"));
+        out.push((end, Tone::Plain));
     }
     out
 }
