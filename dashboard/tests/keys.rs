@@ -152,7 +152,8 @@ fn the_selection_stays() {
     let mut begun = Story::none();
     begun.lines = story.lines[..100].to_vec();
     let (few, many) = (fixture::snapshot(&begun), fixture::snapshot(&story));
-    for (text, before, after) in [("5", "›    100", "›    415"), ("5kk", "›     98", "›     98"), ("5g", "›      1", "›      1")] {
+    for (text, before, after) in [("5", "›    100", "›    415"), ("5kk", "›     98", "›     98"), ("5g", "›      1", "›      1")]
+    {
         let (mut app, _, last) = press(&few, text);
         assert!(last.contains(before), "{text}:\n{last}");
         let later = drawn(&mut app, &many);

@@ -47,7 +47,9 @@ fn proof_never_gives_way_to_guesses() {
 fn lines_are_found_at_both_ends() {
     let snapshot = told(Kept { early: 10, tail: 20, ..Kept::default() }, 1);
     let last = snapshot.counters.lines;
-    for (n, found) in [(0, false), (1, true), (10, true), (11, false), (last - 20, false), (last - 19, true), (last, true), (last + 1, false)] {
+    for (n, found) in
+        [(0, false), (1, true), (10, true), (11, false), (last - 20, false), (last - 19, true), (last, true), (last + 1, false)]
+    {
         assert_eq!(snapshot.line(n).is_some_and(|row| row.n == n), found, "line {n} of {last}");
     }
 }

@@ -115,7 +115,11 @@ fn numbers(look: Look, across: &std::ops::Range<usize>, column: usize, label: us
 
 fn cells(look: Look, row: &MatrixRow, across: &std::ops::Range<usize>, label: usize, chosen: bool, column: usize) -> Line<'static> {
     let style = look.style(if chosen { Tone::Chosen } else { Tone::Plain });
-    let mut spans = vec![Span::raw(if chosen { "›" } else { " " }), Span::styled(words::cell(&words::fit_ends(&row.label, label), label), style), Span::raw(" ")];
+    let mut spans = vec![
+        Span::raw(if chosen { "›" } else { " " }),
+        Span::styled(words::cell(&words::fit_ends(&row.label, label), label), style),
+        Span::raw(" "),
+    ];
     for i in across.clone() {
         let here = chosen && i == column;
         let (sign, tone) = match row.cells.get(i).copied().flatten() {
