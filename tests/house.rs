@@ -19,6 +19,14 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
+/// Two sets of names that must be one; says only where they differ.
+#[track_caller]
+fn same(left: &BTreeSet<String>, right: &BTreeSet<String>, what: &str) {
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    let (in_left, in_right) = (only(left, right), only(right, left));
+    assert!(in_left.is_empty() && in_right.is_empty(), "{what}\n  only in the first: {in_left:?}\n  only in the second: {in_right:?}");
+}
+
 fn toml(name: &str) -> toml::Table {
     read(name).parse().unwrap_or_else(|e| panic!("{name}: {e}"))
 }
@@ -147,7 +155,7 @@ fn every_check_file_is_in_the_registry() {
         .filter_map(|f| Some(f.strip_suffix(".rs")?.split_once('/').map(|(family, name)| format!("{family}.{name}").replace('_', "-"))?))
         .collect();
     let known: BTreeSet<String> = analyzers::checks::all().iter().map(|c| c.id.clone()).collect();
-    assert_eq!(on_disk, known, "files of {base} and `families!` in {base}/mod.rs differ");
+    same(&on_disk, &known, &format!("files of {base} and `families!` in {base}/mod.rs differ"));
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn every_attack_file_is_in_the_table() {
     let on_disk: BTreeSet<String> =
         files("policies/attacks", "").iter().map(|f| f.strip_suffix(".toml").unwrap_or(f).replace('/', ".")).collect();
     let known: BTreeSet<String> = policies::attack::catalogue().into_iter().map(|a| a.id).collect();
-    assert_eq!(on_disk, known, "files of policies/attacks and `attacks!` in policies/src/attack.rs differ");
+    same(&on_disk, &known, "files of policies/attacks and `attacks!` in policies/src/attack.rs differ");
     let checks: BTreeSet<String> = analyzers::checks::all().iter().map(|c| c.id.clone()).collect();
     assert!(checks.is_disjoint(&known), "a check and an attack share an id: {:?}", checks.intersection(&known).collect::<Vec<_>>());
 }
@@ -234,8 +242,12 @@ fn help_is_generated() {
         }
     }
     let there: BTreeSet<String> = files("tests/help", ".txt").into_iter().collect();
-    assert_eq!(there, expect, "tests/help has files of commands that are gone: remove them");
+    same(&there, &expect, "files of tests/help and commands differ: remove those of commands that are gone");
 }
+
+/// Options that several commands share are named once, for all of them.
+const SHARED: [&str; 11] =
+    ["format", "policy", "persona", "declaration", "project-key", "baseline", "require", "fail-on", "undecided", "attacks", "anchor"];
 
 /// Every command and its long options stand in the table of docs/interface.md, and every row there is a command.
 #[test]
@@ -248,10 +260,7 @@ fn the_interface_names_every_command() {
         .collect();
     let commands: BTreeSet<String> = listed(&help(&[])).into_iter().collect();
     let named: BTreeSet<String> = rows.keys().map(|k| (*k).to_owned()).collect();
-    assert_eq!(named, commands, "rows of docs/interface.md (left) and commands of --help (right) differ");
-    // Options that several commands share are named once, for all of them.
-    const SHARED: [&str; 11] =
-        ["format", "policy", "persona", "declaration", "project-key", "baseline", "require", "fail-on", "undecided", "attacks", "anchor"];
+    same(&named, &commands, "rows of docs/interface.md and commands of --help differ");
     for (command, row) in rows {
         for line in help(&[command]).lines() {
             let Some(option) = line.trim_start().split(|c: char| c.is_whitespace() || c == ',').find_map(|w| w.strip_prefix("--")) else {
@@ -281,11 +290,12 @@ fn files_keep_to_the_rules() {
     let mut wrong = Vec::new();
     for name in tracked() {
         let Ok(text) = std::fs::read_to_string(root().join(&name)) else { continue };
+        let rust = Path::new(&name).extension().is_some_and(|e| e == "rs");
         for (n, line) in (1..).zip(text.lines()) {
             if machine.iter().any(|path| names_path(line, path)) {
                 wrong.push(format!("{name}:{n}: names a path of one machine"));
             }
-            if !name.ends_with(".rs") {
+            if !rust {
                 continue;
             }
             if unfinished.iter().any(|m| line.contains(m.as_str())) {
@@ -297,7 +307,7 @@ fn files_keep_to_the_rules() {
         }
         let lines = text.lines().count();
         let excused = text.lines().take(12).any(|l| l.split(|c: char| !c.is_alphabetic()).any(|w| w.eq_ignore_ascii_case("long")));
-        if name.ends_with(".rs") && lines > LINES && !excused {
+        if rust && lines > LINES && !excused {
             wrong.push(format!("{name}: has {lines} lines: divide it, or say in its first lines why it is long"));
         }
     }
