@@ -152,7 +152,7 @@ fn every_check_file_is_in_the_registry() {
     let base = "analyzers/src/checks";
     let on_disk: BTreeSet<String> = files(base, ".rs")
         .into_iter()
-        .filter_map(|f| Some(f.strip_suffix(".rs")?.split_once('/').map(|(family, name)| format!("{family}.{name}").replace('_', "-"))?))
+        .filter_map(|f| f.strip_suffix(".rs")?.split_once('/').map(|(family, name)| format!("{family}.{name}").replace('_', "-")))
         .collect();
     let known: BTreeSet<String> = analyzers::checks::all().iter().map(|c| c.id.clone()).collect();
     same(&on_disk, &known, &format!("files of {base} and `families!` in {base}/mod.rs differ"));
