@@ -21,8 +21,6 @@ pub(crate) enum Command {
     Analyze(Analyze),
     /// An Internet in a box: test a program, or the built-in toy devices, without root, phone or network
     Lab(Lab),
-    /// The live gateway: between test devices and the Internet
-    Intercept(Intercept),
     /// What can be decided in a given time, and what the operator has to do
     Plan(Plan),
     /// Write a stimulus event into a running or finished run
@@ -232,57 +230,6 @@ pub(crate) struct Lab {
     /// Write report.json here too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// The run folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) knowledge: Knowledge,
-    #[command(flatten)]
-    pub(crate) gates: Gates,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum QuicMode {
-    #[default]
-    Observe,
-    Block,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Intercept {
-    /// The interface on the devices' side
-    #[arg(long, value_name = "IF", required_unless_present = "listen")]
-    pub(crate) interface: Option<String>,
-    /// Devices to test, by MAC or IP address; nobody else is touched
-    #[arg(long, value_name = "MAC|IP")]
-    pub(crate) device: Vec<String>,
-    /// Explicit HTTP CONNECT proxy on this address, without privilege
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<std::net::SocketAddr>,
-    /// Where the devices trust Overhear's authority
-    #[arg(long, value_name = "WHERE", default_value = "none")]
-    pub(crate) anchor: Anchor,
-    /// What happens to QUIC
-    #[arg(long, value_name = "MODE", default_value = "observe")]
-    pub(crate) quic: QuicMode,
-    /// Attacks: core, all, or ids
-    #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
-    pub(crate) attacks: Vec<String>,
-    /// A folder with ca.pem and ca.key; made when missing
-    #[arg(long, value_name = "DIR")]
-    pub(crate) ca: Option<PathBuf>,
-    /// Further authorities the gateway trusts upstream (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) upstream_ca: Option<PathBuf>,
-    /// Plain lines, no dashboard
-    #[arg(long)]
-    pub(crate) headless: bool,
-    /// Seconds to run; without it until Ctrl-C
-    #[arg(long, value_name = "S")]
-    pub(crate) duration: Option<u64>,
     /// The run folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

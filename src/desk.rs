@@ -10,6 +10,7 @@ use analyzers::observation::Observation;
 use analyzers::reading::Reading;
 use analyzers::scribe::Desk;
 use analyzers::sealed::Value;
+use dashboard::Screen;
 use policies::Time;
 use reports::rows::{Row, Table};
 use reports::tables::Tables;
@@ -29,6 +30,8 @@ pub(crate) struct RunDesk {
     pub(crate) board: Board,
     pub(crate) tables: RunTables,
     sealed: Sealed,
+    /// What the dashboard shows, when there is one.
+    pub(crate) screen: Option<Screen>,
     /// What a second reading of the run's own capture is compared with (live runs).
     pub(crate) twice: Option<Facts>,
     /// Lines that open the journal, until the first fact gives them a time.
@@ -46,7 +49,7 @@ impl RunDesk {
         sealed: Sealed,
         opening: Vec<Observation>,
     ) -> RunDesk {
-        RunDesk { writer, board, tables, sealed, twice: None, opening, last: Time(0), error: None }
+        RunDesk { writer, board, tables, sealed, screen: None, twice: None, opening, last: Time(0), error: None }
     }
 
     fn write(&mut self, mut line: Line) {
@@ -60,6 +63,9 @@ impl RunDesk {
         self.last = self.last.max(line.at);
         self.board.line(&line);
         self.tables.line(&line);
+        if let Some(screen) = &mut self.screen {
+            screen.line(&line);
+        }
         if let Some(twice) = &mut self.twice {
             twice.line(&line);
         }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use analyzers::observation::{RunKind, RunMode};
@@ -24,9 +25,10 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::analyze::{eprint_line, show, unused};
 use crate::cli::{self, Anchor, SummaryFormat};
+use crate::eyes::{LiveEyes, watch};
 use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
-use crate::live::{Live, Plan, PolicyRules, select};
+use crate::live::{Live, Plan, PolicyRules, lock, select};
 use crate::render;
 use crate::run::{Folder, RUN_SCHEMA, RunFile};
 
@@ -119,7 +121,30 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         .enable_all()
         .build()
         .map_err(|e| Fault::new(format!("cannot start the gateway's threads: {e}"), ""))?;
-    let told = runtime.block_on(campaign(args, &world, &live, quiet))?;
+    let shown = crate::eyes::terminal() && !args.headless;
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let reins = Reins { gateway: live.gateway.clone(), broken: live.broken.clone(), stop: stop.clone(), quiet: quiet || shown };
+    let told = if shown {
+        lock(&live.desk).screen = Some(dashboard::Screen::new(&known.demands));
+        let (desk, gateway) = (live.desk.clone(), live.gateway.clone());
+        let mut eyes =
+            LiveEyes { desk, gateway, stop, done: done.clone(), began: Instant::now(), judge: dashboard::Judge::default(), killed: false };
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                let told = runtime.block_on(campaign(args, &world, &reins));
+                done.store(true, Ordering::SeqCst);
+                told
+            });
+            let seen = watch(&mut eyes);
+            reins.stop.store(true, Ordering::SeqCst);
+            let told =
+                work.join().unwrap_or_else(|_| Err(Fault::new("the campaign's thread died", "this is a fault of ours; please report it")));
+            seen.and(told)
+        })?
+    } else {
+        runtime.block_on(campaign(args, &world, &reins))?
+    };
+    drop(reins);
     runtime.shutdown_timeout(Duration::from_millis(500));
     drop(world);
     let (finished, folder) = live.stop(&known)?;
@@ -167,12 +192,20 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
 /// Attempts without anything new decided, after which the rest is left undecided.
 const STUCK: u32 = 12;
 
+/// What steers a campaign from outside.
+struct Reins {
+    gateway: Arc<Gateway>,
+    broken: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    quiet: bool,
+}
+
 /// A line of progress at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes connections and runs the device until all is decided, the budget is used up, or nothing moves any more.
-async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> Result<Option<String>, Fault> {
-    let gateway = live.gateway.clone();
+async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Option<String>, Fault> {
+    let gateway = reins.gateway.clone();
     let mut proxy_env: Vec<(&str, OsString)> = Vec::new();
     let mut table: Option<Installed> = None;
     let mut tasks = tokio::task::JoinSet::new();
@@ -212,20 +245,14 @@ async fn campaign(args: &cli::Lab, world: &World, live: &Live, quiet: bool) -> R
     for (name, value) in proxy_env {
         order = order.env(name, value);
     }
-    let told = drive(args, world, live, &gateway, order, quiet).await?;
+    let told = drive(args, world, reins, order).await?;
     drop(table);
     tasks.shutdown().await;
     Ok(told)
 }
 
-async fn drive(
-    args: &cli::Lab,
-    world: &World,
-    live: &Live,
-    gateway: &Arc<Gateway>,
-    order: Order,
-    quiet: bool,
-) -> Result<Option<String>, Fault> {
+async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> Result<Option<String>, Fault> {
+    let gateway = &reins.gateway;
     let began = Instant::now();
     let budget = Duration::from_secs(args.budget);
     let dut = world.duts().first().ok_or_else(|| Fault::new("the lab has no device", ""))?;
@@ -247,12 +274,15 @@ async fn drive(
         }
         let undecided = gateway.undecided(device);
         let left: usize = undecided.iter().map(|(_, _, attacks)| attacks.len()).sum();
-        if !quiet && (left == 0 || spoke.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY)) {
+        if !reins.quiet && (left == 0 || spoke.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY)) {
             spoke = Some(Instant::now());
             eprint_line(&format!("run {attempt}: {} peers, {left} answers still open", gateway.subjects_seen(device)));
         }
-        if live.broken.load(std::sync::atomic::Ordering::Relaxed) {
+        if reins.broken.load(Ordering::Relaxed) {
             return Ok(Some("overhear lab: the journal cannot be written any more; what was written is kept".to_owned()));
+        }
+        if reins.stop.load(Ordering::SeqCst) {
+            return Ok(Some(format!("overhear lab: ended by the operator; {left} answers stay open")));
         }
         if gateway.subjects_seen(device) == 0 && attempt >= 3 {
             return Ok(Some(format!("overhear lab: the program opened no TLS connection in {attempt} runs (last: {:?})", run.exit)));

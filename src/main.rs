@@ -3,11 +3,13 @@
 mod analyze;
 mod cli;
 mod desk;
+mod eyes;
 mod fault;
 mod knowledge;
 mod lab_run;
 mod listing;
 mod live;
+mod plan;
 mod private;
 mod progress;
 mod render;
@@ -65,6 +67,7 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
             render::print(&out).map(|()| 0)
         }
         Command::Lab(args) => lab_run::lab(&args, quiet, stage),
-        Command::Intercept(_) | Command::Plan(_) | Command::Replay(_) => Err(Fault::new("not wired yet", "")),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Replay(args) => runs::replay(&args),
     }
 }

@@ -96,6 +96,25 @@ fn line_now(seen: impl Into<Observation>) -> Line {
     Line { n: 0, at: now(), frame: None, flow: None, subject: None, seen: seen.into() }
 }
 
+pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
+    let folder = Folder::open(&args.run)?;
+    if !args.headless && crate::eyes::terminal() {
+        let mut lines = Vec::new();
+        folder.read(|line| lines.push(line))?;
+        let board = Board::new(Arc::new(demands(&folder)?));
+        crate::eyes::watch(&mut crate::eyes::ReplayEyes::new(lines, board, args.speed))?;
+        return Ok(0);
+    }
+    let catalogue = reports::catalogue::Catalogue::of(&demands(&folder)?);
+    let gates = render::gates(&args.gates, &catalogue)?;
+    let back = read_back(&folder, Limits::default(), &gates, false)?;
+    if let Some(first) = back.broken.first() {
+        crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
+    }
+    crate::analyze::show(cli::SummaryFormat::Text, &back.rendered, &folder)?;
+    Ok(back.rendered.exit.code)
+}
+
 /// What a verification came to, line by line.
 #[derive(Default)]
 struct Checked {

@@ -1,7 +1,14 @@
 //! The house rules that a machine can hold: arrows between crates, ids and places, generated documents, help, schema, text, licences.
 //!
 //! `UPDATE=1 cargo test --test house` rewrites what is generated; the difference is reviewed like code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::items_after_statements,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -75,7 +75,7 @@ impl fmt::Debug for Secret {
 /// The secrets of a run, found by handshake.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    map: HashMap<(SecretLabel, [u8; 32]), Vec<u8>, foldhash::fast::RandomState>,
+    map: HashMap<(SecretLabel, [u8; 32]), Vec<u8>, foldhash::fast::FixedState>,
 }
 
 impl Keys {

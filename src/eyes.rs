@@ -1,0 +1,163 @@
+//! The dashboard's view of a run: live over the desk's lock, or a journal that is read again.
+
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use analyzers::board::Board;
+use analyzers::journal::Line;
+use analyzers::observation::Event;
+use analyzers::reading::Reading;
+use analyzers::text::Text;
+use dashboard::{Action, Judge, Screen, Snapshot, Source, State};
+use policies::Time;
+use proxy::gateway::Gateway;
+
+use crate::desk::RunDesk;
+use crate::fault::Fault;
+use crate::live::lock;
+use crate::runs::now;
+
+/// Whether there is a terminal to draw on.
+pub(crate) fn terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// Draws until the operator quits.
+pub(crate) fn watch(source: &mut dyn Source) -> Result<(), Fault> {
+    dashboard::run(source).map_err(|e| Fault::new(format!("the dashboard cannot draw: {e}"), "--headless prints plain lines"))
+}
+
+/// A run that is going on.
+pub(crate) struct LiveEyes {
+    pub(crate) desk: Arc<Mutex<RunDesk>>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) done: Arc<AtomicBool>,
+    pub(crate) began: Instant,
+    pub(crate) judge: Judge,
+    pub(crate) killed: bool,
+}
+
+impl Source for LiveEyes {
+    fn snapshot(&mut self) -> Snapshot {
+        let ended = self.ended();
+        let state = State {
+            paused: self.gateway.paused(),
+            killed: self.killed,
+            ended,
+            elapsed: self.began.elapsed(),
+            now: Some(now()),
+            note: if ended { "all is decided that can be: q ends and prints the summary".to_owned() } else { String::new() },
+        };
+        let desk = lock(&self.desk);
+        let findings = self.judge.findings(&desk.board);
+        match &desk.screen {
+            Some(screen) => Snapshot::with(findings, screen, state),
+            None => Snapshot::with(findings, &Screen::new(desk.board.demands()), state),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Pause => self.gateway.pause(!self.gateway.paused()),
+            Action::Kill => {
+                self.killed = true;
+                self.gateway.kill();
+            }
+            Action::Mark { kind, phase } => {
+                let event = Event { at: now(), kind: Text::ours(kind.as_str()), phase, confirmed: true, by: None, note: None };
+                lock(&self.desk).say_at(now(), event);
+            }
+            Action::Quit => self.stop.store(true, Ordering::SeqCst),
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+/// A journal that is shown again, as fast as asked.
+pub(crate) struct ReplayEyes {
+    lines: std::vec::IntoIter<Line>,
+    next: Option<Line>,
+    board: Board,
+    screen: Screen,
+    judge: Judge,
+    first: Time,
+    last: Time,
+    began: Instant,
+    paused_at: Option<Instant>,
+    speed: f64,
+}
+
+impl ReplayEyes {
+    pub(crate) fn new(lines: Vec<Line>, board: Board, speed: f64) -> ReplayEyes {
+        let first = lines.iter().map(|l| l.at).min().unwrap_or_default();
+        let screen = Screen::new(board.demands());
+        let mut lines = lines.into_iter();
+        let next = lines.next();
+        let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
+        ReplayEyes {
+            lines,
+            next,
+            board,
+            screen,
+            judge: Judge::default(),
+            first,
+            last: first,
+            began: Instant::now(),
+            paused_at: None,
+            speed,
+        }
+    }
+
+    fn advance(&mut self) {
+        if self.paused_at.is_some() {
+            return;
+        }
+        let gone = Duration::from_secs_f64((self.began.elapsed().as_secs_f64() * self.speed).min(1e9));
+        let until = self.first.plus(gone);
+        // Lines stand in the order they were written; one that was written late about something early does not hold up the rest.
+        while let Some(line) = self.next.take() {
+            if line.at > until {
+                self.next = Some(line);
+                return;
+            }
+            self.last = self.last.max(line.at);
+            self.board.line(&line);
+            self.screen.line(&line);
+            self.next = self.lines.next();
+        }
+    }
+}
+
+impl Source for ReplayEyes {
+    fn snapshot(&mut self) -> Snapshot {
+        self.advance();
+        let state = State {
+            paused: self.paused_at.is_some(),
+            killed: false,
+            ended: self.ended(),
+            elapsed: self.last.since(self.first),
+            now: None,
+            note: format!("replay, {} times as fast", self.speed),
+        };
+        Snapshot::with(self.judge.findings(&self.board), &self.screen, state)
+    }
+
+    fn act(&mut self, action: Action) {
+        if action == Action::Pause {
+            match self.paused_at.take() {
+                Some(since) => self.began += since.elapsed(),
+                None => self.paused_at = Some(Instant::now()),
+            }
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.next.is_none()
+    }
+}

@@ -1,0 +1,145 @@
+//! `overhear plan`: what can be decided in the time there is, at the rates a run showed, and what the operator has to do.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use analyzers::flow::FlowId;
+use analyzers::observation::Observation;
+use policies::{Attack, Defect, Need, Policy};
+
+use crate::cli;
+use crate::fault::Fault;
+use crate::live::select;
+use crate::run::Folder;
+use crate::{knowledge, render};
+
+/// How often a client connected to a peer, in a run.
+#[derive(Clone, Copy, Default)]
+struct Rate {
+    hellos: u32,
+    offered_13: bool,
+}
+
+pub(crate) fn plan(args: &cli::Plan) -> Result<u8, Fault> {
+    let policy = match &args.policy {
+        Some(path) => Policy::parse(&path.display().to_string(), &knowledge::read(path)?)?,
+        None => Policy::default_lab(),
+    };
+    let time = crate::setup::duration(&args.duration)?;
+    let attacks = select(&args.attacks, &policies::attack::catalogue())?;
+    let mut out = String::new();
+    let needed: u32 = attacks.iter().map(|a| attempts(a, &policy)).sum();
+    let _ = writeln!(
+        out,
+        "{} attacks; each peer and client stack needs about {needed} connections of its own to decide them all.",
+        attacks.len()
+    );
+    let _ = writeln!(out, "\n  {:<36} {:>9}  needs", "attack", "attempts");
+    for attack in &attacks {
+        let needs: Vec<&str> = attack.needs.iter().map(|n| need(*n)).collect();
+        let _ = writeln!(out, "  {:<36} {:>9}  {}", attack.id, attempts(attack, &policy), needs.join("; "));
+    }
+    if let Some(run) = &args.from {
+        out.push_str(&from_run(run, time, &attacks, &policy)?);
+    } else {
+        let _ = writeln!(out, "\nWith --from RUN the rates of a run tell which peers can be decided in {}.", args.duration);
+    }
+    let _ = writeln!(out, "\nWhat you have to do");
+    if policy.authorisation.is_none() {
+        let _ = writeln!(out, "  - write an [authorisation] into the policy: without it nothing is attacked");
+    }
+    if attacks.iter().any(|a| a.needs.contains(&Need::LabCaTrusted)) {
+        let _ = writeln!(
+            out,
+            "  - install the campaign's authority on the device (overhear ca show): most attacks are told apart only by a chain the device trusts"
+        );
+    }
+    if attacks.iter().any(|a| matches!(a.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling)) {
+        let _ = writeln!(out, "  - declare the pins the maker claims (--declaration): without them a refusal stays undecided");
+    }
+    let _ = writeln!(
+        out,
+        "  - exercise every app and function often: each attempt needs a new connection; opening and closing an app makes some"
+    );
+    render::print(out.as_bytes())?;
+    Ok(0)
+}
+
+/// Connections an attack takes: its refusals, each with the control that follows it, and one control before.
+fn attempts(attack: &Attack, policy: &Policy) -> u32 {
+    let n = policy.n.of(attack.severity).max(1);
+    match attack.defect {
+        // Asked of the controls themselves.
+        Defect::UserAnchor | Defect::AddedAnchor => 0,
+        _ => 2 * n,
+    }
+}
+
+fn need(need: Need) -> &'static str {
+    match need {
+        Need::LabCaTrusted => "the authority in the device's store",
+        Need::UserCaInstalled => "the authority in the user store",
+        Need::DeclaredPins => "declared pins",
+        Need::OfferedTls13 => "a client that offers TLS 1.3",
+        Need::OfferedTls12 => "a client that offers TLS 1.2",
+    }
+}
+
+fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &Policy) -> Result<String, Fault> {
+    let folder = Folder::open(run)?;
+    let mut rates: BTreeMap<String, Rate> = BTreeMap::new();
+    let mut open: BTreeMap<FlowId, String> = BTreeMap::new();
+    let (mut first, mut last) = (policies::Time::MAX, policies::Time::MIN);
+    folder.read(|line| {
+        if line.flow.is_some() {
+            first = first.min(line.at);
+            last = last.max(line.at);
+        }
+        match (&line.seen, line.flow) {
+            (Observation::Bound(bound), Some(flow)) => {
+                let client = bound.client.map_or_else(|| "-".to_owned(), |c| c.to_string());
+                open.insert(flow, format!("{} {client}", bound.peer));
+            }
+            (Observation::Hello(hello), Some(flow)) => {
+                if let Some(subject) = open.get(&flow) {
+                    let rate = rates.entry(subject.clone()).or_default();
+                    rate.hellos += 1;
+                    rate.offered_13 |= hello.versions.contains(&0x0304);
+                }
+            }
+            (Observation::Flow(_), Some(flow)) => {
+                open.remove(&flow);
+            }
+            _ => {}
+        }
+    })?;
+    let lasted = last.since(first).as_secs_f64().max(1.0);
+    let mut out = String::new();
+    let _ = writeln!(out, "\nAt the rates of {} ({:.0} s long)", run.display(), lasted);
+    let _ = writeln!(out, "  {:<58} {:>8} {:>9}", "peer and client stack", "expected", "decidable");
+    let share = f64::from(policy.thresholds.attack_share_percent) / 100.0;
+    let mut rows: Vec<(&String, &Rate)> = rates.iter().collect();
+    rows.sort_by_key(|(name, rate)| (std::cmp::Reverse(rate.hellos), (*name).clone()));
+    for (name, rate) in rows.iter().take(50) {
+        let expected = f64::from(rate.hellos) * time.as_secs_f64() / lasted;
+        let (mut left, mut decidable, mut possible) = (expected * share.max(0.01) / 0.5, 0, 0);
+        for attack in attacks {
+            if attack.needs.contains(&Need::OfferedTls13) && !rate.offered_13 {
+                continue;
+            }
+            possible += 1;
+            let cost = f64::from(attempts(attack, policy));
+            if left >= cost {
+                left -= cost;
+                decidable += 1;
+            }
+        }
+        let word = if decidable < possible { "the last of the list must be dropped" } else { "" };
+        let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}  {word}");
+    }
+    if rates.is_empty() {
+        let _ = writeln!(out, "  the run shows no TLS hello: nothing can be planned from it");
+    }
+    Ok(out)
+}
