@@ -2,6 +2,7 @@
 
 use std::io::{self, Stdout, Write};
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,6 +84,8 @@ type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send + 'static>;
 struct AlternateScreen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     before: Arc<Hook>,
+    /// Still on: it is left once only, or what a panic printed after that would be overwritten.
+    on: Arc<AtomicBool>,
     /// What other threads said when they panicked: it would smear the screen, and is told when the screen is gone.
     late: Arc<Mutex<Vec<String>>>,
 }
@@ -91,13 +94,14 @@ impl AlternateScreen {
     fn enter() -> io::Result<AlternateScreen> {
         let before: Arc<Hook> = Arc::new(panic::take_hook());
         let late = Arc::new(Mutex::new(Vec::new()));
-        panic::set_hook(hook(Arc::clone(&before), Arc::clone(&late)));
+        let on = Arc::new(AtomicBool::new(true));
+        panic::set_hook(hook(Arc::clone(&before), Arc::clone(&on), Arc::clone(&late)));
         let entered = enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide));
         let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match terminal {
-            Ok(terminal) => Ok(AlternateScreen { terminal, before, late }),
+            Ok(terminal) => Ok(AlternateScreen { terminal, before, on, late }),
             Err(e) => {
-                put_back();
+                put_back(&on);
                 panic::set_hook(plain(before));
                 Err(e)
             }
@@ -107,7 +111,7 @@ impl AlternateScreen {
 
 impl Drop for AlternateScreen {
     fn drop(&mut self) {
-        put_back();
+        put_back(&self.on);
         // Changing hooks while panicking aborts; the hook that is there does no harm.
         if !thread::panicking() {
             panic::set_hook(plain(Arc::clone(&self.before)));
@@ -122,11 +126,11 @@ fn plain(before: Arc<Hook>) -> Hook {
     Box::new(move |info| before(info))
 }
 
-fn hook(before: Arc<Hook>, late: Arc<Mutex<Vec<String>>>) -> Hook {
+fn hook(before: Arc<Hook>, on: Arc<AtomicBool>, late: Arc<Mutex<Vec<String>>>) -> Hook {
     let drawing = thread::current().id();
     Box::new(move |info| {
         if thread::current().id() == drawing {
-            put_back();
+            put_back(&on);
             before(info);
         } else {
             late.lock().unwrap_or_else(PoisonError::into_inner).push(info.to_string());
@@ -135,7 +139,10 @@ fn hook(before: Arc<Hook>, late: Arc<Mutex<Vec<String>>>) -> Hook {
 }
 
 /// Nothing can be done about a terminal that does not listen any more.
-fn put_back() {
+fn put_back(on: &AtomicBool) {
+    if !on.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = disable_raw_mode();
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
 }
