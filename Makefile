@@ -4,7 +4,7 @@ CARGO ?= cargo
 LOCKED := --locked
 CAPTURES ?= ../shared/captures
 
-.PHONY: help run test check audit bench fuzz docs corpus setup setup-test
+.PHONY: help run test check audit bench docs corpus setup setup-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +36,10 @@ audit: ## known advisories, with cargo-deny (installed when missing; needs the n
 	$(CARGO) deny check advisories licenses bans sources
 
 corpus: setup ## compare with the truth of real captures in $(CAPTURES)
-	$(CARGO) test --release $(LOCKED) --test corpus -- --nocapture
+	OVERHEAR_CORPUS=all $(CARGO) test $(LOCKED) --test corpus -- --nocapture
 
-bench: ## throughput beside peers (tshark, ndpiReader, tcpflow, sslsplit where installed)
+bench: ## throughput beside peers (tshark, ndpiReader, tcpflow where installed)
 	@benches/run.sh
-
-fuzz: ## fuzz each target for a minute (needs nightly and cargo-fuzz)
-	@tools/fuzz.sh
 
 docs: setup ## rewrite generated docs, schemas and listings
 	UPDATE=1 $(CARGO) test --workspace $(LOCKED) generated
