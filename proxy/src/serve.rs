@@ -244,6 +244,8 @@ pub struct Prepared {
     treatment: Treatment,
     learned: Option<Arc<Learned>>,
     chain: Option<Chain>,
+    /// The hand-written flight, for the treatments that have one.
+    flight: Option<prober::Flight>,
     hindrance: Option<Hindrance>,
 }
 
@@ -273,7 +275,7 @@ impl Server {
 
     /// Learns from the real server what the treatment mirrors, and forges. Says in [`Prepared::hindrance`] why it cannot.
     pub async fn prepare<S>(&self, visit: &Visit<S>, treatment: Treatment) -> Prepared {
-        let mut out = Prepared { treatment, learned: None, chain: None, hindrance: None };
+        let mut out = Prepared { treatment, learned: None, chain: None, flight: None, hindrance: None };
         if out.treatment == Treatment::Pass {
             return out;
         }
@@ -314,7 +316,17 @@ impl Server {
             None => self.mint.control(&mirror, visit.now),
             Some(defect) => self.mint.forged(&mirror, defect, visit.now),
         };
-        match chain {
+        // Whether the flight can be written at all must be known before the treatment is: a connection that is relayed after all
+        // reaches its real server, and its request there would read as an acceptance.
+        let made = chain.and_then(|chain| {
+            if let Shape::Flight(version) = shape {
+                let mut random = [0; 32];
+                aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Crypto("a random value"))?;
+                out.flight = Some(prober::flight(hello, version, &chain, random)?);
+            }
+            Ok(chain)
+        });
+        match made {
             Ok(chain) => out.chain = Some(chain),
             Err(Error::NotForgeable { .. }) => out.hindrance = Some(Hindrance::NotForgeable),
             Err(_) => out.hindrance = Some(Hindrance::Ours),
@@ -331,11 +343,11 @@ impl Server {
             (Treatment::Pass, _) | (_, Start::Other { .. } | Start::Silent { .. } | Start::Gone { .. }) => self.pass(visit).await,
             (treatment, Start::Tls { hello, .. }) => {
                 let hello = hello.clone();
-                match (treatment.shape(), prepared.chain) {
-                    (Shape::Cut, _) => cut(visit).await,
-                    (Shape::Flight(version), Some(chain)) => self.probe(visit, &hello, version, &chain).await,
-                    (_, Some(chain)) => self.terminate(visit, &hello, &treatment, chain, prepared.learned).await,
-                    (_, None) => Conduct::nothing(Some(Hindrance::Ours)),
+                match (treatment.shape(), prepared.chain, prepared.flight) {
+                    (Shape::Cut, ..) => cut(visit).await,
+                    (Shape::Flight(_), _, Some(flight)) => self.probe(visit, flight).await,
+                    (_, Some(chain), None) => self.terminate(visit, &hello, &treatment, chain, prepared.learned).await,
+                    _ => Conduct::nothing(Some(Hindrance::Ours)),
                 }
             }
         };
@@ -372,16 +384,9 @@ impl Server {
     }
 
     /// A hand-written flight, and the one record that answers it.
-    async fn probe<S: Link>(&self, visit: Visit<S>, hello: &Hello, version: u16, chain: &Chain) -> Conduct {
-        let mut random = [0; 32];
-        if aws_lc_rs::rand::fill(&mut random).is_err() {
-            return Conduct::nothing(Some(Hindrance::Ours));
-        }
-        let Ok(flight) = prober::flight(hello, version, chain, random) else {
-            return self.fall_back(visit, Hindrance::NotForgeable).await;
-        };
+    async fn probe<S: Link>(&self, visit: Visit<S>, flight: prober::Flight) -> Conduct {
         let mut conduct = Conduct::nothing(None);
-        conduct.version = Some(version);
+        conduct.version = Some(flight.version);
         conduct.suite = Some(flight.suite);
         let prefix = visit.start.seen().clone();
         let hello_len = prefix.len();

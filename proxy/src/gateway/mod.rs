@@ -310,7 +310,7 @@ impl Gateway {
             self.subjects().hindered(key, group);
         }
         // The decision may be old by now (learning a server takes a moment): pause and kill still count.
-        let place = self.subjects().join(key, group, tap, &visit.progress);
+        let place = self.subjects().join(key, group, tap, &visit.progress, prepared.treatment());
         let digests = |chain: &[rustls::pki_types::CertificateDer<'_>]| chain.iter().map(|c| Digest::of(c)).collect();
         let (arm, attack) = match prepared.treatment() {
             Treatment::Pass => (Arm::Pass, None),

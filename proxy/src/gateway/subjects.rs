@@ -38,6 +38,8 @@ pub(super) struct Key {
 pub(super) struct Member {
     tap: Arc<FlowTap>,
     progress: Progress,
+    /// What this connection was really shown: when paused, or when the planned could not be made, not what its group is about.
+    shown: Treatment,
     conduct: Option<Conduct>,
 }
 
@@ -118,12 +120,12 @@ impl Subjects {
     }
 
     /// A connection takes its place in its group. Returns its place.
-    pub(super) fn join(&mut self, key: &Key, group: u64, tap: &Arc<FlowTap>, progress: &Progress) -> Option<usize> {
+    pub(super) fn join(&mut self, key: &Key, group: u64, tap: &Arc<FlowTap>, progress: &Progress, shown: &Treatment) -> Option<usize> {
         let group = self.all.get_mut(key)?.group.as_mut().filter(|g| g.id == group)?;
         if group.members.len() >= MOST_MEMBERS {
             return None;
         }
-        group.members.push(Member { tap: tap.clone(), progress: progress.clone(), conduct: None });
+        group.members.push(Member { tap: tap.clone(), progress: progress.clone(), shown: shown.clone(), conduct: None });
         Some(group.members.len() - 1)
     }
 
@@ -134,7 +136,10 @@ impl Subjects {
         if let Treatment::Attack { id, .. } = &group.treatment {
             state.history.hindered.push(id.clone());
         }
-        group.treatment = Treatment::Pass;
+        // A connection that was shown it already keeps its say; the relayed ones say nothing about it.
+        if group.members.is_empty() {
+            group.treatment = Treatment::Pass;
+        }
     }
 
     pub(super) fn leave(&mut self, key: &Key, group: u64, place: usize, conduct: Conduct) {
@@ -191,8 +196,7 @@ impl Subjects {
             Treatment::Control { .. } => (Arm::Control, None),
             Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
         };
-        let defect = group.treatment.defect();
-        let looked: Vec<Look> = group.members.iter().map(|m| m.look(defect, group.cleartext_followed, veil)).collect();
+        let looked: Vec<Look> = group.members.iter().map(|m| m.look(&group.treatment, group.cleartext_followed, veil)).collect();
         let result = worst(looked.iter().map(|l| l.result));
         // The decisive connection: of those with the group's result the one that went farthest.
         let decisive = looked.iter().filter(|l| l.result == result).max_by_key(|l| l.grade)?;
@@ -237,13 +241,15 @@ struct Look {
 }
 
 impl Member {
-    fn look(&self, defect: Option<&Defect>, cleartext_followed: bool, veil: &dyn Veil) -> Look {
+    fn look(&self, treatment: &Treatment, cleartext_followed: bool, veil: &dyn Veil) -> Look {
+        let defect = treatment.defect();
+        let relayed = *treatment != Treatment::Pass && self.shown != *treatment;
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| Text::veiled(b, veil));
         let Some(conduct) = &self.conduct else {
             // Still open: a relayed connection that has carried a request works; nothing else can be told yet.
             let (grade, version, alpn) = self.progress.so_far();
             let ending = Ending { grade, alert: None, end: TrialEnd::Us, continued: false, cleartext_followed };
-            let result = classify(defect, &ending);
+            let result = if relayed { TrialResult::None } else { classify(defect, &ending) };
             let alpn = text(&alpn);
             return Look {
                 result,
@@ -271,6 +277,7 @@ impl Member {
         let result = match conduct.hindrance {
             Some(Hindrance::NoCommonGround) => TrialResult::Incompatible,
             Some(Hindrance::UpstreamDown | Hindrance::Ours) => TrialResult::None,
+            _ if relayed => TrialResult::None,
             _ => classify(defect, &ending),
         };
         let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();

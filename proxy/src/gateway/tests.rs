@@ -83,12 +83,16 @@ struct Campaign {
 }
 
 async fn campaign(rules: Arc<dyn Rules>) -> Campaign {
+    campaign_of(rules, attacks()).await
+}
+
+async fn campaign_of(rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
     let scene = scene(KeyKind::P256, 0x0304).await;
     let (feed, outs, _) = Feed::start(2, &Arc::new(Tools::default()), now, None).unwrap();
     let gateway = Gateway::new(Setup {
         server: scene.server.clone(),
         feed: feed.clone(),
-        attacks: attacks(),
+        attacks,
         required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
         mode: Mode::Runs,
         rules,
@@ -181,6 +185,39 @@ async fn a_careless_client_accepts_everything_but_a_cut() {
     }
     let shown = trials.iter().find(|(t, _)| t.arm == Arm::Attack && t.result == TrialResult::Accepted).unwrap();
     assert_eq!(shown.0.first_bytes.as_ref().map(ToString::to_string).as_deref(), Some("GET / HTTP/1.1"));
+}
+
+/// rustls offers no suite that TLS 1.1 has: the attack cannot be shown, and its connections reach the real server instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_shown_is_no_attempt() {
+    let mut some = attacks();
+    some.retain(|a| a.defect == Defect::UntrustedCa);
+    some.push(Attack { id: "tls.version-tls11".to_owned(), defect: Defect::VersionTls11, ..some[0].clone() });
+    let c = campaign_of(Arc::new(All), some).await;
+    let seen = results(&c.until_decided(Client::Strict).await);
+    assert_eq!(seen.get("tls.version-tls11"), None, "{seen:?}");
+    assert_eq!(seen["cert.untrusted-ca"], [TrialResult::Rejected; 2]);
+}
+
+/// The operator pauses between two connections of one attempt: the second reaches its server, which is no acceptance of the attack.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pause_relays_says_nothing_about_the_attack() {
+    let c = campaign(Arc::new(All)).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    let mut relayed = 0;
+    for run in 1..12 {
+        c.gateway.begin_run(device, run);
+        let refused = Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_none();
+        c.gateway.pause(true);
+        assert!(Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_some());
+        relayed += u32::from(refused);
+        c.gateway.pause(false);
+        c.gateway.end_run(device).await;
+    }
+    assert!(relayed > 0, "no attack was under way when the pause came");
+    for (trial, _) in c.trials().iter().filter(|(t, _)| t.arm == Arm::Attack) {
+        assert_eq!(trial.result, TrialResult::Rejected, "{trial:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
