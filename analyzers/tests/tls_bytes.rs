@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit};
+use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit, Want};
 use analyzers::encode::unhex;
 use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use analyzers::keys::{Keys, Secret, SecretLabel};
@@ -14,6 +14,7 @@ use policies::Time;
 use proptest::prelude::*;
 
 const RFC8448: &str = include_str!("data/rfc8448-3.txt");
+const TLS12: &str = include_str!("data/tls12-lab.txt");
 const RFC9001: &str = include_str!("data/rfc9001-a.txt");
 
 type Piece = (Dir, Vec<u8>);
@@ -55,6 +56,8 @@ struct Feed {
     pipeline: Pipeline,
     out: Vec<Out>,
     offset: [u64; 2],
+    /// What nobody wants is not handed in, as in a capture.
+    want: [Want; 2],
     transport: Transport,
 }
 
@@ -70,14 +73,19 @@ impl Feed {
         let mut out = Vec::new();
         let (a, b) = ("10.0.0.2:40000".parse().unwrap(), "198.51.100.7:443".parse().unwrap());
         pipeline.open(KEY, &Ends { transport, a, b, a_mac: None, b_mac: None, from_start }, Time(0), 1, &mut out);
-        Feed { pipeline, out, offset: [0; 2], transport }
+        Feed { pipeline, out, offset: [0; 2], want: [Want::All; 2], transport }
     }
 
     fn piece(&mut self, dir: Dir, bytes: &[u8]) {
         let offset = &mut self.offset[dir.index()];
         let unit = if self.transport == Transport::Udp { Unit::Datagram } else { Unit::Stream { offset: *offset } };
         *offset += bytes.len() as u64;
-        self.pipeline.chunk(Chunk { flow: KEY, dir, unit, layer: Layer::Wire, time: Time(0), frame: 2, bytes }, &mut self.out);
+        let want = &mut self.want[dir.index()];
+        if *want == Want::Nothing {
+            self.pipeline.passed(KEY, dir, bytes.len() as u64, Time(0));
+            return;
+        }
+        *want = self.pipeline.chunk(Chunk { flow: KEY, dir, unit, layer: Layer::Wire, time: Time(0), frame: 2, bytes }, &mut self.out);
     }
 
     fn gap(&mut self, dir: Dir, len: u64) {
@@ -187,6 +195,48 @@ fn late_keys() {
         feed.piece(*dir, bytes);
     }
     assert_eq!(reaction(&feed.close()), (ReactionKind::Data, true, 50, true));
+}
+
+/// The server's ChangeCipherSpec ends a segment: its key is looked for at the record after it all the same.
+#[test]
+fn tls12_in_segments() {
+    let (pieces, secrets) = trace(TLS12);
+    let told = whole(&pieces, &secrets);
+    assert_eq!(told.words(), ["bound", "hello", "certificate", "certificate", "served", "request", "reaction"]);
+    check12(&told);
+}
+
+/// The client's Finished comes with the message its key is made of, so before the key.
+#[test]
+fn tls12_key_after_finished() {
+    let (pieces, secrets) = trace(TLS12);
+    for (late, open) in [(2, true), (3, true), (4, true), (5, true), (6, false)] {
+        let mut feed = Feed::new(Transport::Tcp, true, &[]);
+        // The keys of other connections came before.
+        feed.pipeline.key(Secret { client_random: [9; 32], ..secrets[0].clone() });
+        for (i, (dir, bytes)) in pieces.iter().enumerate() {
+            if i == late {
+                secrets.iter().for_each(|s| feed.pipeline.key(s.clone()));
+            }
+            feed.piece(*dir, bytes);
+        }
+        let told = feed.close();
+        if open {
+            check12(&told);
+        } else {
+            assert!(undecrypted(&told).is_some_and(|(why, bytes)| why == NotOpened::NoKey && bytes > 45), "{late}");
+        }
+    }
+}
+
+fn check12(told: &Told) {
+    let status = told.of(|o| if let Observation::Request(r) = o { Some(r.status) } else { None });
+    assert_eq!(status, Some(Some(404)));
+    assert_eq!(reaction(told), (ReactionKind::Data, true, 113, true));
+    assert_eq!(undecrypted(told), None);
+    let coverage = told.of(|o| if let Observation::Flow(f) = o { Some(f.coverage) } else { None }).unwrap();
+    assert_eq!((coverage.encrypted, coverage.unparsed), (0, 0));
+    assert_eq!(coverage.analysed, 2001);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::crypt::{self, Opener};
 use super::reaction::Generation;
-use super::side::{Epoch, Header, Lock};
+use super::side::{Epoch, HANDSHAKE, HEADER, Header, Lock};
 use super::suites::{self, Aead};
 use super::{LOOKED, Tls};
 use crate::dissect::Cx;
@@ -16,6 +16,9 @@ const TRIED_EARLY: u32 = 4096;
 
 /// So many records may lie between the start of a key and the moment it became known.
 const LATE: u32 = 16;
+
+/// A sealed Finished of TLS 1.2 is 16 bytes of message, 16 of tag, and at most 8 of nonce (RFC 5288, RFC 7905).
+const FINISHED: usize = 40;
 
 impl Tls {
     /// Whether this direction can be opened; looks for a key where there is none yet.
@@ -33,6 +36,7 @@ impl Tls {
                 let side = &mut self.sides[dir.index()];
                 side.lock = Lock::Open { opener: Box::new(opener), epoch, trial };
                 side.secret = secret;
+                self.open_held(dir, cx);
                 true
             }
             Ok(None) => false,
@@ -41,6 +45,43 @@ impl Tls {
                 self.sides[dir.index()].lock = Lock::Dead;
                 false
             }
+        }
+    }
+
+    /// Whether this is the Finished of TLS 1.2, whose key may be on its way.
+    pub(super) fn may_hold(&self, dir: Dir, head: Header) -> bool {
+        let side = &self.sides[dir.index()];
+        self.generation == Some(Generation::Legacy)
+            && side.ccs
+            && side.sealed == 0
+            && matches!(side.lock, Lock::Closed)
+            && head.kind() == HANDSHAKE
+            && head.len() <= FINISHED
+    }
+
+    /// Keeps such a record until there is a key.
+    pub(super) fn hold(&mut self, dir: Dir, head: Header, body: &[u8]) {
+        if self.may_hold(dir, head) {
+            let side = &mut self.sides[dir.index()];
+            side.held = [&head.0, body].concat();
+            side.sealed = 1;
+        }
+    }
+
+    /// Opens it, now that there is one.
+    fn open_held(&mut self, dir: Dir, cx: &mut Cx<'_>) {
+        let side = &mut self.sides[dir.index()];
+        let held = std::mem::take(&mut side.held);
+        let (Some(head), Some(body), Lock::Open { opener, .. }) = (Header::read(&held), held.get(HEADER..), &mut side.lock) else { return };
+        let now = std::mem::replace(&mut opener.next, 0);
+        let mut plain = Vec::new();
+        let kind = opener.open(head.0, body, &mut plain);
+        opener.next = now;
+        if kind.is_some() {
+            side.opened = true;
+            self.closed = self.closed.saturating_sub(held.len() as u64);
+            cx.analysed(held.len());
+            self.handshake(dir, &plain, cx);
         }
     }
 

@@ -323,7 +323,12 @@ impl Tls {
             self.unread += HEADER as u64;
             return true;
         }
-        if self.is_sealed(dir, head.kind()) && head.len() > 0 && !self.may_be_hello(dir, head) && !self.has_key(dir, cx) {
+        if self.is_sealed(dir, head.kind())
+            && head.len() > 0
+            && !self.may_be_hello(dir, head)
+            && !self.has_key(dir, cx)
+            && !self.may_hold(dir, head)
+        {
             cx.rest(Rest::Encrypted);
             self.note_sealed(dir, head);
             let side = &mut self.sides[dir.index()];
@@ -417,6 +422,7 @@ impl Tls {
                 _ => {}
             }
         } else {
+            self.hold(dir, head, body);
             self.closed += whole as u64;
             cx.rest(Rest::Encrypted);
         }
@@ -431,6 +437,7 @@ impl Tls {
         side.ccs = true;
         side.lock = Lock::Closed;
         side.sealed = 0;
+        side.held = Vec::new();
         side.message.clear();
         if self.client == Some(dir.other()) {
             self.serve(cx);
@@ -498,6 +505,10 @@ impl Tls {
         }
         let modern = matches!(self.generation, Some(Generation::Modern { .. }));
         if !modern && !side.ccs {
+            return Want::All;
+        }
+        // A key is looked for at the first sealed record, which may come in a chunk of its own after the ChangeCipherSpec.
+        if side.sealed == 0 && matches!(side.lock, Lock::Closed) {
             return Want::All;
         }
         // A key may still come.

@@ -86,6 +86,8 @@ pub(crate) struct Side {
     pub(crate) finished: bool,
     /// Sealed records that stayed closed under the present key or the lack of one.
     pub(crate) sealed: u32,
+    /// The Finished of TLS 1.2, header and body, that came before its key: a live server learns the key from the same bytes.
+    pub(crate) held: Vec<u8>,
     /// Records a key was tried on in vain.
     pub(crate) tries: u32,
     /// At least one record was opened under a key of the handshake or later.
@@ -103,6 +105,7 @@ impl Side {
         self.message = Vec::new();
         self.message_skip = 0;
         self.skip = 0;
+        self.held = Vec::new();
         self.lost = true;
         self.lock = Lock::Dead;
     }
