@@ -1,5 +1,6 @@
 //! The gateway: takes connections in, decides by plan, serves, and reports trials. Only enrolled devices are touched.
 
+pub mod conntrack;
 pub mod entrance;
 pub mod nft;
 mod subjects;
@@ -31,6 +32,7 @@ use crate::relay::relay;
 use crate::serve::{Progress, Server, Visit};
 use crate::treatment::Treatment;
 use crate::wire::Tap as _;
+use conntrack::Conntrack;
 use subjects::{Key, Subjects, Tried};
 
 /// Connections served at once. More wait in the kernel's queue: a flood cannot eat our memory.
@@ -136,8 +138,13 @@ impl Gateway {
 
     /// Takes redirected connections until the task is dropped.
     pub async fn serve_transparent(self: &Arc<Self>, listener: TcpListener) {
+        // Without it a port the kernel had to change stays changed in what is said of the flow.
+        let conntrack = Conntrack::open().ok();
         loop {
             let Some((stream, device)) = self.accept(&listener).await else { continue };
+            let local = stream.local_addr().ok().map(entrance::plain);
+            let told = conntrack.as_ref().zip(local).and_then(|(c, local)| c.device(local, device));
+            let device = told.filter(|t| t.ip() == device.ip()).unwrap_or(device);
             let Some(server) = entrance::original(&stream) else {
                 self.stray.fetch_add(1, Ordering::Relaxed);
                 continue;
