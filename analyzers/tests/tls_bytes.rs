@@ -163,6 +163,28 @@ fn rfc8448_without_keys() {
     assert_eq!([until(0), until(1), until(2), until(3)], [ReactionKind::None, ReactionKind::None, ReactionKind::Data, ReactionKind::Data]);
 }
 
+/// What is opened and then not inflated would be noise: alerts and messages that nobody sent.
+#[test]
+fn compressed_records_are_not_opened() {
+    let random = [9; 32];
+    let record = |kind: u8, body: &[u8]| [&[kind, 3, 3, 0, body.len() as u8][..], body].concat();
+    let hello = |kind: u8, body: &[u8]| record(22, &[&[kind, 0, 0, body.len() as u8][..], body].concat());
+    let master = Secret { label: SecretLabel::Master, client_random: random, secret: vec![1; 48] };
+    for (method, expect) in [(0, NotOpened::WrongKey), (1, NotOpened::Unsupported)] {
+        let client = [&[3, 3][..], &random, &[0, 0, 2, 0xc0, 0x2f, 2, 1, 0]].concat();
+        let server = [&[3, 3][..], &random, &[0, 0xc0, 0x2f, method]].concat();
+        let pieces = [
+            (Dir::Out, hello(1, &client)),
+            (Dir::Back, hello(2, &server)),
+            (Dir::Out, record(20, &[1])),
+            (Dir::Out, record(22, &[5; 40])),
+            (Dir::Out, record(23, &[5; 60])),
+        ];
+        let told = whole(&pieces, std::slice::from_ref(&master));
+        assert_eq!(undecrypted(&told).map(|u| u.0), Some(expect), "compression method {method}");
+    }
+}
+
 #[test]
 fn some_keys() {
     let (pieces, secrets) = trace(RFC8448);

@@ -91,7 +91,7 @@ impl Tls {
         let none = Vec::new();
         match (self.generation, &self.answer) {
             (Some(Generation::Legacy), Some(answer)) => {
-                let known = suites::aead12(answer.served.suite).filter(|_| answer.served.version == 0x0303);
+                let known = suites::aead12(answer.served.suite).filter(|_| answer.served.version == 0x0303 && !answer.compressed);
                 let (aead, hash) = known.ok_or(NotOpened::Unsupported)?;
                 let Some(master) = cx.secret(SecretLabel::Master, &offer.random) else { return Ok(None) };
                 let opener = Opener::legacy(aead, hash, master, (&offer.random, &answer.random), from_client);

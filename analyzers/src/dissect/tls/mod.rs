@@ -73,6 +73,7 @@ struct Offer {
 struct Answer {
     served: Served,
     random: [u8; 32],
+    compressed: bool,
     /// ServerHelloDone or Finished: nothing more will come.
     said: bool,
     /// A message only a full handshake has.

@@ -17,6 +17,8 @@ pub(crate) struct ServerHello<'a> {
     pub(crate) alpn: Option<&'a [u8]>,
     pub(crate) group: Option<u16>,
     pub(crate) psk: bool,
+    /// Records are compressed (RFC 3749), which is not undone here.
+    pub(crate) compressed: bool,
     /// It is a HelloRetryRequest.
     pub(crate) retry: bool,
 }
@@ -37,11 +39,9 @@ impl<'a> ServerHello<'a> {
         let early_draft = legacy >> 8 == 0x7f;
         let session_id = if early_draft { &[][..] } else { it.vec8().ok_or("session id")? };
         let suite = it.u16().ok_or("cipher suite")?;
-        if !early_draft {
-            it.u8().ok_or("compression method")?;
-        }
-        let mut hello =
-            ServerHello { version: legacy, random, session_id, suite, alpn: None, group: None, psk: false, retry: random == RETRY_RANDOM };
+        let compressed = !early_draft && it.u8().ok_or("compression method")? != 0;
+        let retry = random == RETRY_RANDOM;
+        let mut hello = ServerHello { version: legacy, random, session_id, suite, alpn: None, group: None, psk: false, compressed, retry };
         if it.is_empty() {
             return Ok(hello);
         }
