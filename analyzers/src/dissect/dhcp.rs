@@ -261,7 +261,9 @@ mod tests {
         out[16..20].copy_from_slice(&[192, 168, 1, 7]);
         out[28..34].copy_from_slice(&MAC);
         out[236..240].copy_from_slice(&COOKIE);
-        options.iter().for_each(|o| out.extend_from_slice(o));
+        for option in options {
+            out.extend_from_slice(option);
+        }
         out
     }
 
