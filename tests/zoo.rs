@@ -2,8 +2,9 @@
 //!
 //! The truth of a row was not read off this tool. What `curl`, `wget`, `openssl`, `gnutls-cli`, Python, Node and busybox do with a good
 //! chain, a common name alone, a client's certificate, an unknown critical extension and TLS 1.1 (with and without ephemeral keys) was
-//! established with `openssl s_server` on the loopback (Debian 12: OpenSSL 3.0, GnuTLS 3.7, Python 3.11, Node 20); the rest is documented
-//! conduct: with checks switched off a client takes any chain and any name, and no client here can be told to skip handshake signatures.
+//! established with `openssl s_server` on the loopback (Debian 12: OpenSSL 3.0, GnuTLS 3.7, Python 3.11, Node 20), what they do with the
+//! mark of a downgrade with the same server behind a relay that hides the client's newest version. The rest is documented conduct: with
+//! checks switched off a client takes any chain and any name, and none of them can be told to skip the handshake's signatures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
