@@ -386,7 +386,13 @@ impl Board {
                 && other.subject.client == case.subject.client
                 && live(other)
         });
+        // The set-up is said of the run, so the case of the run holds it.
+        let user_anchor = self
+            .cases
+            .get(&Subject::default())
+            .is_some_and(|run| run.seen::<observation::Standing>().iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
         Terms {
+            user_anchor,
             required: demands.policy.n.of(attack.severity),
             pin_claimed: listed(&demands.policy.pins_required) || demands.declaration.as_ref().is_some_and(|d| d.pinned(name)),
             strict: listed(&demands.policy.strict),

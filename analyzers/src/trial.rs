@@ -7,7 +7,7 @@ use policies::{Attack, Defect, Need};
 
 use crate::case::{Case, Concern};
 use crate::journal::LineNo;
-use crate::observation::{Arm, Evidence, Standing, Trial, TrialEnd, TrialResult};
+use crate::observation::{Arm, Evidence, Trial, TrialEnd, TrialResult};
 use crate::outcome::{Outcome, Proof, Reason};
 
 /// What the end of one attempt looked like to the gateway; [`classify`] says what it means.
@@ -107,6 +107,8 @@ pub struct Terms {
     pub pin_claimed: bool,
     /// The policy lists this peer's client as strict: it must not trust authorities that the user installed.
     pub strict: bool,
+    /// The lab's authority stands in the device's user store (said of the whole run, not of one subject).
+    pub user_anchor: bool,
     /// The same device and client class accepted the lab chain for another peer: the anchor is live.
     pub anchor_live: bool,
     /// The attack was selected and authorised in this run.
@@ -195,7 +197,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
     let anchor = matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor);
     let accepted: Vec<&&Row<'_>> = attempts.iter().filter(|r| r.trial.result == TrialResult::Accepted).collect();
 
-    if anchor && let Some(not_asked) = anchor_question(attack, case, terms) {
+    if anchor && let Some(not_asked) = anchor_question(attack, terms) {
         return not_asked;
     }
     if !accepted.is_empty() && attack.defect == Defect::AddedAnchor && !terms.pin_claimed {
@@ -258,10 +260,9 @@ fn not_applicable(attack: &Attack, sides: &Sides<'_>) -> Option<Reason> {
 }
 
 /// Whether an anchor question was asked here: it is about claims, and about where the anchor stands.
-fn anchor_question(attack: &Attack, case: &Case, terms: &Terms) -> Option<Outcome> {
-    let in_user_store = case.seen::<Standing>().iter().any(|(s, _)| s.what == "anchor" && s.state == "user");
+fn anchor_question(attack: &Attack, terms: &Terms) -> Option<Outcome> {
     match attack.defect {
-        Defect::UserAnchor if !in_user_store => Some(Outcome::NotTested(Reason::UserCaNotInstalled)),
+        Defect::UserAnchor if !terms.user_anchor => Some(Outcome::NotTested(Reason::UserCaNotInstalled)),
         Defect::UserAnchor if !terms.strict => Some(Outcome::NotApplicable(Reason::NothingDeclared)),
         Defect::AddedAnchorSibling if !terms.pin_claimed => Some(Outcome::NotTested(Reason::NoDeclaration)),
         _ => None,
@@ -401,7 +402,7 @@ mod tests {
         case
     }
 
-    const TERMS: Terms = Terms { required: 3, pin_claimed: false, strict: false, anchor_live: true, selected: true };
+    const TERMS: Terms = Terms { required: 3, pin_claimed: false, strict: false, user_anchor: false, anchor_live: true, selected: true };
 
     #[track_caller]
     fn check(attack: &Attack, rows: &str, terms: Terms, expect: &str) {
@@ -488,6 +489,12 @@ mod tests {
     fn user_anchor_is_asked_of_strict_clients_only() {
         let a = attack("cert.user-ca-trusted", Defect::UserAnchor, &[Need::UserCaInstalled]);
         check(&a, "P+ C+ P+", TERMS, "not-tested user-ca-not-installed");
+        let installed = Terms { user_anchor: true, ..TERMS };
+        check(&a, "P+ C+ P+", installed, "not-applicable nothing-declared");
+        let strict = Terms { strict: true, ..installed };
+        check(&a, "P+ C+ P+", strict, "fail");
+        check(&a, "P+ C- P+ C- P+ C- P+", strict, "pass");
+        check(&a, "P+ C- P+", strict, "inconclusive too-few-attempts");
     }
 
     #[test]
