@@ -36,7 +36,7 @@ audit: ## known advisories, with cargo-deny (installed when missing; needs the n
 	$(CARGO) deny check advisories licenses bans sources
 
 corpus: setup ## compare with the truth of real captures in $(CAPTURES)
-	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test --release $(LOCKED) --test corpus -- --nocapture
+	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test $(LOCKED) --test corpus -- --nocapture
 
 bench: ## throughput beside peers (tshark, ndpiReader, tcpflow where installed)
 	@benches/run.sh

@@ -150,7 +150,9 @@ fn http_requests_agree() {
         }
     }
     eprintln!("requests: {same} agree, {} explained, {} wrong", explained.values().sum::<i64>(), wrong.len());
-    explained.iter().for_each(|(why, n)| eprintln!("  {n}: {why}"));
+    for (why, n) in &explained {
+        eprintln!("  {n}: {why}");
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(same > 1400);
 }
