@@ -2,7 +2,7 @@
 //!
 //! Three ways in. [`Engine::scan`] goes over the bytes of a stream as they come, a value split over segments included, and finds
 //! planted values in their forms and in the codings that are cheaper to seek than to undo. [`Engine::peel`] takes a whole message,
-//! undoes what codes it until nothing is left to undo, and finds planted values and shapes at every depth. As a [`Veil`] the engine
+//! undoes what codes it until nothing is left to undo, and finds planted values and shapes at every depth. As a [`Veil`](crate::text::Veil) the engine
 //! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
 
 mod code;
