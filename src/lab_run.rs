@@ -28,7 +28,7 @@ use crate::cli::{self, Anchor, SummaryFormat};
 use crate::eyes::{LiveEyes, watch};
 use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
-use crate::live::{Live, Plan, PolicyRules, lock, select};
+use crate::live::{Live, Plan, PolicyRules, select};
 use crate::render;
 use crate::run::{Folder, RUN_SCHEMA, RunFile};
 
@@ -98,6 +98,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let mode = if rung == Rung::Namespaces { RunMode::Transparent } else { RunMode::Explicit };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
     let named: Vec<String> = args.attacks.iter().filter(|w| *w != "core" && *w != "all").cloned().collect();
+    let shown = crate::eyes::terminal() && !args.headless;
     let mut live = Live::start(
         Plan {
             known: &known,
@@ -110,6 +111,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
             roots,
             label: Some(Text::ours(label)),
             anchor: args.anchor.word(),
+            watched: shown,
         },
         folder,
     )?;
@@ -121,11 +123,9 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         .enable_all()
         .build()
         .map_err(|e| Fault::new(format!("cannot start the gateway's threads: {e}"), ""))?;
-    let shown = crate::eyes::terminal() && !args.headless;
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let reins = Reins { gateway: live.gateway.clone(), broken: live.broken.clone(), stop: stop.clone(), quiet: quiet || shown };
     let told = if shown {
-        lock(&live.desk).screen = Some(dashboard::Screen::new(&known.demands));
         let (desk, gateway) = (live.desk.clone(), live.gateway.clone());
         let mut eyes =
             LiveEyes { desk, gateway, stop, done: done.clone(), began: Instant::now(), judge: dashboard::Judge::default(), killed: false };

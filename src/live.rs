@@ -101,6 +101,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) label: Option<Text>,
     /// Where the device trusts the authority.
     pub(crate) anchor: &'static str,
+    /// Whether a dashboard will look on.
+    pub(crate) watched: bool,
 }
 
 /// A gateway that runs, with its journal.
@@ -142,9 +144,11 @@ impl Live {
         let mut opening: Vec<Observation> = vec![run_line(known, plan.kind, Some(plan.mode), plan.label.clone(), attacks).into()];
         opening.extend(known.planted());
         let board = Board::new(Arc::clone(&known.demands));
-        let desk = RunDesk::new(folder.journal()?, board, tables(Limits::default(), &folder), Sealed::new(&folder), opening);
+        let mut desk = RunDesk::new(folder.journal()?, board, tables(Limits::default(), &folder), Sealed::new(&folder), opening);
+        // Before the first line, so that the dashboard knows what run it shows.
+        desk.screen = plan.watched.then(|| dashboard::Screen::new(&known.demands));
+        desk.open(now());
         let desk = Arc::new(Mutex::new(desk));
-        lock(&desk).open(now());
         let veil: Arc<dyn Veil> = known.engine.clone();
         let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
         let (secret, secrets) = std::sync::mpsc::channel();

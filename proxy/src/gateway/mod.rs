@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use analyzers::dissect::tls::certificate;
 use analyzers::encode::Digest;
 use analyzers::flow::{Close, FlowEnd};
 use analyzers::observation::{self, Arm, Presence, Standing, TrialResult};
@@ -326,6 +327,12 @@ impl Gateway {
         };
         let (chain, honest_chain) =
             if arm == Arm::Pass { (Vec::new(), Vec::new()) } else { (digests(prepared.chain()), digests(prepared.honest())) };
+        if arm != Arm::Pass {
+            // The good chain never crosses the device's side: say what it holds, so that a report can show it beside the presented one.
+            for certificate in prepared.honest() {
+                tap.put(certificate::read(certificate, &*self.setup.veil.0));
+            }
+        }
         tap.put(observation::Treatment { arm, attack, group, chain, honest_chain, community_id: None });
         let conduct = self.setup.server.run(visit, prepared).await;
         let end = flow_end(conduct.close);
