@@ -159,10 +159,13 @@ impl Case {
         let unparsed = |is: &dyn Fn(&observation::UnparsedFact) -> bool| self.any::<observation::Unparsed>(is);
         let bulk_missing = || self.any::<observation::Missed>(|m| m.why != crate::chunk::Lost::MidStream);
         match concern {
-            Concern::Handshakes => flows(&|f| f.app == App::Unknown && f.incomplete).map(|s| (Reason::MissedBytes, s)).or_else(|| {
-                unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt)
-                    .map(|s| (Reason::Unparsed, s))
-            }),
+            // A hole anywhere in a TLS flow may have held its handshake.
+            Concern::Handshakes => flows(&|f| matches!(f.app, App::Unknown | App::Tls | App::Quic) && f.incomplete)
+                .map(|s| (Reason::MissedBytes, s))
+                .or_else(|| {
+                    unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt)
+                        .map(|s| (Reason::Unparsed, s))
+                }),
             Concern::Clear => bulk_missing()
                 .or_else(|| flows(&|f| f.incomplete && !f.encrypted))
                 .map(|s| (Reason::MissedBytes, s))
@@ -182,6 +185,13 @@ impl Case {
             return Err(Hole { reason: Reason::Overflowed, line: None });
         }
         if self.seen::<observation::Flow>().overflowed() && concern != Concern::Trials {
+            return Err(Hole { reason: Reason::Overflowed, line: None });
+        }
+        // A hole that found no place in its own table must not be taken for none.
+        let holes_kept = !self.seen::<observation::Missed>().overflowed()
+            && !self.seen::<observation::Undecrypted>().overflowed()
+            && !self.seen::<observation::Unparsed>().overflowed();
+        if !holes_kept && concern != Concern::Trials {
             return Err(Hole { reason: Reason::Overflowed, line: None });
         }
         match self.hole(concern) {
