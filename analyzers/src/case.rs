@@ -157,10 +157,16 @@ impl Case {
     fn hole(&self, concern: Concern) -> Option<(Reason, Span)> {
         let flows = |is: &dyn Fn(&FlowFact) -> bool| self.any::<observation::Flow>(|f| !f.empty && is(f));
         let unparsed = |is: &dyn Fn(&observation::UnparsedFact) -> bool| self.any::<observation::Unparsed>(is);
+        // Bytes that differ may be anything to the end that got them, also what this flow does not look like.
+        if concern != Concern::Trials
+            && let Some(span) = flows(&|f| f.ambiguous)
+        {
+            return Some((Reason::Ambiguous, span));
+        }
         let bulk_missing = || self.any::<observation::Missed>(|m| m.why != crate::chunk::Lost::MidStream);
         match concern {
-            // A hole anywhere in a TLS flow may have held its handshake.
-            Concern::Handshakes => flows(&|f| matches!(f.app, App::Unknown | App::Tls | App::Quic) && f.incomplete)
+            // A hole anywhere in a TLS flow may have held its handshake, also in a proxy's tunnel.
+            Concern::Handshakes => flows(&|f| f.incomplete && (f.encrypted || matches!(f.app, App::Unknown | App::Tls | App::Quic)))
                 .map(|s| (Reason::MissedBytes, s))
                 .or_else(|| {
                     unparsed(&|u| matches!(u.what, App::Tls | App::Quic) && u.reason != observation::NotParsed::NotBuilt)

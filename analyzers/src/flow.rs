@@ -239,6 +239,9 @@ pub struct Counts {
     pub retransmitted: [u32; 2],
     /// Retransmissions whose bytes differ from what was delivered first.
     pub conflicting: u32,
+    /// Bytes that nobody read and that could not be compared with what was read in their place: repetitions of what is forgotten, segments
+    /// outside any window, what a RST carried.
+    pub unchecked: u64,
     /// Segments that came out of order.
     pub reordered: u32,
     /// Bytes known to be missing.

@@ -160,11 +160,28 @@ pub struct Input {
     /// Packets the capturing kernel said it dropped, when the file says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
+    /// Frames that may have held packets and could not be followed to any: link types that are not read, broken and cut headers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfollowed: u64,
     /// Secrets in the file (DSB) and from a key log; those that came after the packets they open.
     #[serde(default)]
     pub secrets: u64,
     #[serde(default)]
     pub late_secrets: u64,
+}
+
+impl Input {
+    /// Damaged before its end.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.len() > usize::from(self.truncated)
+    }
+
+    /// Whether more packets than so many percent are missing or were not followed; damage in the middle of a file may have cost any number.
+    pub fn loses_more_than(&self, percent: f64) -> bool {
+        let lost = self.dropped.unwrap_or(0) + self.unfollowed;
+        let sent = self.packets + self.dropped.unwrap_or(0);
+        self.is_damaged() || lost as f64 * 100.0 > percent * sent as f64
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -348,6 +365,8 @@ pub struct FlowFact {
     pub port: u16,
     /// Bytes are missing from it, or it was not seen from its start.
     pub incomplete: bool,
+    /// Bytes came twice and differed, or what came again could not be compared: the other end may have read something else.
+    pub ambiguous: bool,
     pub encrypted: bool,
     pub unparsed: bool,
     pub empty: bool,
@@ -362,6 +381,7 @@ impl Flow {
             app: self.app,
             port: self.b.port(),
             incomplete: self.counts.missing != [0, 0] || !self.from_start || self.counts.cut > 0 || self.end == FlowEnd::Evicted,
+            ambiguous: self.counts.conflicting > 0 || self.counts.unchecked > 0,
             encrypted: self.coverage.encrypted > 0,
             unparsed: self.coverage.unparsed > 0,
             empty: self.counts.bytes == [0, 0],
@@ -423,6 +443,8 @@ pub struct HelloFact {
     pub ja4: Text,
     pub class: ClientClass,
     pub ech: bool,
+    /// It names the server.
+    pub named: bool,
 }
 
 impl Hello {
@@ -431,6 +453,7 @@ impl Hello {
             transport: self.transport,
             versions: self.versions.clone(),
             suites: self.suites.clone(),
+            named: self.sni.is_some(),
             ja4: self.ja4.clone(),
             class: self.class,
             ech: self.ech,
@@ -665,6 +688,8 @@ pub struct Question {
     pub source: NameSource,
     /// RR type asked, as a number (1 = A, 28 = AAAA, 65 = HTTPS).
     pub qtype: u16,
+    #[serde(default = "wire")]
+    pub layer: Layer,
     pub dir: Dir,
     pub transport: Transport,
     /// Response code; absent when no answer was seen.
@@ -685,8 +710,13 @@ pub struct Question {
     pub repeats: u64,
 }
 
+fn wire() -> Layer {
+    Layer::Wire
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuestionFact {
+    pub layer: Layer,
     pub source: NameSource,
     pub name: Text,
     pub qtype: u16,
@@ -694,7 +724,7 @@ pub struct QuestionFact {
 
 impl Question {
     fn fact(&self) -> QuestionFact {
-        QuestionFact { source: self.source, name: self.name.clone(), qtype: self.qtype }
+        QuestionFact { layer: self.layer, source: self.source, name: self.name.clone(), qtype: self.qtype }
     }
 }
 
@@ -1155,6 +1185,9 @@ pub struct Ledger {
     pub missed: u64,
     /// Flows that no device could be found for.
     pub unattributed: u64,
+    /// Flows that none of the devices named by the operator is an end of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub elsewhere: u64,
     pub by_app: Vec<Tally>,
     /// Lines that were folded away by caps, by kind.
     pub folded: Vec<Tally>,

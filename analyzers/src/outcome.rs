@@ -35,6 +35,7 @@ reasons! {
     // undecided
     Overflowed = "overflowed", "more distinct facts were seen than are kept; some were folded away";
     MissedBytes = "missed-bytes", "bytes that could matter are missing from the capture";
+    Ambiguous = "ambiguous", "bytes came twice and differ, or could not be compared; the other end may have read something else";
     Undecrypted = "undecrypted", "encrypted bytes that could matter were not opened";
     Unparsed = "unparsed", "clear bytes that could matter were not understood";
     StructuralOnly = "structural-only", "only the format speaks for it; no planted value was found";

@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::FixedState;
 use policies::Time;
 
+use crate::link::Link;
+use crate::reassembly::Origin;
 use crate::slice::{Fragment, FragmentKey};
 
 /// Datagrams that may be incomplete at once, and the bytes of their fragments.
@@ -22,6 +24,7 @@ pub(crate) struct Defrag {
     order: VecDeque<(FragmentKey, u64)>,
     bytes: usize,
     next: u64,
+    given_up: Vec<Datagram>,
     /// Datagrams given up: never whole in time, or pushed out.
     pub(crate) lost: u64,
 }
@@ -30,36 +33,62 @@ pub(crate) struct Defrag {
 struct Partial {
     serial: u64,
     since: Time,
+    origin: Origin,
+    link: Link,
+    conflict: bool,
+    /// The furthest byte that any fragment spoke of.
+    reach: u32,
     /// Sorted, not overlapping.
     pieces: Vec<(u32, Vec<u8>)>,
     total: Option<u32>,
     cut: bool,
 }
 
+/// What fragments became.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) key: FragmentKey,
+    /// The payload, or its beginning as far as there is no hole.
+    pub(crate) bytes: Vec<u8>,
+    /// The payload's length as sent, at least.
+    pub(crate) wire: usize,
+    pub(crate) conflict: bool,
+    /// The first fragment that came.
+    pub(crate) origin: Origin,
+    pub(crate) link: Link,
+}
+
 /// What a fragment led to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fit {
-    /// The datagram's payload, now whole.
-    pub(crate) whole: Option<Vec<u8>>,
+    /// The datagram, now whole.
+    pub(crate) whole: Option<Datagram>,
     /// The fragment says other bytes than were there, or does not fit in a datagram.
     pub(crate) conflict: bool,
 }
 
 impl Defrag {
-    pub(crate) fn put(&mut self, fragment: &Fragment, bytes: &[u8], clock: Time) -> Fit {
+    /// Takes a fragment that came as `from` says.
+    pub(crate) fn put(&mut self, fragment: &Fragment, bytes: &[u8], from: (Origin, Link), clock: Time) -> Fit {
         self.forget(clock);
         let end = fragment.offset.saturating_add(fragment.len);
-        if end.saturating_add(fragment.cut) > LARGEST {
-            return Fit { whole: None, conflict: true };
-        }
         let next = &mut self.next;
         let order = &mut self.order;
         let partial = self.partial.entry(fragment.key).or_insert_with(|| {
             *next += 1;
             order.push_back((fragment.key, *next));
-            Partial { serial: *next, since: clock, pieces: Vec::new(), total: None, cut: false }
+            let (origin, link) = from;
+            let (serial, since, pieces) = (*next, clock, Vec::new());
+            Partial { serial, since, origin, link, conflict: false, reach: 0, pieces, total: None, cut: false }
         });
+        partial.reach = partial.reach.max(end.saturating_add(fragment.cut));
         partial.cut |= fragment.cut > 0;
+        if partial.reach > LARGEST {
+            partial.reach = LARGEST;
+            partial.cut = true;
+            partial.conflict = true;
+            return Fit { whole: None, conflict: true };
+        }
         let mut conflict = false;
         if !fragment.more {
             conflict |= partial.total.is_some_and(|t| t != end);
@@ -68,14 +97,20 @@ impl Defrag {
         let (added, differs) = partial.insert(fragment.offset, bytes);
         self.bytes += added;
         conflict |= differs;
+        partial.conflict |= conflict;
         let mut whole = None;
         if partial.is_whole()
             && let Some(done) = self.partial.remove(&fragment.key)
         {
             self.bytes -= done.held().min(self.bytes);
-            whole = Some(done.pieces.into_iter().flat_map(|(_, bytes)| bytes).collect());
+            whole = Some(done.datagram(fragment.key));
         }
         Fit { whole, conflict }
+    }
+
+    /// Datagrams that will not become whole any more: what there is of them.
+    pub(crate) fn given_up(&mut self) -> Vec<Datagram> {
+        std::mem::take(&mut self.given_up)
     }
 
     /// Gives up what is too old or too much.
@@ -97,14 +132,22 @@ impl Defrag {
             if let Some(p) = self.partial.remove(&key) {
                 self.bytes -= p.held().min(self.bytes);
                 self.lost += 1;
+                self.given_up.push(p.datagram(key));
             }
         }
     }
 
     /// The input has ended.
     pub(crate) fn finish(&mut self) {
-        self.lost += self.partial.len() as u64;
-        self.partial.clear();
+        for (key, serial) in std::mem::take(&mut self.order) {
+            if self.partial.get(&key).is_some_and(|p| p.serial == serial)
+                && let Some(p) = self.partial.remove(&key)
+            {
+                self.lost += 1;
+                self.given_up.push(p.datagram(key));
+            }
+        }
+        self.bytes = 0;
     }
 }
 
@@ -112,6 +155,20 @@ impl Defrag {
 const PIECE: usize = 64;
 
 impl Partial {
+    /// As far as there is no hole; a byte more than is there, if nobody said how many there were.
+    fn datagram(self, key: FragmentKey) -> Datagram {
+        let whole = self.is_whole();
+        let mut bytes = Vec::new();
+        for (start, piece) in self.pieces {
+            if start as usize != bytes.len() {
+                break;
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let wire = if whole { bytes.len() } else { (self.total.unwrap_or(0).max(self.reach) as usize).max(bytes.len() + 1) };
+        Datagram { key, bytes, wire, conflict: self.conflict, origin: self.origin, link: self.link }
+    }
+
     fn held(&self) -> usize {
         self.pieces.iter().map(|(_, b)| b.len() + PIECE).sum()
     }
@@ -170,6 +227,8 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
 
+    const FROM: (Origin, Link) = (Origin { time: Time(0), frame: 1 }, Link::RAW);
+
     fn fragment(id: u32, offset: u32, len: usize, more: bool) -> Fragment {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Fragment { frame: 0, key: FragmentKey { src: ip, dst: ip, id, proto: 17 }, offset, more, at: 0, len: len as u32, cut: 0 }
@@ -181,9 +240,10 @@ mod tests {
         let mut defrag = Defrag::default();
         let mut last = Fit::default();
         for (offset, bytes, more) in rows {
-            last = defrag.put(&fragment(1, *offset, bytes.len(), *more), bytes.as_bytes(), Time(0));
+            last = defrag.put(&fragment(1, *offset, bytes.len(), *more), bytes.as_bytes(), FROM, Time(0));
         }
-        assert_eq!(last, Fit { whole: whole.map(|w| w.as_bytes().to_vec()), conflict }, "{rows:?}");
+        let got = last.whole.as_ref().map(|d| String::from_utf8_lossy(&d.bytes).into_owned());
+        assert_eq!((got.as_deref(), last.conflict), (whole, conflict), "{rows:?}");
     }
 
     #[test]
@@ -204,11 +264,17 @@ mod tests {
     #[test]
     fn gives_up() {
         let mut defrag = Defrag::default();
-        defrag.put(&fragment(1, 0, 8, true), b"abcdefgh", Time(0));
-        assert_eq!(defrag.put(&fragment(1, 8, 2, false), b"ij", Time::from_secs(61)), Fit::default());
+        defrag.put(&fragment(1, 0, 8, true), b"abcdefgh", FROM, Time(0));
+        assert_eq!(defrag.put(&fragment(1, 8, 2, false), b"ij", FROM, Time::from_secs(61)), Fit::default());
         assert_eq!(defrag.lost, 1);
+        // What was there is handed on, with what is known of the rest.
+        let lost = defrag.given_up();
+        assert_eq!(lost.iter().map(|d| (&d.bytes[..], d.wire)).collect::<Vec<_>>(), [(&b"abcdefgh"[..], 9)]);
+        defrag.finish();
+        assert_eq!(defrag.given_up().iter().map(|d| (&d.bytes[..], d.wire)).collect::<Vec<_>>(), [(&b""[..], 10)]);
         for id in 0..10_000 {
-            defrag.put(&fragment(id, 0, 8000, true), &[0; 8000], Time::from_secs(61));
+            defrag.put(&fragment(id, 0, 8000, true), &[0; 8000], FROM, Time::from_secs(61));
+            defrag.given_up();
         }
         assert!(defrag.bytes < MOST_BYTES + 10_000 && defrag.partial.len() <= MOST_DATAGRAMS + 1);
     }

@@ -111,6 +111,10 @@ impl<P: Drive> Take for Deliver<'_, '_, P> {
         self.run.drive.odd(Some(self.id), OddKind::ConflictingSegment, &detail, self.now.time, self.now.frame, self.run.outs);
     }
 
+    fn unchecked(&mut self, len: u64) {
+        self.counts.unchecked = self.counts.unchecked.saturating_add(len);
+    }
+
     fn at_hand(&self, place: Place, len: u32) -> Option<&[u8]> {
         let bytes = if place.whole { self.at_hand.1 } else { self.at_hand.0 };
         bytes.get(place.at as usize..place.at as usize + len as usize)
@@ -142,7 +146,15 @@ impl Flow {
     fn count(&mut self, dir: Dir, p: &Packet) {
         self.counts.packets[dir.index()] += 1;
         self.counts.bytes[dir.index()] += u64::from(p.len) + u64::from(p.cut);
-        self.counts.cut = self.counts.cut.saturating_add(u32::from(p.cut > 0));
+        self.counts.cut = self.counts.cut.saturating_add(u32::from(p.cut > 0 || p.beyond > 0));
+        self.counts.conflicting = self.counts.conflicting.saturating_add(u32::from(p.conflict));
+    }
+
+    /// A header that claims more than its frame has room for: a receiver drops the packet, and a tool that strips payloads leaves such.
+    #[cold]
+    fn claims_too_much<P: Drive>(&self, seen: &Seen<'_>, run: &mut Run<'_, P>) {
+        let detail = format!("the IP header claims {} bytes more than the frame has", seen.packet.beyond);
+        run.drive.odd(Some(self.id), OddKind::BrokenFrame, &detail, seen.origin.time, seen.origin.frame, run.outs);
     }
 
     pub(crate) fn datagram<P: Drive>(&mut self, seen: &Seen<'_>, run: &mut Run<'_, P>) -> Was {
@@ -150,7 +162,12 @@ impl Flow {
         let dir = self.dir(p.from_hi);
         let d = dir.index();
         self.count(dir, p);
-        if p.len == 0 && p.cut == 0 {
+        if p.beyond > 0 {
+            self.claims_too_much(seen, run);
+        }
+        // Nothing follows in its place: what is not there is missing, whoever cut it.
+        let cut = p.cut + p.beyond;
+        if p.len == 0 && cut == 0 {
             return Was::Fine;
         }
         if self.want[d] == Want::Nothing {
@@ -168,10 +185,10 @@ impl Flow {
             };
             self.want[d] = run.drive.chunk(chunk, run.outs);
         }
-        if p.cut > 0 {
-            self.counts.missing[d] += u64::from(p.cut);
+        if cut > 0 {
+            self.counts.missing[d] += u64::from(cut);
             let (time, frame) = (seen.origin.time, seen.origin.frame);
-            let gap = Gap { flow: self.id, dir, offset: u64::from(p.len), len: u64::from(p.cut), why: Lost::SnapLength, time, frame };
+            let gap = Gap { flow: self.id, dir, offset: u64::from(p.len), len: u64::from(cut), why: Lost::SnapLength, time, frame };
             let want = run.drive.gap(gap, run.outs);
             if self.want[d] != Want::Nothing {
                 self.want[d] = want;
@@ -184,6 +201,9 @@ impl Flow {
         let p = seen.packet;
         let f = p.tcp;
         let dir = self.dir(p.from_hi);
+        if p.beyond > 0 {
+            self.claims_too_much(seen, run);
+        }
         let (d, o) = (dir.index(), dir.other().index());
         let Some(tcp) = self.tcp.as_deref_mut() else { return Was::Fine };
         let mut seq = f.seq;
@@ -256,6 +276,9 @@ impl Flow {
             let mut budget = *take.run.budget;
             tcp.halves[o].acked(f.ack, &mut budget, &mut take);
             *run.budget = budget;
+        }
+        if f.flags & RST != 0 && wants[d] != Want::Nothing {
+            self.counts.unchecked = self.counts.unchecked.saturating_add(u64::from(p.len));
         }
         self.counts.fin[d] |= f.flags & FIN != 0;
         self.counts.rst[d] |= f.flags & RST != 0;

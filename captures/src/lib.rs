@@ -7,6 +7,7 @@ pub mod drive;
 mod flow;
 pub mod keylog;
 pub mod link;
+mod other;
 mod pcap;
 mod pcapng;
 pub mod read;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod scan;
 mod shard;
 mod slice;
+mod tunnel;
 mod wrapped;
 pub mod write;
 

@@ -9,12 +9,14 @@ use foldhash::fast::FixedState;
 use policies::Time;
 
 use crate::block::{Block, Note};
-use crate::defrag::Defrag;
+use crate::defrag::{Datagram, Defrag};
 use crate::drive::Drive;
 use crate::flow::Seen;
+use crate::link::Link;
+use crate::other::Other;
 use crate::reassembly::Origin;
 use crate::shard::Shard;
-use crate::slice::{Fragment, Other, Packet, SHARDS, Sliced, neighbour, slice, slice_whole};
+use crate::slice::{Fragment, Packet, SHARDS, Sliced, neighbour, slice, slice_lost, slice_whole};
 
 /// A block and what was found in its frames. Recycled.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Round {
     /// Datagrams put together from fragments, one after the other.
     whole: Vec<u8>,
     fragments: Vec<Fragment>,
+    /// Where datagrams that never became whole belong; their packets' frames count on from those of the block.
+    late: Vec<(Origin, Time, Link)>,
     facts: Vec<(u32, Mac, IpAddr, NeighbourSource)>,
     others: Vec<(u32, Other)>,
     events: Vec<Event>,
@@ -66,6 +70,7 @@ impl Default for Round {
             shards: (0..SHARDS).map(|_| Vec::new()).collect(),
             whole: Vec::new(),
             fragments: Vec::new(),
+            late: Vec::new(),
             facts: Vec::new(),
             others: Vec::new(),
             events: Vec::new(),
@@ -82,6 +87,7 @@ impl Round {
         self.shards.iter_mut().for_each(Vec::clear);
         self.whole.clear();
         self.fragments.clear();
+        self.late.clear();
         self.facts.clear();
         self.others.clear();
         self.events.clear();
@@ -91,7 +97,7 @@ impl Round {
     pub(crate) fn slice(&mut self) {
         for (i, frame) in (0_u32..).zip(&self.block.frames) {
             let bytes = self.block.slice(frame.at, frame.caplen);
-            match slice(frame.link, bytes) {
+            match slice(frame.link, bytes, frame.len as usize) {
                 Sliced::Packet(mut p) => {
                     if p.key.is_icmp6()
                         && let Some(payload) = bytes.get(p.at as usize..(p.at + p.len) as usize)
@@ -112,7 +118,35 @@ impl Round {
         }
     }
 
+    /// A datagram out of fragments, or what there is of one, becomes a packet of `frame`.
+    fn datagram(&mut self, of: &Datagram, frame: u32) {
+        let sliced = match slice_whole(&of.key, &of.bytes, of.wire) {
+            Sliced::Other(Other::CutHeader) => Sliced::Packet(slice_lost(&of.key, of.wire)),
+            // A fragment within a fragment is not put together again.
+            Sliced::Fragment(_) => Sliced::Other(Other::Deep),
+            other => other,
+        };
+        match sliced {
+            Sliced::Packet(mut p) => {
+                p.frame = frame;
+                p.whole = true;
+                p.conflict = of.conflict;
+                p.at += self.whole.len() as u32;
+                self.whole.extend_from_slice(&of.bytes);
+                if let Some(list) = self.shards.get_mut(p.key.shard() as usize) {
+                    let i = list.partition_point(|q| q.frame < p.frame);
+                    list.insert(i, p);
+                }
+            }
+            Sliced::Other(other) => self.others.push((frame, other)),
+            Sliced::Arp { .. } | Sliced::Fragment(_) => {}
+        }
+    }
+
     fn origin(&self, i: u32) -> (Origin, Time) {
+        if let Some((origin, clock, _)) = (i as usize).checked_sub(self.block.frames.len()).and_then(|k| self.late.get(k)) {
+            return (*origin, *clock);
+        }
         let frame = self.block.frames.get(i as usize);
         let frame_number = self.block.first + u64::from(i);
         (Origin { time: frame.map_or(Time(0), |f| f.time), frame: frame_number }, frame.map_or(Time(0), |f| f.clock))
@@ -157,7 +191,8 @@ impl Sequencer {
     fn fragments(&mut self, round: &mut Round) {
         for f in std::mem::take(&mut round.fragments) {
             let (at, clock) = round.origin(f.frame);
-            let fit = self.defrag.put(&f, round.block.slice(f.at, f.len), clock);
+            let link = round.block.frames.get(f.frame as usize).map_or(Link::RAW, |frame| frame.link);
+            let fit = self.defrag.put(&f, round.block.slice(f.at, f.len), (at, link), clock);
             if fit.conflict {
                 self.fragment_conflicts += 1;
                 if self.fragment_conflicts <= MOST_ODD {
@@ -165,23 +200,17 @@ impl Sequencer {
                     round.events.push(Event { at, what: What::Odd(OddKind::FragmentOverlap, detail) });
                 }
             }
-            let Some(whole) = fit.whole else { continue };
-            match slice_whole(&f.key, &whole) {
-                Sliced::Packet(mut p) => {
-                    p.frame = f.frame;
-                    p.whole = true;
-                    p.at += round.whole.len() as u32;
-                    round.whole.extend_from_slice(&whole);
-                    if let Some(list) = round.shards.get_mut(p.key.shard() as usize) {
-                        let i = list.partition_point(|q| q.frame < p.frame);
-                        list.insert(i, p);
-                    }
-                }
-                // A fragment within a fragment is not put together again.
-                Sliced::Fragment(_) => round.others.push((f.frame, Other::Deep)),
-                Sliced::Arp { .. } => {}
-                Sliced::Other(other) => round.others.push((f.frame, other)),
+            if let Some(whole) = fit.whole {
+                round.datagram(&whole, f.frame);
             }
+        }
+        if round.last {
+            self.defrag.finish();
+        }
+        for lost in self.defrag.given_up() {
+            let frame = (round.block.frames.len() + round.late.len()) as u32;
+            round.late.push((lost.origin, self.clock.unwrap_or(lost.origin.time), lost.link));
+            round.datagram(&lost, frame);
         }
     }
 
@@ -238,10 +267,10 @@ impl Sequencer {
         }
     }
 
-    /// What was not followed, by name, once the input has ended.
-    pub(crate) fn unread(&mut self) -> BTreeMap<String, u64> {
-        self.defrag.finish();
-        self.others.iter().filter(|(other, _)| **other != Other::Link).map(|(other, n)| (other.name(), *n)).collect()
+    /// What was not followed, by name, once the input has ended; and how many frames of it may have held packets.
+    pub(crate) fn unread(&mut self) -> (BTreeMap<String, u64>, u64) {
+        let by_name = self.others.iter().filter(|(other, _)| **other != Other::Link).map(|(other, n)| (other.name(), *n)).collect();
+        (by_name, self.others.iter().filter(|(other, _)| other.may_hold_packets()).map(|(_, n)| n).sum())
     }
 
     pub(crate) fn fragments_lost(&self) -> u64 {
@@ -260,15 +289,18 @@ impl<P: Drive> Shard<P> {
             while let Some(event) = events.next_if(|e| e.at.frame <= origin.frame) {
                 self.hear(number, event, block);
             }
-            let Some(frame) = block.frames.get(packet.frame as usize) else { continue };
+            let (link, frame) = match block.frames.get(packet.frame as usize) {
+                Some(frame) => (frame.link, block.slice(frame.at, frame.caplen)),
+                None => (Link::RAW, &[][..]),
+            };
             let from = if packet.whole { round.whole.as_slice() } else { block.bytes.as_slice() };
             self.packet(&Seen {
                 packet,
                 origin,
                 clock,
-                link: frame.link,
+                link,
                 bytes: from.get(packet.at as usize..packet.at as usize + packet.len as usize).unwrap_or_default(),
-                frame: block.slice(frame.at, frame.caplen),
+                frame,
                 block: round.number,
                 at_hand: (&block.bytes, &round.whole),
             });

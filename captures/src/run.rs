@@ -43,6 +43,8 @@ pub struct Report {
     pub idle: u64,
     /// Frames that belong to no flow, by what they are.
     pub unread: BTreeMap<String, u64>,
+    /// Of them, those that may have held packets.
+    pub unfollowed: u64,
     /// Datagrams whose fragments never became whole.
     pub fragments_lost: u64,
     pub fragment_conflicts: u64,
@@ -87,6 +89,7 @@ impl Report {
                 .chain(extra.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| tally(name.to_owned(), n)))
                 .collect(),
             dropped: s.dropped,
+            unfollowed: self.unfollowed,
             secrets: known_secrets.saturating_add(self.late_secrets),
             late_secrets: self.late_secrets,
         }
@@ -112,13 +115,14 @@ pub fn analyse<P: Drive>(
     } else {
         together(&mut feed, shards, options.jobs, deliver, progress)?
     };
-    let unread = sequencer.unread();
+    let (unread, unfollowed) = sequencer.unread();
     Ok(Report {
         input: feed.reader.summary().clone(),
         flows: counts.flows,
         evicted: counts.evicted,
         idle: counts.idle,
         unread,
+        unfollowed,
         fragments_lost: sequencer.fragments_lost(),
         fragment_conflicts: sequencer.fragment_conflicts,
         stray: counts.stray,

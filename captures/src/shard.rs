@@ -120,7 +120,8 @@ impl<P: Drive> Shard<P> {
 
     /// One packet, in file order.
     pub(crate) fn packet(&mut self, seen: &Seen<'_>) {
-        self.outs.cause = seen.origin.frame;
+        // A datagram that was given up comes after frames that are later than its own.
+        self.outs.cause = self.outs.cause.max(seen.origin.frame);
         let mut i = match self.table.get(&TableKey(seen.packet.key)).copied() {
             Some(i) if !self.is_stale(i, seen.clock) => i,
             Some(i) => {
@@ -263,7 +264,7 @@ impl<P: Drive> Shard<P> {
         let id = FlowKey::new(self.number, self.next);
         let tcp = p.key.is_tcp();
         let from_start = !tcp || p.tcp.flags & SYN != 0;
-        let (source, target) = macs(seen.link, seen.frame);
+        let (source, target) = macs(seen.link, p.ether, seen.frame);
         let from_a = p.from_hi == a_is_hi;
         let (a_mac, b_mac) = if from_a { (source, target) } else { (target, source) };
         let ends = Ends { transport: p.key.transport(), a: p.key.end(a_is_hi), b: p.key.end(!a_is_hi), a_mac, b_mac, from_start };

@@ -8,6 +8,8 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice, UdpHeaderSlic
 use foldhash::fast::FixedState;
 
 use crate::link::Link;
+use crate::other::Other;
+use crate::tunnel;
 
 /// Logical shards: fixed, so that output does not depend on the number of threads.
 pub const SHARDS: u16 = 64;
@@ -36,6 +38,8 @@ pub(crate) struct Packet {
     pub(crate) from_hi: bool,
     /// Payload lies in the block's reassembled datagrams, not in its frames.
     pub(crate) whole: bool,
+    /// Fragments of it overlapped and did not agree.
+    pub(crate) conflict: bool,
     /// Index of the frame in its block.
     pub(crate) frame: u32,
     /// Payload above the transport.
@@ -43,7 +47,21 @@ pub(crate) struct Packet {
     pub(crate) len: u32,
     /// Payload bytes that were sent and not captured.
     pub(crate) cut: u32,
+    /// Payload bytes that the IP header claims and the frame, captured or not, has no room for.
+    pub(crate) beyond: u32,
+    pub(crate) ether: Ether,
     pub(crate) tcp: TcpFields,
+}
+
+/// Where the link addresses of the innermost packet are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ether {
+    /// In the frame's own link layer.
+    Frame,
+    /// In a tunnelled Ethernet header at this offset of the frame.
+    At(u32),
+    /// Nowhere: the ends of an IP tunnel are not those of the packet in it.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,26 +109,6 @@ pub(crate) enum Sliced {
     },
     /// Not followed further.
     Other(Other),
-}
-
-/// Why a frame is only counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Other {
-    /// A link type that is not read; counted by name with the frames.
-    Link,
-    EtherType(u16),
-    /// IEEE 802.2 without an EtherType (spanning tree, …).
-    Llc,
-    PppProtocol(u16),
-    GreProtocol(u16),
-    /// The frame ends inside a header: cut by the capture, or sent so.
-    CutHeader,
-    /// A header that contradicts itself.
-    BrokenIp,
-    BrokenTcp,
-    BrokenUdp,
-    /// More encapsulations than are taken off.
-    Deep,
 }
 
 impl Key {
@@ -169,47 +167,13 @@ fn number(ip: IpAddr) -> u128 {
     }
 }
 
-impl Other {
-    pub(crate) fn name(self) -> String {
-        match self {
-            Other::Link => "link type".to_owned(),
-            Other::EtherType(t) => match ether_type_name(t) {
-                Some(name) => name.to_owned(),
-                None => format!("EtherType {t:#06x}"),
-            },
-            Other::Llc => "802.2 LLC".to_owned(),
-            Other::PppProtocol(p) => format!("PPP protocol {p:#06x}"),
-            Other::GreProtocol(p) => format!("GRE protocol {p:#06x}"),
-            Other::CutHeader => "frame ends inside a header".to_owned(),
-            Other::BrokenIp => "broken IP header".to_owned(),
-            Other::BrokenTcp => "broken TCP header".to_owned(),
-            Other::BrokenUdp => "broken UDP header".to_owned(),
-            Other::Deep => "too many encapsulations".to_owned(),
-        }
-    }
-}
-
-fn ether_type_name(t: u16) -> Option<&'static str> {
-    Some(match t {
-        0x0806 => "ARP without IPv4",
-        0x8035 => "RARP",
-        0x809b => "AppleTalk",
-        0x8137 => "IPX",
-        0x8863 => "PPPoE discovery",
-        0x888e => "802.1X (EAPOL)",
-        0x88a2 => "ATA over Ethernet",
-        0x88cc => "LLDP",
-        0x88e5 => "MACsec",
-        0x88f7 => "PTP",
-        0x8915 => "RoCE",
-        0x893a => "IEEE 1905.1",
-        0x9000 => "Ethernet loopback test",
-        _ => return None,
-    })
-}
-
-/// The link addresses of a frame, source first, where its link layer has them.
-pub(crate) fn macs(link: Link, bytes: &[u8]) -> (Option<Mac>, Option<Mac>) {
+/// The link addresses of a packet, source first, where the link layer around it has them.
+pub(crate) fn macs(link: Link, ether: Ether, frame: &[u8]) -> (Option<Mac>, Option<Mac>) {
+    let (link, bytes) = match ether {
+        Ether::Frame => (link, frame),
+        Ether::At(at) => (Link::ETHERNET, frame.get(at as usize..).unwrap_or_default()),
+        Ether::None => return (None, None),
+    };
     let mac = |at: usize| bytes.get(at..at + 6)?.first_chunk().copied().map(Mac);
     match link {
         Link::ETHERNET => (mac(6), mac(0)),
@@ -221,17 +185,18 @@ pub(crate) fn macs(link: Link, bytes: &[u8]) -> (Option<Mac>, Option<Mac>) {
 }
 
 #[inline]
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn half(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes)
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.first_chunk().copied().map(u32::from_be_bytes)
 }
 
 /// What comes next at an offset.
-enum Next {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
     Ethernet,
     Type(u16),
     Ppp,
@@ -239,9 +204,33 @@ enum Next {
     Ip,
 }
 
-/// Takes off everything around the innermost packet of a frame. Offsets are those in `bytes`.
+/// The bytes of the enclosing layer, from the start of the frame: what was captured of them, and where they ended on the wire.
+#[derive(Clone, Copy)]
+struct Inside<'b> {
+    bytes: &'b [u8],
+    wire: usize,
+}
+
+impl<'b> Inside<'b> {
+    /// A layer within this one that ends at `stop`.
+    fn upto(self, stop: usize) -> Inside<'b> {
+        Inside { bytes: self.bytes.get(..stop).unwrap_or(self.bytes), wire: self.wire.min(stop) }
+    }
+}
+
+/// A packet that carries another.
+struct Tunnel<'b> {
+    next: Next,
+    at: usize,
+    inside: Inside<'b>,
+    /// What it is if the content makes no sense.
+    outer: Packet,
+}
+
+/// Takes off everything around the innermost packet of a frame. Offsets are those in `bytes`; `wire` is how long the frame was before the
+/// capture cut it.
 #[inline]
-pub(crate) fn slice(link: Link, bytes: &[u8]) -> Sliced {
+pub(crate) fn slice(link: Link, bytes: &[u8], wire: usize) -> Sliced {
     let (next, at) = match link.0 {
         1 => (Next::Ethernet, 0),
         113 => match half(bytes, 14) {
@@ -265,10 +254,32 @@ pub(crate) fn slice(link: Link, bytes: &[u8]) -> Sliced {
         },
         _ => return Sliced::Other(Other::Link),
     };
-    layers(next, bytes, at)
+    match layers(next, Inside { bytes, wire: wire.max(bytes.len()) }, at) {
+        Ok(sliced) => sliced,
+        Err(tunnel) => innermost(*tunnel),
+    }
 }
 
-fn layers(mut next: Next, bytes: &[u8], mut at: usize) -> Sliced {
+/// Goes down a tunnel and those within it. One whose content is no packet stays a packet itself: its bytes must not be lost.
+#[cold]
+fn innermost(mut tunnel: Tunnel<'_>) -> Sliced {
+    for _ in 0..DEEPEST {
+        let ether = if tunnel.next == Next::Ethernet { Ether::At(tunnel.at as u32) } else { Ether::None };
+        match layers(tunnel.next, tunnel.inside, tunnel.at) {
+            Ok(Sliced::Packet(p)) => return Sliced::Packet(Packet { ether, ..p }),
+            Ok(Sliced::Other(_)) => break,
+            Ok(other) => return other,
+            Err(inner) => tunnel = *inner,
+        }
+    }
+    Sliced::Packet(tunnel.outer)
+}
+
+/// Link layers down to an IP packet; `Err` is one that carries another.
+#[inline]
+fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
+    let bytes = inside.bytes;
+    let cut = Ok(Sliced::Other(Other::CutHeader));
     for _ in 0..DEEPEST {
         match next {
             Next::Ethernet => match half(bytes, at + 12) {
@@ -279,26 +290,26 @@ fn layers(mut next: Next, bytes: &[u8], mut at: usize) -> Sliced {
                 Some(_) => {
                     // A length: 802.2. SNAP with a zero organisation carries an EtherType (RFC 1042).
                     if bytes.get(at + 14..at + 20) != Some(&[0xaa, 0xaa, 3, 0, 0, 0]) {
-                        return Sliced::Other(Other::Llc);
+                        return Ok(Sliced::Other(Other::Llc));
                     }
-                    let Some(t) = half(bytes, at + 20) else { return Sliced::Other(Other::CutHeader) };
+                    let Some(t) = half(bytes, at + 20) else { return cut };
                     next = Next::Type(t);
                     at += 22;
                 }
-                None => return Sliced::Other(Other::CutHeader),
+                None => return cut,
             },
             Next::Type(0x0800 | 0x86dd) => next = Next::Ip,
             Next::Type(0x8100 | 0x88a8 | 0x9100 | 0x9200) => {
-                let Some(t) = half(bytes, at + 2) else { return Sliced::Other(Other::CutHeader) };
+                let Some(t) = half(bytes, at + 2) else { return cut };
                 if t < 0x600 {
-                    return Sliced::Other(Other::Llc);
+                    return Ok(Sliced::Other(Other::Llc));
                 }
                 next = Next::Type(t);
                 at += 4;
             }
             Next::Type(0x8847 | 0x8848) => {
                 // MPLS: labels up to the bottom of the stack (RFC 3032 §2.1); then an IP version, or a control word before Ethernet.
-                let Some(label) = word(bytes, at) else { return Sliced::Other(Other::CutHeader) };
+                let Some(label) = word(bytes, at) else { return cut };
                 at += 4;
                 if label & 0x100 != 0 {
                     next = match bytes.get(at).map(|b| b >> 4) {
@@ -307,8 +318,8 @@ fn layers(mut next: Next, bytes: &[u8], mut at: usize) -> Sliced {
                             at += 4;
                             Next::Ethernet
                         }
-                        Some(_) => return Sliced::Other(Other::EtherType(0x8847)),
-                        None => return Sliced::Other(Other::CutHeader),
+                        Some(_) => return Ok(Sliced::Other(Other::EtherType(0x8847))),
+                        None => return cut,
                     };
                 }
             }
@@ -317,13 +328,18 @@ fn layers(mut next: Next, bytes: &[u8], mut at: usize) -> Sliced {
                 at += 6;
                 next = Next::Ppp;
             }
-            Next::Type(0x0806) => return arp(bytes, at),
-            Next::Type(t) => return Sliced::Other(Other::EtherType(t)),
+            Next::Type(0x88e7) => {
+                // Provider backbone bridging: the service tag, then the customer's frame (IEEE 802.1Q §9.7).
+                at += 4;
+                next = Next::Ethernet;
+            }
+            Next::Type(0x0806) => return Ok(arp(bytes, at)),
+            Next::Type(t) => return Ok(Sliced::Other(Other::EtherType(t))),
             Next::Ppp => {
                 if bytes.get(at..at + 2) == Some(&[0xff, 3]) {
                     at += 2;
                 }
-                let Some(first) = bytes.get(at).copied() else { return Sliced::Other(Other::CutHeader) };
+                let Some(first) = bytes.get(at).copied() else { return cut };
                 // RFC 1661 §2: an odd first byte is a compressed protocol field.
                 let proto = if first & 1 == 1 {
                     at += 1;
@@ -334,24 +350,19 @@ fn layers(mut next: Next, bytes: &[u8], mut at: usize) -> Sliced {
                 };
                 match proto {
                     0x21 | 0x57 => next = Next::Ip,
-                    _ => return Sliced::Other(Other::PppProtocol(proto)),
+                    _ => return Ok(Sliced::Other(Other::PppProtocol(proto))),
                 }
             }
-            Next::Ip => match ip(bytes, at) {
-                Ok(done) => return done,
-                Err((inner, to)) => {
-                    next = inner;
-                    at = to;
-                }
-            },
+            Next::Ip => return ip(inside, at),
         }
     }
-    Sliced::Other(Other::Deep)
+    Ok(Sliced::Other(Other::Deep))
 }
 
 /// An IP packet; `Err` is a tunnel: what comes next, and where.
 #[inline]
-fn ip(bytes: &[u8], at: usize) -> Result<Sliced, (Next, usize)> {
+fn ip(inside: Inside<'_>, at: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
+    let bytes = inside.bytes;
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first().map(|b| b >> 4) {
         Some(4) => {
@@ -361,7 +372,7 @@ fn ip(bytes: &[u8], at: usize) -> Result<Sliced, (Next, usize)> {
             let head_len = head.slice().len();
             // 0 = filled in by the network card (segmentation offload): the frame says how long it is.
             let total = match head.total_len() {
-                0 => rest.len(),
+                0 => inside.wire.saturating_sub(at),
                 n if (n as usize) < head_len => return Ok(Sliced::Other(Other::BrokenIp)),
                 n => n as usize,
             };
@@ -373,16 +384,16 @@ fn ip(bytes: &[u8], at: usize) -> Result<Sliced, (Next, usize)> {
                 let offset = u32::from(head.fragments_offset().value()) * 8;
                 return Ok(fragment(key, offset, head.more_fragments(), bytes, start, stop));
             }
-            transport(proto, src, dst, bytes, start, stop)
+            transport(proto, src, dst, inside, start, stop)
         }
         Some(6) => {
             let Ok(head) = Ipv6HeaderSlice::from_slice(rest) else { return Ok(Sliced::Other(Other::CutHeader)) };
             let total = match head.payload_length() {
-                0 => rest.len(),
+                0 => inside.wire.saturating_sub(at),
                 n => n as usize + 40,
             };
             let (src, dst) = (IpAddr::V6(head.source_addr()), IpAddr::V6(head.destination_addr()));
-            extensions(head.next_header().0, src, dst, bytes, at + 40, at + total)
+            extensions(head.next_header().0, src, dst, inside, at + 40, at + total)
         }
         Some(_) => Ok(Sliced::Other(Other::BrokenIp)),
         None => Ok(Sliced::Other(Other::CutHeader)),
@@ -391,7 +402,8 @@ fn ip(bytes: &[u8], at: usize) -> Result<Sliced, (Next, usize)> {
 
 /// IPv6 extension headers (RFC 8200 §4; AH: RFC 4302 §2.2).
 #[inline]
-fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, bytes: &[u8], mut at: usize, stop: usize) -> Result<Sliced, (Next, usize)> {
+fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, mut at: usize, stop: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
+    let bytes = inside.bytes;
     for _ in 0..DEEPEST {
         let len = match proto {
             0 | 43 | 60 | 135 | 139 | 140 => bytes.get(at + 1).map(|n| (*n as usize + 1) * 8),
@@ -407,7 +419,7 @@ fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, bytes: &[u8], mut at: usi
                 // An atomic fragment (RFC 6946): whole in itself.
                 Some(8)
             }
-            _ => return transport(proto, src, dst, bytes, at, stop),
+            _ => return transport(proto, src, dst, inside, at, stop),
         };
         let (Some(len), Some(inner)) = (len, bytes.get(at)) else { return Ok(Sliced::Other(Other::CutHeader)) };
         proto = *inner;
@@ -425,14 +437,15 @@ fn fragment(key: FragmentKey, offset: u32, more: bool, bytes: &[u8], at: usize, 
     Sliced::Fragment(Fragment { frame: 0, key, offset, more, at: at as u32, len: got as u32, cut: cut as u32 })
 }
 
-/// The payload of a whole IP packet: `at..stop`, of which `bytes` may hold less.
+/// The payload of a whole IP packet: `at..stop`, of which the frame may hold less.
 #[inline]
-fn transport(proto: u8, src: IpAddr, dst: IpAddr, bytes: &[u8], at: usize, stop: usize) -> Result<Sliced, (Next, usize)> {
-    let rest = bytes.get(at..stop.min(bytes.len())).unwrap_or_default();
-    let is_cut = stop > bytes.len();
+fn transport(proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, at: usize, stop: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
+    let inner = inside.upto(stop);
+    let rest = inner.bytes.get(at..).unwrap_or_default();
+    let is_cut = inner.wire > inner.bytes.len();
     let broken = |what| Ok(Sliced::Other(if is_cut { Other::CutHeader } else { what }));
     let mut tcp = TcpFields::default();
-    // Payload starts here; `claimed` is its length on the wire.
+    // Payload starts here; `claimed` is its length by the headers.
     let (ports, start, claimed) = match proto {
         6 => {
             let Ok(head) = TcpHeaderSlice::from_slice(rest) else { return broken(Other::BrokenTcp) };
@@ -458,47 +471,56 @@ fn transport(proto: u8, src: IpAddr, dst: IpAddr, bytes: &[u8], at: usize, stop:
             (Some(a), Some(b)) if rest.len() >= 12 => ((a, b), 12, stop - at - 12),
             _ => return broken(Other::BrokenIp),
         },
-        4 | 41 => return Err((Next::Ip, at)),
-        47 => return gre(bytes, at),
         // No next header (RFC 8200 §4.7): what follows means nothing.
         59 => ((0, 0), 0, 0),
         _ => ((0, 0), 0, stop.saturating_sub(at)),
     };
     let got = rest.len().saturating_sub(start).min(claimed);
+    // What the frame had room for and the capture has not, and what no frame of this length can have held.
+    let room = claimed.min(inner.wire.saturating_sub(at + start)).max(got);
     let (key, from_hi) = Key::new(proto, (src, ports.0), (dst, ports.1));
-    Ok(Sliced::Packet(Packet {
+    let packet = Packet {
         key,
         from_hi,
         whole: false,
+        conflict: false,
         frame: 0,
         at: (at + start) as u32,
         len: got as u32,
-        cut: (claimed - got) as u32,
+        cut: (room - got) as u32,
+        beyond: (claimed - room) as u32,
+        ether: Ether::Frame,
         tcp,
-    }))
-}
-
-/// A datagram put together from fragments: `bytes` is its whole payload.
-pub(crate) fn slice_whole(key: &FragmentKey, bytes: &[u8]) -> Sliced {
-    let inner = if key.src.is_ipv6() {
-        extensions(key.proto, key.src, key.dst, bytes, 0, bytes.len())
-    } else {
-        transport(key.proto, key.src, key.dst, bytes, 0, bytes.len())
     };
-    inner.unwrap_or_else(|(next, at)| layers(next, bytes, at))
+    if proto != 6
+        && let Some((next, skip)) = tunnel::inside(proto, ports, rest.get(start..start + got).unwrap_or_default(), room)
+    {
+        return Err(Box::new(Tunnel { next, at: at + start + skip, inside: inner.upto(at + start + room), outer: packet }));
+    }
+    Ok(Sliced::Packet(packet))
 }
 
-/// RFC 2784, RFC 2890; version 1: RFC 2637 §4.1.
-fn gre(bytes: &[u8], at: usize) -> Result<Sliced, (Next, usize)> {
-    let (Some(flags), Some(proto)) = (half(bytes, at), half(bytes, at + 2)) else { return Ok(Sliced::Other(Other::CutHeader)) };
-    let words = [0x8000, 0x2000, 0x1000].iter().filter(|bit| flags & **bit != 0).count();
-    let words = words + usize::from(flags & 7 == 1 && flags & 0x80 != 0);
-    let at = at + 4 + words * 4;
-    match proto {
-        0x0800 | 0x86dd => Err((Next::Ip, at)),
-        0x6558 => Err((Next::Ethernet, at)),
-        0x880b => Err((Next::Ppp, at)),
-        _ => Ok(Sliced::Other(Other::GreProtocol(proto))),
+/// A datagram whose first fragment is not there: whose it is, and how long it was at least.
+pub(crate) fn slice_lost(key: &FragmentKey, len: usize) -> Packet {
+    let (at, (key, from_hi)) = (0, Key::new(key.proto, (key.src, 0), (key.dst, 0)));
+    let tcp = TcpFields::default();
+    Packet { key, from_hi, whole: true, conflict: false, frame: 0, at, len: 0, cut: len as u32, beyond: 0, ether: Ether::None, tcp }
+}
+
+/// A datagram put together from fragments: `bytes` is its whole payload. The link addresses of a tunnelled frame are not kept.
+pub(crate) fn slice_whole(key: &FragmentKey, bytes: &[u8], wire: usize) -> Sliced {
+    let inside = Inside { bytes, wire };
+    let done = if key.src.is_ipv6() {
+        extensions(key.proto, key.src, key.dst, inside, 0, wire)
+    } else {
+        transport(key.proto, key.src, key.dst, inside, 0, wire)
+    };
+    match done {
+        Ok(sliced) => sliced,
+        Err(tunnel) => match innermost(*tunnel) {
+            Sliced::Packet(p) if matches!(p.ether, Ether::At(_)) => Sliced::Packet(Packet { ether: Ether::None, ..p }),
+            other => other,
+        },
     }
 }
 

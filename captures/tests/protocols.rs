@@ -105,10 +105,8 @@ const EXPLAINED_REQUESTS: &[(&str, &str)] = &[
     ("arkime__nflog.pcap", "link type out of scope: NFLOG"),
     ("libpcap__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
     ("tcpdump__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
-    ("ja4__gre-erspan-vxlan.pcap", "tunnel out of scope"),
+    ("ja4__gre-erspan-vxlan.pcap", "a request without Host: tshark gives it no URI, we give the path"),
     ("libpcap__AH-IPcomp-IPv4.pcap", "IPComp out of scope"),
-    ("ndpi__false_positives.pcapng", "tunnel out of scope: GTP"),
-    ("zeek__gtp2_different_udp_port.pcap", "tunnel out of scope: GTP"),
     (
         "ndpi__WebattackRCE.pcap",
         "requests without Host: tshark gives them no URI, we give the path; one target holds blanks and tshark cuts it",
@@ -159,14 +157,11 @@ fn http_requests_agree() {
 
 /// Names tshark has and we have not, and why.
 const EXPLAINED_NAMES: &[(&str, &str)] = &[
-    ("arkime__gtp-iphone.pcap", "tunnel out of scope: GTP"),
     ("libpcap__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
     ("tcpdump__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
     ("zeek__radiotap.pcap", "link type out of scope: radiotap"),
-    ("zeek__vxlan-triple-v2.pcap", "tunnel out of scope: VXLAN"),
     ("zeek__icmp-destunreach-udp.pcap", "inside the packet an ICMP error quotes"),
     ("ja4__dtls-udp.notest.cap", "the root: tshark writes <root>, we write nothing"),
-    ("pcapdroid__invalid_or_unsupported.pcap", "first fragments of answers whose other fragments are not in the capture"),
     ("tcpdump__dns-badlabel.pcap", "tshark writes <name too long>, we write that the message is broken"),
 ];
 
