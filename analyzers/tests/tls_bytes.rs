@@ -170,7 +170,7 @@ fn compressed_records_are_not_opened() {
     let record = |kind: u8, body: &[u8]| [&[kind, 3, 3, 0, body.len() as u8][..], body].concat();
     let hello = |kind: u8, body: &[u8]| record(22, &[&[kind, 0, 0, body.len() as u8][..], body].concat());
     let master = Secret { label: SecretLabel::Master, client_random: random, secret: vec![1; 48] };
-    for (method, expect) in [(0, NotOpened::WrongKey), (1, NotOpened::Unsupported)] {
+    for (method, expect) in [(0, NotOpened::WrongKey), (1, NotOpened::WrongKey), (64, NotOpened::Unsupported)] {
         let client = [&[3, 3][..], &random, &[0, 0, 2, 0xc0, 0x2f, 2, 1, 0]].concat();
         let server = [&[3, 3][..], &random, &[0, 0xc0, 0x2f, method]].concat();
         let pieces = [

@@ -1,4 +1,4 @@
-//! Opens records with secrets the operator handed in: TLS 1.3 and 1.2 with AES-GCM and ChaCha20-Poly1305.
+//! Opens records with secrets the operator handed in: AES-GCM and ChaCha20-Poly1305 here, what came before AEADs in `legacy`.
 
 use std::fmt;
 
@@ -6,17 +6,36 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{KeyType, Prk};
 use aws_lc_rs::tls_prf;
 
-use crate::dissect::tls::suites::{Aead, Hash};
+use flate2::{Decompress, FlushDecompress};
+
+use crate::dissect::tls::legacy::{Records, Session};
+use crate::dissect::tls::suites::{Aead, Bulk, Hash, Mac};
 
 const TAG: usize = 16;
 
 /// One direction's key and the number of the next record.
+#[derive(Debug)]
 pub(crate) struct Opener {
+    pub(crate) next: u64,
+    seal: Seal,
+    /// Records are compressed before they are sealed (RFC 3749), all of a direction as one stream.
+    inflate: Option<Decompress>,
+}
+
+#[derive(Debug)]
+enum Seal {
+    Aead(Box<Keyed>),
+    Legacy(Box<Records>),
+}
+
+struct Keyed {
     key: LessSafeKey,
     iv: [u8; 12],
-    pub(crate) next: u64,
     form: Form,
 }
+
+/// RFC 3749 §2: what a record holds uncompressed.
+const PLAIN: usize = 1 << 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -28,9 +47,9 @@ enum Form {
     ImplicitNonce,
 }
 
-impl fmt::Debug for Opener {
+impl fmt::Debug for Keyed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").field("next", &self.next).field("form", &self.form).finish_non_exhaustive()
+        f.debug_struct("Keyed").field("form", &self.form).finish_non_exhaustive()
     }
 }
 
@@ -42,11 +61,38 @@ impl Opener {
         let mut key = [0; 32];
         let key = key.get_mut(..aead.algorithm().key_len())?;
         expand(hash, secret, b"key", key)?;
-        Some(Opener { key: unbound(aead, key)?, iv, next: 0, form: Form::Modern })
+        Some(Opener::of(Seal::Aead(Box::new(Keyed { key: unbound(aead, key)?, iv, form: Form::Modern }))))
+    }
+
+    fn of(seal: Seal) -> Opener {
+        Opener { next: 0, seal, inflate: None }
+    }
+
+    /// TLS 1.0 to 1.2.
+    pub(crate) fn legacy(of: &Session<'_>) -> Option<Opener> {
+        match of.bulk {
+            Bulk::Aead(aead) => Opener::aead12(aead, of.hash, of.master, of.randoms, of.client),
+            _ => Records::new(of).map(|records| Opener::of(Seal::Legacy(Box::new(records)))),
+        }
+    }
+
+    /// For records that only carry a MAC.
+    pub(crate) fn null(mac: Mac) -> Opener {
+        Opener::of(Seal::Legacy(Box::new(Records::null(mac))))
+    }
+
+    /// Anybody can do what this does.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.seal, Seal::Legacy(records) if records.is_null())
+    }
+
+    /// Undoes the compression of records too.
+    pub(crate) fn inflating(self) -> Opener {
+        Opener { inflate: Some(Decompress::new(true)), ..self }
     }
 
     /// TLS 1.2 (RFC 5246 §6.3): the client's, or the server's, half of the key block.
-    pub(crate) fn legacy(aead: Aead, hash: Hash, master: &[u8], randoms: (&[u8; 32], &[u8; 32]), client: bool) -> Option<Opener> {
+    fn aead12(aead: Aead, hash: Hash, master: &[u8], randoms: (&[u8; 32], &[u8; 32]), client: bool) -> Option<Opener> {
         let form = if aead == Aead::ChaCha20Poly1305 { Form::ImplicitNonce } else { Form::ExplicitNonce };
         let key_len = aead.algorithm().key_len();
         let iv_len = if form == Form::ImplicitNonce { 12 } else { 4 };
@@ -61,11 +107,30 @@ impl Opener {
         let (key, fixed) = if client { (keys.get(..key_len)?, ivs.get(..iv_len)?) } else { (keys.get(key_len..)?, ivs.get(iv_len..)?) };
         let mut iv = [0; 12];
         iv.get_mut(..iv_len)?.copy_from_slice(fixed);
-        Some(Opener { key: unbound(aead, key)?, iv, next: 0, form })
+        Some(Opener::of(Seal::Aead(Box::new(Keyed { key: unbound(aead, key)?, iv, form }))))
     }
 
     /// Opens a record's body into `out`, replacing what was there. Gives the true content type; counts the record only when it opened.
     pub(crate) fn open(&mut self, header: [u8; 5], body: &[u8], out: &mut Vec<u8>) -> Option<u8> {
+        let kind = match &mut self.seal {
+            Seal::Aead(keyed) => keyed.open(self.next, header, body, out)?,
+            Seal::Legacy(records) => {
+                records.open(self.next, header, body, out)?;
+                header[0]
+            }
+        };
+        self.next += 1;
+        if let Some(stream) = &mut self.inflate {
+            let mut plain = Vec::with_capacity(PLAIN);
+            stream.decompress_vec(out, &mut plain, FlushDecompress::Sync).ok()?;
+            *out = plain;
+        }
+        Some(kind)
+    }
+}
+
+impl Keyed {
+    fn open(&self, seq: u64, header: [u8; 5], body: &[u8], out: &mut Vec<u8>) -> Option<u8> {
         let [kind, major, minor, ..] = header;
         let mut nonce = self.iv;
         let sealed = if self.form == Form::ExplicitNonce {
@@ -73,7 +138,7 @@ impl Opener {
             nonce.last_chunk_mut::<8>()?.copy_from_slice(explicit);
             sealed
         } else {
-            nonce.iter_mut().rev().zip(self.next.to_be_bytes().iter().rev()).for_each(|(n, s)| *n ^= s);
+            nonce.iter_mut().rev().zip(seq.to_be_bytes().iter().rev()).for_each(|(n, s)| *n ^= s);
             body
         };
         let (text, tag) = sealed.split_at_checked(sealed.len().checked_sub(TAG)?)?;
@@ -82,7 +147,6 @@ impl Opener {
         let nonce = Nonce::assume_unique_for_key(nonce);
         if self.form == Form::Modern {
             self.key.open_separate_gather(nonce, Aad::from(header), text, tag, out).ok()?;
-            self.next += 1;
             // The type is the last byte that is not padding.
             let end = out.iter().rposition(|b| *b != 0)?;
             let kind = *out.get(end)?;
@@ -90,11 +154,10 @@ impl Opener {
             return Some(kind);
         }
         let mut aad = [0; 13];
-        aad[..8].copy_from_slice(&self.next.to_be_bytes());
+        aad[..8].copy_from_slice(&seq.to_be_bytes());
         aad[8..11].copy_from_slice(&[kind, major, minor]);
         aad[11..].copy_from_slice(&(text.len() as u16).to_be_bytes());
         self.key.open_separate_gather(nonce, Aad::from(aad), text, tag, out).ok()?;
-        self.next += 1;
         Some(kind)
     }
 }

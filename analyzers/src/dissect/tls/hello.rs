@@ -59,6 +59,7 @@ pub mod extension {
     pub const SIGNATURES: u16 = 13;
     pub const ALPN: u16 = 16;
     pub const PADDING: u16 = 21;
+    pub const ENCRYPT_THEN_MAC: u16 = 22;
     pub const COMPRESS_CERTIFICATE: u16 = 27;
     pub const RECORD_SIZE_LIMIT: u16 = 28;
     pub const SESSION_TICKET: u16 = 35;

@@ -1,9 +1,10 @@
 //! Which key opens a direction, and when it changes.
 
 use super::crypt::{self, Opener};
+use super::legacy::Session;
 use super::reaction::Generation;
 use super::side::{Epoch, HANDSHAKE, HEADER, Header, Lock};
-use super::suites::{self, Aead};
+use super::suites::{self, Aead, Bulk, Mac};
 use super::{LOOKED, Tls};
 use crate::dissect::Cx;
 use crate::flow::Dir;
@@ -17,8 +18,9 @@ const TRIED_EARLY: u32 = 4096;
 /// So many records may lie between the start of a key and the moment it became known.
 const LATE: u32 = 16;
 
-/// A sealed Finished of TLS 1.2 is 16 bytes of message, 16 of tag, and at most 8 of nonce (RFC 5288, RFC 7905).
-const FINISHED: usize = 40;
+/// A sealed Finished of TLS 1.2 is 16 bytes of message, 16 of tag, and at most 8 of nonce (RFC 5288, RFC 7905); with CBC and SHA-384 16 of
+/// first block, 48 of MAC and up to 16 of padding.
+const FINISHED: usize = 96;
 
 impl Tls {
     /// Whether this direction can be opened; looks for a key where there is none yet.
@@ -91,11 +93,26 @@ impl Tls {
         let none = Vec::new();
         match (self.generation, &self.answer) {
             (Some(Generation::Legacy), Some(answer)) => {
-                let known = suites::aead12(answer.served.suite).filter(|_| answer.served.version == 0x0303 && !answer.compressed);
-                let (aead, hash) = known.ok_or(NotOpened::Unsupported)?;
-                let Some(master) = cx.secret(SecretLabel::Master, &offer.random) else { return Ok(None) };
-                let opener = Opener::legacy(aead, hash, master, (&offer.random, &answer.random), from_client);
-                let mut opener = opener.ok_or(NotOpened::WrongKey)?;
+                let version = answer.served.version;
+                let known = suites::bulk(answer.served.suite).filter(|(bulk, _)| match bulk {
+                    Bulk::Aead(_) | Bulk::Cbc(_, Mac::Sha256 | Mac::Sha384) => version == 0x0303,
+                    Bulk::Cbc(..) | Bulk::Rc4(_) => (0x0301..=0x0303).contains(&version),
+                    Bulk::Null(_) => true,
+                });
+                let (bulk, hash) = known.ok_or(NotOpened::Unsupported)?;
+                let mut opener = if let Bulk::Null(mac) = bulk {
+                    Opener::null(mac)
+                } else {
+                    let Some(master) = cx.secret(SecretLabel::Master, &offer.random) else { return Ok(None) };
+                    let (randoms, encrypt_then_mac) = ((&offer.random, &answer.random), answer.encrypt_then_mac);
+                    let session = Session { version, bulk, hash, encrypt_then_mac, master, randoms, client: from_client };
+                    Opener::legacy(&session).ok_or(NotOpened::WrongKey)?
+                };
+                match answer.compression {
+                    0 => {}
+                    1 => opener = opener.inflating(),
+                    _ => return Err(NotOpened::Unsupported),
+                }
                 opener.next = u64::from(sealed);
                 Ok(Some((opener, Epoch::Legacy, none)))
             }

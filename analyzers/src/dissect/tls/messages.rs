@@ -170,8 +170,16 @@ impl Tls {
             chain_hidden: false,
             without_hello: self.offer.is_none(),
         };
-        let answer =
-            Answer { served, random: hello.random, compressed: hello.compressed, said: false, full: false, at: cx.at, frame: cx.frame };
+        let answer = Answer {
+            served,
+            random: hello.random,
+            compression: hello.compression,
+            encrypt_then_mac: hello.encrypt_then_mac,
+            said: false,
+            full: false,
+            at: cx.at,
+            frame: cx.frame,
+        };
         if hello.retry {
             self.retry = true;
             self.asked = Some(answer);

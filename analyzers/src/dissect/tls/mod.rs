@@ -10,6 +10,7 @@ mod dtls;
 mod fingerprint;
 pub mod hello;
 mod keys;
+mod legacy;
 mod messages;
 mod preamble;
 mod reaction;
@@ -73,7 +74,9 @@ struct Offer {
 struct Answer {
     served: Served,
     random: [u8; 32],
-    compressed: bool,
+    /// The method (RFC 3749): 0 none, 1 DEFLATE.
+    compression: u8,
+    encrypt_then_mac: bool,
     /// ServerHelloDone or Finished: nothing more will come.
     said: bool,
     /// A message only a full handshake has.
@@ -481,7 +484,10 @@ impl Tls {
         let offset = &mut inner.offset[chunk.dir.index()];
         let unit = Unit::Stream { offset: *offset };
         *offset += plain.len() as u64;
-        let opaque = inner.hand_in(&Chunk { unit, layer: Layer::Decrypted, bytes: plain, ..*chunk }, cx);
+        // What a null cipher carries is as clear as without TLS.
+        let null = matches!(&self.sides[chunk.dir.index()].lock, Lock::Open { opener, .. } if opener.is_null());
+        let layer = if null { chunk.layer } else { Layer::Decrypted };
+        let opaque = inner.hand_in(&Chunk { unit, layer, bytes: plain, ..*chunk }, cx);
         if opaque { cx.unparsed(wire) } else { cx.analysed(wire) }
     }
 

@@ -17,8 +17,9 @@ pub(crate) struct ServerHello<'a> {
     pub(crate) alpn: Option<&'a [u8]>,
     pub(crate) group: Option<u16>,
     pub(crate) psk: bool,
-    /// Records are compressed (RFC 3749), which is not undone here.
-    pub(crate) compressed: bool,
+    /// How records are compressed (RFC 3749); 0 = not.
+    pub(crate) compression: u8,
+    pub(crate) encrypt_then_mac: bool,
     /// It is a HelloRetryRequest.
     pub(crate) retry: bool,
 }
@@ -39,9 +40,10 @@ impl<'a> ServerHello<'a> {
         let early_draft = legacy >> 8 == 0x7f;
         let session_id = if early_draft { &[][..] } else { it.vec8().ok_or("session id")? };
         let suite = it.u16().ok_or("cipher suite")?;
-        let compressed = !early_draft && it.u8().ok_or("compression method")? != 0;
+        let compression = if early_draft { 0 } else { it.u8().ok_or("compression method")? };
         let retry = random == RETRY_RANDOM;
-        let mut hello = ServerHello { version: legacy, random, session_id, suite, alpn: None, group: None, psk: false, compressed, retry };
+        let (alpn, group, psk, encrypt_then_mac) = (None, None, false, false);
+        let mut hello = ServerHello { version: legacy, random, session_id, suite, alpn, group, psk, compression, encrypt_then_mac, retry };
         if it.is_empty() {
             return Ok(hello);
         }
@@ -54,6 +56,7 @@ impl<'a> ServerHello<'a> {
                 extension::ALPN => hello.alpn = one_alpn(body),
                 extension::KEY_SHARE => hello.group = body.u16(),
                 extension::PRE_SHARED_KEY => hello.psk = true,
+                extension::ENCRYPT_THEN_MAC => hello.encrypt_then_mac = true,
                 _ => {}
             }
         }

@@ -81,8 +81,70 @@ pub fn aead13(suite: u16) -> Option<Aead> {
     }
 }
 
+/// The keyed hash of a suite without AEAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mac {
+    Md5,
+    Sha1,
+    Sha256,
+    Sha384,
+}
+
+impl Mac {
+    /// Bytes of its output, and of its key.
+    pub fn size(self) -> usize {
+        match self {
+            Mac::Md5 => 16,
+            Mac::Sha1 => 20,
+            Mac::Sha256 => 32,
+            Mac::Sha384 => 48,
+        }
+    }
+}
+
+/// How a suite of TLS 1.0 to 1.2 protects records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bulk {
+    Aead(Aead),
+    /// AES with a key of so many bytes.
+    Cbc(usize, Mac),
+    Rc4(Mac),
+    /// Not at all: the bytes stand in the record as they are, with a MAC behind them.
+    Null(Mac),
+}
+
+/// What protects records under a suite before TLS 1.3, and the hash of its PRF in TLS 1.2, if we open it.
+pub fn bulk(suite: u16) -> Option<(Bulk, Hash)> {
+    if let Some((aead, hash)) = aead12(suite) {
+        return Some((Bulk::Aead(aead), hash));
+    }
+    let bulk = match suite {
+        0x0001 => Bulk::Null(Mac::Md5),
+        0x0002 | 0x002c..=0x002e | 0xc001 | 0xc006 | 0xc00b | 0xc010 | 0xc015 | 0xc039 => Bulk::Null(Mac::Sha1),
+        0x003b | 0x00b0 | 0x00b4 | 0x00b8 | 0xc03a => Bulk::Null(Mac::Sha256),
+        0x00b1 | 0x00b5 | 0x00b9 | 0xc03b => Bulk::Null(Mac::Sha384),
+        0x0004 | 0x0018 => Bulk::Rc4(Mac::Md5),
+        0x0005 | 0x008a | 0x008e | 0x0092 | 0xc002 | 0xc007 | 0xc00c | 0xc011 | 0xc016 | 0xc033 => Bulk::Rc4(Mac::Sha1),
+        // RFC 3268, 4279, 8422, 5489.
+        0x002f..=0x0034 | 0x008c | 0x0090 | 0x0094 | 0xc004 | 0xc009 | 0xc00e | 0xc013 | 0xc018 | 0xc035 => Bulk::Cbc(16, Mac::Sha1),
+        0x0035..=0x003a | 0x008d | 0x0091 | 0x0095 | 0xc005 | 0xc00a | 0xc00f | 0xc014 | 0xc019 | 0xc036 => Bulk::Cbc(32, Mac::Sha1),
+        // RFC 5246, 5289, 5487, 5489.
+        0x003c | 0x003e..=0x0040 | 0x0067 | 0x006c | 0x00ae | 0x00b2 | 0x00b6 | 0xc023 | 0xc025 | 0xc027 | 0xc029 | 0xc037 => {
+            Bulk::Cbc(16, Mac::Sha256)
+        }
+        0x003d | 0x0068..=0x006b | 0x006d => Bulk::Cbc(32, Mac::Sha256),
+        0x00af | 0x00b3 | 0x00b7 | 0xc024 | 0xc026 | 0xc028 | 0xc02a | 0xc038 => Bulk::Cbc(32, Mac::Sha384),
+        _ => return None,
+    };
+    let hash = match bulk {
+        Bulk::Cbc(_, Mac::Sha384) | Bulk::Null(Mac::Sha384) => Hash::Sha384,
+        _ => Hash::Sha256,
+    };
+    Some((bulk, hash))
+}
+
 /// The AEAD and PRF hash of a TLS 1.2 suite, if we open it.
-pub fn aead12(suite: u16) -> Option<(Aead, Hash)> {
+fn aead12(suite: u16) -> Option<(Aead, Hash)> {
     let small = (Aead::Aes128Gcm, Hash::Sha256);
     let large = (Aead::Aes256Gcm, Hash::Sha384);
     match suite {
@@ -285,6 +347,17 @@ mod tests {
             assert_eq!(key_exchange(suite), expect, "{suite:04x}");
         }
         assert!(SUITES.windows(2).all(|w| w[0].1 < w[1].0), "in order and apart");
+    }
+
+    /// Whatever has a cipher here has a key exchange in the registry.
+    #[test]
+    fn bulks() {
+        for suite in (0..=u16::MAX).filter(|s| bulk(*s).is_some()) {
+            assert_ne!(key_exchange(suite), KeyExchange::Unknown, "{suite:04x}");
+        }
+        assert_eq!(bulk(0x002f), Some((Bulk::Cbc(16, Mac::Sha1), Hash::Sha256)));
+        assert_eq!(bulk(0xc028), Some((Bulk::Cbc(32, Mac::Sha384), Hash::Sha384)));
+        assert_eq!(bulk(0x000a), None);
     }
 
     #[test]
