@@ -81,7 +81,9 @@ impl Knowledge {
 
     /// What was planted, for the journal: names, types and tokens.
     pub(crate) fn planted(&self) -> Vec<Observation> {
-        let values = self.persona.iter().flat_map(|p| &p.values);
+        // A value too short to be sought was not looked for: its absence must not count.
+        let unsought: Vec<&str> = self.engine.unsought().map(Text::as_str).collect();
+        let values = self.persona.iter().flat_map(|p| &p.values).filter(|v| !unsought.contains(&v.name.as_str()));
         let line = |v: &policies::PersonaValue| Planted {
             name: Text::ours(&v.name),
             kind: v.kind,

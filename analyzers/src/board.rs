@@ -316,7 +316,7 @@ impl Board {
         for check in checks::all() {
             self.each(check.rule.scope, &mut |index, case| {
                 let cx = self.context(&case.subject);
-                let outcome = (check.rule.judge)(case, &cx);
+                let outcome = check.judge(case, &cx);
                 out.push(self.finding(&check.id, index, case, outcome, check.rule.severity, false));
             });
         }
@@ -327,7 +327,7 @@ impl Board {
                     return;
                 }
                 let terms = self.terms(attack, case, selected.iter().any(|s| s.as_str() == attack.id));
-                let outcome = trial::judge(attack, case, &terms);
+                let outcome = checks::excuse(&attack.id, case, &self.context(&case.subject), trial::judge(attack, case, &terms));
                 out.push(self.finding(&attack.id, index, case, outcome, attack.severity, true));
             });
         }
@@ -337,8 +337,11 @@ impl Board {
 
     fn each(&self, scope: Scope, apply: &mut dyn FnMut(usize, &Case)) {
         for (index, (subject, case)) in self.cases.iter().enumerate() {
-            // Folded cases stand in for whatever scope was folded.
-            let fits = subject.scope() == scope || (case.is_folded() && scope > Scope::Device);
+            // Folded cases stand in for whatever scope was folded; for a device only if it has no case of its own.
+            let alone = || !self.cases.contains_key(&Subject { device: subject.device, peer: None, client: None });
+            let no_device = subject.device.is_none();
+            let stands_in = case.is_folded() && (scope > Scope::Device || scope == Scope::Device && (no_device || alone()));
+            let fits = subject.scope() == scope || stands_in;
             if fits {
                 apply(index, case);
             }

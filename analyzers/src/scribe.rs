@@ -185,7 +185,13 @@ impl Scribe {
             self.device_line(grown, at, frame, desk);
         }
         if bound.device.is_none() {
-            self.ledger.unattributed += 1;
+            // Without link addresses a device that was named by its own cannot be told from others.
+            let unknowable = self.briefing.told.iter().any(|t| matches!(t, Told::Mac(_))) && ends.a_mac.is_none() && ends.b_mac.is_none();
+            if self.briefing.told.is_empty() || bound.side.is_some() || unknowable {
+                self.ledger.unattributed += 1;
+            } else {
+                self.ledger.elsewhere += 1;
+            }
         }
         if self.name(&mut bound.peer) {
             bound.named_by = Some(NameSource::Dns);
@@ -291,8 +297,11 @@ impl Devices {
         if let Some(id) = self.by_ip.get(&ip) {
             return (Some(*id), None);
         }
-        if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        if ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
             return (None, None);
+        }
+        if ip.is_unspecified() {
+            return mac.map_or((None, None), |mac| self.without_address(mac));
         }
         let on_link = is_local(ip);
         let mut join = self.same.iter().find(|g| g.contains(&ip)).and_then(|g| g.iter().find_map(|other| self.by_ip.get(other).copied()));
@@ -337,6 +346,23 @@ impl Devices {
         }
         let small = known.ips.len() <= ADDRESSES_LISTED;
         (Some(id), small.then_some(id))
+    }
+
+    /// A device that has no address yet and asks for one.
+    fn without_address(&mut self, mac: Mac) -> (Option<DeviceId>, Option<DeviceId>) {
+        let behind = self.by_mac.entry(mac).or_default();
+        if behind.router || behind.device.is_some() {
+            return (behind.device.filter(|_| !behind.router), None);
+        }
+        if self.all.len() >= DEVICES_KEPT {
+            self.dropped += 1;
+            return (None, None);
+        }
+        let named = self.told.iter().any(|t| t.is(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), Some(mac)));
+        self.all.push(Known { macs: vec![mac], ips: Vec::new(), named });
+        let id = DeviceId(self.all.len() as u32);
+        behind.device = Some(id);
+        (Some(id), Some(id))
     }
 
     /// A binding the link told of.
@@ -397,6 +423,12 @@ mod tests {
     #[test]
     fn a_mac_joins_what_is_on_link() {
         check(&[("10.0.0.2", mac(1), 1), ("fe80::1", mac(1), 1), ("10.0.0.3", mac(2), 2), ("10.0.0.2", mac(1), 1)]);
+    }
+
+    #[test]
+    fn who_asks_for_an_address_is_a_device() {
+        check(&[("0.0.0.0", mac(1), 1), ("10.0.0.2", mac(1), 1), ("0.0.0.0", mac(2), 2), ("0.0.0.0", mac(1), 1)]);
+        assert_eq!(Devices::default().of("0.0.0.0".parse().unwrap(), None), (None, None));
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 use std::sync::OnceLock;
 
+use policies::declaration::DnsClaim;
+use policies::policy::Content;
 use policies::{Attack, Declaration, IdentifierType, Policy, Severity};
 
-use crate::case::{Case, Concern, Seen};
-use crate::chunk::Layer;
-use crate::observation::{Exposure, Flow, Grade, Hit, HitDirection, HitFact, Kind, Planted};
-use crate::outcome::{Outcome, Proof, Reason};
+use crate::case::{Case, Concern, Hole, Seen};
+use crate::chunk::{Layer, Lost};
+use crate::observation::{Exposure, Flow, Grade, Hello, Hit, HitDirection, HitFact, Input, Kind, Ledger, Missed, Planted, Run, Standing};
+use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::{Scope, Subject};
 
 /// Where a check's answer comes from.
@@ -107,6 +109,11 @@ impl Check {
         Check { id, title, page, rule }
     }
 
+    /// What the check says of a case, under the policy's exceptions.
+    pub fn judge(&self, case: &Case, cx: &Context<'_>) -> Outcome {
+        excuse(&self.id, case, cx, (self.rule.judge)(case, cx))
+    }
+
     pub fn family(&self) -> &str {
         self.id.split_once('.').map_or("", |(f, _)| f)
     }
@@ -139,6 +146,7 @@ families! {
 
 /// Passes when nothing that could matter for `concern` was missed, else says what stands in the way.
 pub(crate) fn settle<K: Kind>(
+    cx: &Context<'_>,
     seen: &Seen<'_, K>,
     case: &Case,
     concern: Concern,
@@ -146,12 +154,74 @@ pub(crate) fn settle<K: Kind>(
     expected: &str,
     observed: impl Into<String>,
 ) -> Outcome {
-    match seen.complete(case, concern) {
+    match seen.complete(case, concern).and_then(|complete| hole_of_run(case, cx, concern).map_or(Ok(complete), Err)) {
         Ok(complete) => Outcome::pass(complete, proof, expected, observed),
         Err(hole) => {
             let proof = hole.line.map_or(proof.clone(), |line| proof.and(&Proof::line(line)));
             Outcome::inconclusive(hole.reason, proof, expected, observed)
         }
+    }
+}
+
+/// The answer where no fact speaks of the question: not tested, unless one that did may have found no place.
+pub(crate) fn unseen<K: Kind>(seen: &Seen<'_, K>, reason: Reason, expected: &str) -> Outcome {
+    match seen.proof(|_| true) {
+        Some(kept) if seen.overflowed() => Outcome::inconclusive(Reason::Overflowed, kept, expected, "more facts than are kept"),
+        _ => Outcome::NotTested(reason),
+    }
+}
+
+/// What the whole run did not see and could be of this subject: frames that never reached a flow, and flows that belong to nobody.
+pub(crate) fn hole_of_run(case: &Case, cx: &Context<'_>, concern: Concern) -> Option<Hole> {
+    let overflowed = Some(Hole { reason: Reason::Overflowed, line: None });
+    let (inputs, ledgers) = (cx.run.seen::<Input>(), cx.run.seen::<Ledger>());
+    // What kind of run it is, what held in it and what it read decide what is asked at all.
+    if inputs.overflowed() || ledgers.overflowed() || cx.run.seen::<Run>().overflowed() || cx.run.seen::<Standing>().overflowed() {
+        return overflowed;
+    }
+    if concern == Concern::Trials {
+        return None;
+    }
+    let limit = cx.policy.thresholds.loss_percent;
+    if cx.run.seen::<Missed>().overflowed() {
+        return overflowed;
+    }
+    if let Some((_, span)) = inputs.iter().find(|(input, _)| input.loses_more_than(limit)) {
+        return Some(Hole { reason: Reason::MissedBytes, line: Some(span.first) });
+    }
+    if let Some(span) = cx.run.any::<Missed>(|m| m.why == Lost::Dropped) {
+        return Some(Hole { reason: Reason::MissedBytes, line: Some(span.first) });
+    }
+    // Whose a flow is matters only to what is said of a whole device.
+    let of_device = case.subject.device.is_some() && case.subject.peer.is_none();
+    let nobodys = ledgers.iter().last().filter(|(ledger, _)| of_device && ledger.unattributed > 0);
+    nobodys.map(|(_, span)| Hole { reason: Reason::NotAttributed, line: Some(span.first) })
+}
+
+/// A failure that a rule of the policy covers is not one: it stays undecided, under the rule's name. Rules with a condition on requests are
+/// read where requests are judged.
+pub(crate) fn excuse(check: &str, case: &Case, cx: &Context<'_>, outcome: Outcome) -> Outcome {
+    let Outcome::Judged(judged) = &outcome else { return outcome };
+    let (host, port) = host_and_port(cx.subject);
+    if judged.verdict != Verdict::Fail || host.is_empty() {
+        return outcome;
+    }
+    let met = |content: Content| match content {
+        Content::Any => true,
+        // RFC 7858 §4.1: no name to check, and no claim of more.
+        Content::OpportunisticDot => {
+            let strict = cx.declaration.is_some_and(|d| d.dns.claim == DnsClaim::Strict);
+            port == 853 && !strict && case.seen::<Hello>().iter().all(|(h, _)| !h.named)
+        }
+        Content::ConnectivityProbe | Content::RevocationFetch | Content::SignedUpdate => false,
+    };
+    let mut rules = cx.policy.exceptions.iter().filter(|e| e.paths.is_empty() && e.covers(check, &host, port));
+    match rules.find(|e| met(e.content)) {
+        Some(rule) => {
+            let observed = format!("{}; excused by the rule {}", judged.observed, rule.rule);
+            Outcome::inconclusive(Reason::PolicyException, judged.evidence.clone(), judged.expected.clone(), observed)
+        }
+        None => outcome,
     }
 }
 
@@ -199,11 +269,11 @@ pub(crate) fn judge_leak(case: &Case, cx: &Context<'_>, leak: &Leak<'_>) -> Outc
         let n = hits.count(about);
         return Outcome::inconclusive(Reason::StructuralOnly, proof, leak.expected, format!("{n} values have the shape of one"));
     }
-    let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return Outcome::NotTested(Reason::NotExercised) };
+    let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return unseen(&hits, Reason::NotExercised, leak.expected) };
     if !cx.run.seen::<Planted>().iter().any(|(p, _)| (leak.planted)(p.kind)) {
-        return Outcome::NotTested(Reason::NoPersona);
+        return unseen(&hits, Reason::NoPersona, leak.expected);
     }
-    settle(&hits, case, leak.concern, proof, leak.expected, "none found")
+    settle(cx, &hits, case, leak.concern, proof, leak.expected, "none found")
 }
 
 fn words(chain: &[crate::text::Text]) -> String {
@@ -218,6 +288,11 @@ pub(crate) fn is_clear(hit: &HitFact) -> bool {
 /// A coding or hash stands between the bytes and the value; the path to a field does not count as one.
 pub(crate) fn is_encoded(hit: &HitFact) -> bool {
     hit.chain.iter().any(|step| !step.as_str().contains(':'))
+}
+
+/// Names a device or a person: credentials and places have checks of their own.
+pub(crate) fn is_identifier(kind: IdentifierType) -> bool {
+    !is_credential(kind) && !is_place(kind)
 }
 
 pub(crate) fn is_credential(kind: IdentifierType) -> bool {
@@ -266,12 +341,19 @@ mod tests {
 
     /// Judges an example as the board would: every fact stands in the subject's case and in the run's.
     fn answer(check: &Check, example: &Example) -> String {
+        answer_within(check, example, Caps::default())
+    }
+
+    fn answer_within(check: &Check, example: &Example, caps: Caps) -> String {
         let policy = example.policy.map_or_else(Policy::default_analyze, |t| Policy::parse("example", t).unwrap());
         let declaration = example.declaration.map(|t| Declaration::parse("example", t).unwrap());
-        let mut run = Case::new(Subject::default(), Caps::default());
+        let mut run = Case::new(Subject::default(), caps);
+        let mut facts = Vec::new();
         for (n, text) in (1..).zip(example.facts.lines().map(str::trim).filter(|l| !l.is_empty())) {
             let seen: Observation = serde_json::from_str(text).unwrap_or_else(|e| panic!("{} / {}: line {n}: {e}", check.id, example.name));
-            run.add(&Line { n, at: Time(n as i64), frame: Some(n), flow: None, subject: None, seen });
+            let line = Line { n, at: Time(n as i64), frame: Some(n), flow: None, subject: None, seen };
+            run.add(&line);
+            facts.push(line);
         }
         let peer = crate::subject::Peer {
             name: Some(crate::text::Text::ours("shop.test")),
@@ -284,7 +366,11 @@ mod tests {
         let whole = Subject { device: Some(crate::subject::DeviceId(1)), peer: Some(peer), client: Some(client) };
         let subject = whole.at(check.rule.scope).unwrap();
         let cx = Context { subject: &subject, run: &run, device: Some(&run), policy: &policy, declaration: declaration.as_ref() };
-        let outcome = (check.rule.judge)(&run, &cx);
+        let mut case = Case::new(subject.clone(), caps);
+        for line in &facts {
+            case.add(line);
+        }
+        let outcome = check.judge(&case, &cx);
         outcome.reason().map_or(outcome.word().to_owned(), |r| format!("{} {r}", outcome.word()))
     }
 
@@ -293,6 +379,19 @@ mod tests {
         for check in all() {
             for example in check.rule.examples {
                 assert_eq!(answer(check, example), example.expect, "{}: {}", check.id, example.name);
+            }
+        }
+    }
+
+    /// Whatever found no place in a table can cost a pass, and never makes one.
+    #[test]
+    fn no_cap_makes_a_pass() {
+        for check in all() {
+            for example in check.rule.examples.iter().filter(|e| e.expect != "pass") {
+                for facts in 0..4 {
+                    let got = answer_within(check, example, Caps { facts, trials: facts });
+                    assert_ne!(got, "pass", "{}: {} with room for {facts} facts", check.id, example.name);
+                }
             }
         }
     }

@@ -50,7 +50,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         Some(rule) => format!("{n} requests in clear, excused by the rule {rule}"),
         None => "no HTTP in clear".to_owned(),
     };
-    settle(&requests, case, Concern::Clear, proof, EXPECTED, observed)
+    settle(cx, &requests, case, Concern::Clear, proof, EXPECTED, observed)
 }
 
 /// The rule that covers a request, with its content condition met.

@@ -19,7 +19,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::flow::Transport;
 use crate::observation::{App, Flow, FlowFact};
 use crate::outcome::{Outcome, Reason};
@@ -37,6 +37,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let on_port = |f: &FlowFact| TLS_PORTS.contains(&f.port) && !f.empty && matches!(f.transport, Transport::Tcp | Transport::Udp);
     let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
     let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.transport == Transport::Udp);
+    // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read.
+    let mixed = |f: &FlowFact| on_port(f) && !wrong(f) && f.unparsed;
     let (host, port) = host_and_port(cx.subject);
     let declared = cx.declaration.is_some_and(|d| d.channels_for(&host, port).any(|c| !c.protocol.is_protected()));
     if !declared && let Some(proof) = flows.proof(|f| wrong(f) && !unclear(f)) {
@@ -48,9 +50,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let reason = if flows.iter().any(|(f, _)| unclear(f) && f.incomplete) { Reason::MissedBytes } else { Reason::Unparsed };
         return Outcome::inconclusive(reason, proof, EXPECTED, "a flow on a TLS port could not be told");
     }
-    let Some(proof) = flows.proof(on_port) else { return Outcome::NotTested(Reason::NotExercised) };
+    if !declared && let Some(proof) = flows.proof(mixed) {
+        return Outcome::inconclusive(Reason::Unparsed, proof, EXPECTED, "not all bytes of a flow on a TLS port are TLS");
+    }
+    let Some(proof) = flows.proof(on_port) else { return unseen(&flows, Reason::NotExercised, EXPECTED) };
     let observed = if declared { "another protocol, as declared".to_owned() } else { format!("{} flows, all TLS or QUIC", flows.count(on_port)) };
-    settle(&flows, case, Concern::Trials, proof, EXPECTED, observed)
+    settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
@@ -60,4 +65,5 @@ const EXAMPLES: &[Example] = &[
     Example::new("picked up in the middle", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":false}}"#, "inconclusive missed-bytes"),
     Example::new("unknown UDP on 443", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
     Example::new("nothing on such a port", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
+    Example::new("TLS behind bytes nobody knows", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
 ];

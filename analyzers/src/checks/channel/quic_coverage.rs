@@ -39,7 +39,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let n = flows.count(|f| f.app == App::Quic);
     let blocked = cx.run.any::<Standing>(|s| s.what == "quic" && s.state == "block").is_some();
     match hellos.proof(|h| h.transport == Transport::Tcp) {
-        Some(tls) if blocked => settle(&hellos, case, Concern::Trials, quic.and(&tls), EXPECTED, format!("{n} QUIC flows blocked, TLS followed")),
+        Some(tls) if blocked => settle(cx, &hellos, case, Concern::Trials, quic.and(&tls), EXPECTED, format!("{n} QUIC flows blocked, TLS followed")),
         _ => Outcome::inconclusive(Reason::Undecrypted, quic, EXPECTED, format!("{n} QUIC flows stayed closed")),
     }
 }

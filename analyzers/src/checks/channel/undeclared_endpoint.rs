@@ -38,7 +38,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     };
     let (host, port) = host_and_port(cx.subject);
     if declaration.covers(&host, port) {
-        return settle(&flows, case, Concern::Trials, proof, EXPECTED, "declared");
+        return settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, "declared");
     }
     if declaration.channels_complete {
         return Outcome::fail(proof, EXPECTED, "the peer is not declared");

@@ -22,7 +22,8 @@ use policies::declaration::DnsClaim;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::{Flow, NameSource, Question, QuestionFact};
+use crate::chunk::Layer;
+use crate::observation::{App, Flow, NameSource, Question, QuestionFact, Unparsed};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -41,7 +42,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     };
     let questions = case.seen::<Question>();
     let resolver = |name: &str| declaration.dns.resolvers.iter().any(|h| h.matches(name));
-    let clear = |q: &QuestionFact| q.source == NameSource::Dns && !resolver(q.name.as_str());
+    let clear = |q: &QuestionFact| q.layer == Layer::Wire && q.source == NameSource::Dns && !resolver(q.name.as_str());
     if let Some(proof) = questions.proof(clear) {
         let observed = format!("{} questions in clear", questions.count(clear));
         return if strict {
@@ -50,8 +51,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
             Outcome::inconclusive(Reason::PolicyException, proof, EXPECTED, format!("{observed}, which an opportunistic claim allows"))
         };
     }
+    if let Some(broken) = case.seen::<Unparsed>().proof(|u| u.what == App::Dns) {
+        return Outcome::inconclusive(Reason::Unparsed, broken, EXPECTED, "DNS in clear that could not be read");
+    }
     let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return Outcome::NotTested(Reason::NotExercised) };
-    settle(&questions, case, Concern::Clear, proof, EXPECTED, "no question in clear")
+    settle(cx, &questions, case, Concern::Clear, proof, EXPECTED, "no question in clear")
 }
 
 const STRICT: &str = "schema = \"overhear/declaration/1\"\n[dns]\nclaim = \"strict\"\nresolvers = [\"dns.test\"]\n";
@@ -69,4 +73,25 @@ const EXAMPLES: &[Example] = &[
     Example::new("strict, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "fail").declared(STRICT),
     Example::new("opportunistic, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "inconclusive policy-exception").declared(OPPORTUNISTIC),
     Example::new("nothing claimed", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "not-tested no-declaration"),
+    Example::new(
+        "strict, and asked under TLS",
+        r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"layer":"decrypted","dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:853","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "pass",
+    )
+    .declared(STRICT),
+    Example::new(
+        "strict, and DNS that could not be read",
+        r#"{"unparsed":{"what":"dns","reason":"broken","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:53","community_id":"","app":"dns","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive unparsed",
+    )
+    .declared(STRICT),
+    Example::new(
+        "strict, and a flow of nobody",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":2,"by_app":[],"folded":[]}}"#,
+        "inconclusive not-attributed",
+    )
+    .declared(STRICT),
 ];

@@ -7,9 +7,9 @@
 //! A name is read by resolver and network alike, and logged; an identifier in it follows the user everywhere.
 //!
 //! # How it is judged
-//! *Fail*: a planted value (any type) was found. *Pass*: values were planted, none was found, and no byte that could hold one was
-//! lost. A value that only looks like one (format and checksum) leaves it undecided; without a persona, absence proves nothing and
-//! the check is not tested.
+//! *Fail*: a planted value (any type) was found. *Pass*: values were planted, names were asked for, none held a value, no byte that
+//! could hold one was lost, and every flow belongs to a known device. A value that only looks like one (format and checksum) leaves it
+//! undecided, and so do closed flows of DNS over TLS or QUIC; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
 //! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
@@ -21,19 +21,34 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, judge_leak};
-use crate::observation::HitFact;
-use crate::outcome::Outcome;
+use crate::observation::{Flow, HitFact, NameSource, Question};
+use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::Scope;
 
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Device, severity: Severity::High, mode: Mode::Passive, needs: &["canary"], judge, examples: EXAMPLES };
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
-    judge_leak(
+    let outcome = judge_leak(
         case,
         cx,
         &Leak { expected: "no planted value in any name", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &|_| false },
-    )
+    );
+    let asked = case.seen::<Question>().proof(|q| q.source == NameSource::Dns);
+    match (&outcome, asked) {
+        (Outcome::Judged(judged), None) if judged.verdict == Verdict::Pass => Outcome::NotTested(Reason::NotExercised),
+        // DNS over TLS or QUIC: names were asked for out of sight.
+        (Outcome::Judged(judged), Some(_)) if judged.verdict == Verdict::Pass => {
+            match case.any::<Flow>(|f| f.port == 853 && f.encrypted) {
+                Some(closed) => {
+                    let proof = judged.evidence.clone().and(&Proof::line(closed.first));
+                    Outcome::inconclusive(Reason::Undecrypted, proof, judged.expected.clone(), "none in the names that were seen")
+                }
+                None => outcome,
+            }
+        }
+        _ => outcome,
+    }
 }
 
 fn speaks(hit: &HitFact) -> bool {
@@ -54,13 +69,15 @@ const EXAMPLES: &[Example] = &[
     Example::new(
         "planted and not found",
         r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "pass",
     ),
     Example::new("only its shape", r#"{"hit":{"kind":"imei","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"dns.qname","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#, "inconclusive structural-only"),
     Example::new(
         "found elsewhere",
-        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+        r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
            {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
         "pass",
@@ -72,4 +89,71 @@ const EXAMPLES: &[Example] = &[
         "inconclusive missed-bytes",
     ),
     Example::new("nothing planted", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-persona"),
+    Example::new(
+        "nothing was asked",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "not-tested not-exercised",
+    ),
+    Example::new(
+        "asked over TLS, and in clear",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:853","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive undecrypted",
+    ),
+    Example::new(
+        "a flow of nobody",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":1,"by_app":[],"folded":[]}}"#,
+        "inconclusive not-attributed",
+    ),
+    Example::new(
+        "frames that could not be followed",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"unfollowed":20}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "packets dropped by the capture",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"dropped":20}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "a file damaged in its middle",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"damage":[{"offset":500,"what":"no block"}]}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "a file cut at its end",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":true,"damage":[{"offset":999,"what":"cut"}]}}"#,
+        "pass",
+    ),
+    Example::new(
+        "bytes that came twice and differ",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0],"conflicting":1},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive ambiguous",
+    ),
+    Example::new(
+        "bytes that nobody could compare",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0],"unchecked":9},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive ambiguous",
+    ),
 ];

@@ -21,8 +21,8 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, is_unique, settle};
-use crate::observation::{Grade, Hit, HitFact, Lease, Planted};
+use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle};
+use crate::observation::{App, Grade, Hit, HitFact, Lease, Planted, Unparsed};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -46,10 +46,16 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     }
     let Some(proof) = leases.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let open = |l: &Lease| names(l).iter().any(|n| !n.is_empty() && !declared(n));
-    if cx.run.seen::<Planted>().is_empty() && let Some(named) = leases.proof(open) {
+    if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(named) = leases.proof(open) {
         return Outcome::inconclusive(Reason::NoPersona, named, EXPECTED, "a name was sent, and no persona says whose it is");
     }
-    settle(&leases, case, Concern::Trials, proof, EXPECTED, "no planted value and no unique part in any name")
+    if let Some(broken) = case.seen::<Unparsed>().proof(|u| u.what == App::Dhcp) {
+        return Outcome::inconclusive(Reason::Unparsed, broken, EXPECTED, "lease requests that could not be read");
+    }
+    if hits.overflowed() {
+        return Outcome::inconclusive(Reason::Overflowed, proof, EXPECTED, "more finds than are kept");
+    }
+    settle(cx, &leases, case, Concern::Clear, proof, EXPECTED, "no planted value and no unique part in any name")
 }
 
 const EXAMPLES: &[Example] = &[
@@ -69,4 +75,24 @@ const EXAMPLES: &[Example] = &[
         "pass",
     ),
     Example::new("no lease request", "", "not-tested not-exercised"),
+    Example::new(
+        "a model's name, and only a password planted",
+        r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"planted":{"name":"login","kind":"password","token":"aa"}}"#,
+        "inconclusive no-persona",
+    ),
+    Example::new(
+        "requests that could not be read",
+        r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}
+           {"unparsed":{"what":"dhcp","reason":"broken","bytes":40}}"#,
+        "inconclusive unparsed",
+    ),
+    Example::new(
+        "packets of nobody",
+        r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}
+           {"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":1,"by_app":[],"folded":[]}}"#,
+        "inconclusive not-attributed",
+    ),
 ];

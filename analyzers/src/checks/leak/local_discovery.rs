@@ -19,7 +19,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, is_unique, settle};
+use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle};
 use crate::observation::{Announcement, Exposure, Grade, Hit, HitFact, Planted};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -42,10 +42,13 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::fail(proof, EXPECTED, "an announced name has a unique part");
     }
     let Some(proof) = said.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
-    if cx.run.seen::<Planted>().is_empty() && let Some(open) = said.proof(|a| !stated(a.name.as_str())) {
+    if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(open) = said.proof(|a| !stated(a.name.as_str())) {
         return Outcome::inconclusive(Reason::NoPersona, open, EXPECTED, "names are announced, and no persona says whose they are");
     }
-    settle(&said, case, Concern::Clear, proof, EXPECTED, "announcements hold no planted value and no unique part")
+    if hits.overflowed() {
+        return Outcome::inconclusive(Reason::Overflowed, proof, EXPECTED, "more finds than are kept");
+    }
+    settle(cx, &said, case, Concern::Clear, proof, EXPECTED, "announcements hold no planted value and no unique part")
 }
 
 const EXAMPLES: &[Example] = &[

@@ -1,14 +1,15 @@
 //! Little enough is missing from the capture
 //!
 //! # What it does
-//! Adds up sequence gaps, packets cut short or dropped, and steps of the clock.
+//! Adds up sequence gaps, packets cut short or dropped, frames that could not be followed, damage in the file, and steps of the clock.
 //!
 //! # Why it matters
 //! What is not in the capture cannot be judged; a little loss can hold the one packet that matters.
 //!
 //! # How it is judged
-//! *Pass*: missing bytes are at most the policy's `loss_percent` of all, nothing was reported dropped and the clock made no step.
-//! More leaves it undecided. It never fails.
+//! *Pass*: missing bytes are at most the policy's `loss_percent` of all, and so are frames of unread link types or with broken headers
+//! of all frames; nothing was reported dropped, the file is not damaged before its end and the clock made no step. More leaves it
+//! undecided. It never fails.
 //!
 //! # Evidence
 //! The `ledger` line, written at the end of the run from all flows.
@@ -36,15 +37,18 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::NotTested(Reason::NotExercised);
     }
     let lost = ledger.missed as f64 * 100.0 / all as f64;
-    let dropped: u64 = case.seen::<Input>().iter().filter_map(|(i, _)| i.dropped).sum();
+    let inputs = case.seen::<Input>();
+    let dropped: u64 = inputs.iter().filter_map(|(i, _)| i.dropped).sum();
+    let unfollowed: u64 = inputs.iter().map(|(i, _)| i.unfollowed).sum();
+    let damaged = inputs.iter().filter(|(i, _)| i.is_damaged()).count();
     let step = case.any::<Odd>(|kind| *kind == OddKind::ClockStep);
     let limit = cx.policy.thresholds.loss_percent;
     let expected = format!("at most {limit} % of bytes missing, nothing dropped, no clock step");
-    let observed = format!("{lost:.2} % of bytes missing, {dropped} packets dropped{}", if step.is_some() { ", clock steps" } else { "" });
-    if lost > limit || dropped > 0 || step.is_some() {
+    let observed = format!("{lost:.2} % of bytes missing, {dropped} packets dropped, {unfollowed} not followed{}{}", if damaged > 0 { ", the file is damaged" } else { "" }, if step.is_some() { ", clock steps" } else { "" });
+    if lost > limit || dropped > 0 || step.is_some() || inputs.iter().any(|(i, _)| i.loses_more_than(limit)) {
         return Outcome::inconclusive(Reason::LossOverLimit, proof, expected, observed);
     }
-    settle(&seen, case, Concern::Trials, proof, &expected, observed)
+    settle(cx, &seen, case, Concern::Trials, proof, &expected, observed)
 }
 
 const EXAMPLES: &[Example] = &[
@@ -57,4 +61,16 @@ const EXAMPLES: &[Example] = &[
         "inconclusive loss-over-limit",
     ),
     Example::new("no bytes", "", "not-tested not-exercised"),
+    Example::new(
+        "a damaged file",
+        r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"damage":[{"offset":500,"what":"no block"}]}}"#,
+        "inconclusive loss-over-limit",
+    ),
+    Example::new(
+        "frames of a link type that is not read",
+        r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"unfollowed":20}}"#,
+        "inconclusive loss-over-limit",
+    ),
 ];

@@ -27,13 +27,13 @@ use crate::subject::Scope;
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Client, severity: Severity::Info, mode: Mode::Active, needs: &[], judge, examples: EXAMPLES };
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let trials = case.seen::<Trial>();
     let Some(all) = trials.proof(|_| true) else { return Outcome::NotApplicable(Reason::NotInThisRun) };
     let good = |t: &Trial| t.arm != Arm::Attack && t.result == TrialResult::Accepted;
     let expected = "controls that reach application data";
     match trials.proof(good) {
-        Some(proof) => settle(&trials, case, Concern::Trials, proof, expected, format!("{} controls reached application data", trials.count(good))),
+        Some(proof) => settle(cx, &trials, case, Concern::Trials, proof, expected, format!("{} controls reached application data", trials.count(good))),
         None => Outcome::inconclusive(Reason::NoControl, all, expected, "no control reached application data"),
     }
 }

@@ -27,7 +27,7 @@ use crate::subject::Scope;
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Run, severity: Severity::Info, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let seen = case.seen::<Ledger>();
     let Some((ledger, _)) = seen.iter().last() else { return Outcome::NotTested(Reason::NotExercised) };
     let Some(proof) = seen.proof(|l| l == ledger) else { return Outcome::NotTested(Reason::NotExercised) };
@@ -39,7 +39,7 @@ fn judge(case: &Case, _: &Context<'_>) -> Outcome {
     if ledger.unattributed > 0 {
         return Outcome::inconclusive(Reason::NotAttributed, proof, expected, observed);
     }
-    settle(&seen, case, Concern::Trials, proof, expected, observed)
+    settle(cx, &seen, case, Concern::Trials, proof, expected, observed)
 }
 
 const EXAMPLES: &[Example] = &[

@@ -44,7 +44,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if understood + 1e-9 < level {
         return Outcome::inconclusive(Reason::CoverageUnderLevel, proof, expected, observed);
     }
-    settle(&seen, case, Concern::Trials, proof, &expected, observed)
+    settle(cx, &seen, case, Concern::Trials, proof, &expected, observed)
 }
 
 const EXAMPLES: &[Example] = &[

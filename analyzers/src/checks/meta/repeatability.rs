@@ -26,14 +26,14 @@ use crate::subject::Scope;
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Run, severity: Severity::Info, mode: Mode::Both, needs: &[], judge, examples: EXAMPLES };
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let standing = case.seen::<Standing>();
     let read_again = |s: &Standing| s.what == "second-reading";
     let Some(proof) = standing.proof(read_again) else { return Outcome::NotTested(Reason::OneRunOnly) };
     let expected = "the second reading agrees";
     match standing.proof(|s| read_again(s) && s.state != "equal") {
         Some(differs) => Outcome::inconclusive(Reason::SecondReadingDiffers, differs, expected, "the second reading differs"),
-        None => settle(&standing, case, Concern::Trials, proof, expected, "the second reading agrees"),
+        None => settle(cx, &standing, case, Concern::Trials, proof, expected, "the second reading agrees"),
     }
 }
 

@@ -26,14 +26,14 @@ use crate::subject::Scope;
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Run, severity: Severity::Info, mode: Mode::Declared, needs: &[], judge, examples: EXAMPLES };
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let events = case.seen::<Event>();
     let Some(proof) = events.proof(|_| true) else { return Outcome::NotTested(Reason::NoEvents) };
     let expected = "every stimulus confirmed";
     if let Some(open) = events.proof(|e| !e.confirmed) {
         return Outcome::inconclusive(Reason::WindowsNotConfirmed, open, expected, format!("{} events are not confirmed", events.count(|e| !e.confirmed)));
     }
-    settle(&events, case, Concern::Trials, proof, expected, format!("{} events, all confirmed", events.count(|_| true)))
+    settle(cx, &events, case, Concern::Trials, proof, expected, format!("{} events, all confirmed", events.count(|_| true)))
 }
 
 const EXAMPLES: &[Example] = &[

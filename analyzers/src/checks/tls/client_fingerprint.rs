@@ -37,7 +37,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let trials = case.seen::<Trial>();
     let Some(proof) = trials.proof(|t| t.arm == Arm::Attack) else { return Outcome::NotTested(Reason::NoAttacks) };
     let observed = format!("{} attempts under attack", trials.count(|t| t.arm == Arm::Attack));
-    settle(&trials, case, Concern::Trials, proof, "attacks were tried on this stack", observed)
+    settle(cx, &trials, case, Concern::Trials, proof, "attacks were tried on this stack", observed)
 }
 
 const EXAMPLES: &[Example] = &[

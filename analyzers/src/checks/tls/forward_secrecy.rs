@@ -33,7 +33,7 @@ fn is_static(kx: KeyExchange) -> bool {
     matches!(kx, KeyExchange::Rsa | KeyExchange::StaticDh | KeyExchange::Psk | KeyExchange::Anonymous | KeyExchange::Null)
 }
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
     if let Some(bad) = served.proof(|s| is_static(s.key_exchange)) {
         let n = served.count(|s| is_static(s.key_exchange));
@@ -44,7 +44,7 @@ fn judge(case: &Case, _: &Context<'_>) -> Outcome {
     }
     let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = format!("{} handshakes, all with (EC)DHE", served.count(|_| true));
-    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
+    settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[

@@ -33,7 +33,7 @@ pub(crate) const RULE: Rule =
 const TLS12: u16 = 0x0303;
 const EXPECTED: &str = "nothing under TLS 1.2 in any ClientHello";
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let hellos = case.seen::<Hello>();
     if let Some(old) = hellos.proof(|h| h.versions.iter().any(|v| *v < TLS12)) {
         let n = hellos.count(|h| h.versions.iter().any(|v| *v < TLS12));
@@ -41,7 +41,7 @@ fn judge(case: &Case, _: &Context<'_>) -> Outcome {
     }
     let Some(proof) = hellos.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = format!("{} hellos, none offers less than TLS 1.2", hellos.count(|_| true));
-    settle(&hellos, case, Concern::Handshakes, proof, EXPECTED, observed)
+    settle(cx, &hellos, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
@@ -54,4 +54,10 @@ const EXAMPLES: &[Example] = &[
         "inconclusive unparsed",
     ),
     Example::new("no hello", "", "not-tested not-exercised"),
+    Example::new(
+        "packets dropped by the capture",
+        r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"dropped":20}}"#,
+        "inconclusive missed-bytes",
+    ),
 ];

@@ -42,7 +42,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     }
     let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = format!("{} handshakes, all on agreed suites", served.count(|_| true));
-    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
+    settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
@@ -61,4 +61,6 @@ const EXAMPLES: &[Example] = &[
         "inconclusive missed-bytes",
     ),
     Example::new("no handshake", "", "not-tested not-exercised"),
+    Example::new("excused by the policy", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "inconclusive policy-exception").under("schema = \"overhear/policy/1\"\n[[exceptions]]\nrule = \"old-shop\"\nchecks = [\"tls.*\"]\npeers = [\"shop.test\"]\ncontent = \"any\"\nreason = \"replaced in spring\"\n"),
+    Example::new("another peer is excused", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail").under("schema = \"overhear/policy/1\"\n[[exceptions]]\nrule = \"old-shop\"\nchecks = [\"tls.*\"]\npeers = [\"mail.test\"]\ncontent = \"any\"\nreason = \"replaced in spring\"\n"),
 ];

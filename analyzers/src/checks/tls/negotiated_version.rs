@@ -30,7 +30,7 @@ pub(crate) const RULE: Rule =
 const TLS12: u16 = 0x0303;
 const EXPECTED: &str = "TLS 1.2 or 1.3 in every handshake";
 
-fn judge(case: &Case, _: &Context<'_>) -> Outcome {
+fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
     if let Some(old) = served.proof(|s| s.version < TLS12) {
         let n = served.count(|s| s.version < TLS12);
@@ -38,7 +38,7 @@ fn judge(case: &Case, _: &Context<'_>) -> Outcome {
     }
     let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|_| true));
-    settle(&served, case, Concern::Handshakes, proof, EXPECTED, observed)
+    settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
@@ -56,4 +56,22 @@ const EXAMPLES: &[Example] = &[
         "inconclusive unparsed",
     ),
     Example::new("no handshake", "", "not-tested not-exercised"),
+    Example::new(
+        "a hole in a TLS flow",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":100,"encrypted":100,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "a hole in a tunnel through a proxy",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:3128","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":100,"encrypted":100,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "a handshake that came twice and differs",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0],"conflicting":1},"coverage":{"analysed":100,"encrypted":100,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive ambiguous",
+    ),
 ];

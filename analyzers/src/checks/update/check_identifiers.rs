@@ -20,7 +20,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, is_credential, is_place, settle};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, is_identifier, settle};
 use crate::observation::{Grade, Hit, HitDirection, HitFact, Planted, Update};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -34,7 +34,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let Some(update) = case.seen::<Update>().proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let (host, _) = host_and_port(cx.subject);
     let stated = |h: &HitFact| cx.declaration.and_then(|d| d.update_for(&host)).is_some_and(|u| u.identifiers.contains(&h.kind));
-    let speaks = |h: &HitFact| h.direction != HitDirection::In && !is_credential(h.kind) && !is_place(h.kind) && !stated(h);
+    let speaks = |h: &HitFact| h.direction != HitDirection::In && is_identifier(h.kind) && !stated(h);
     let hits = case.seen::<Hit>();
     if let Some(proof) = hits.proof(|h| speaks(h) && h.grade == Grade::Proof) {
         let kinds: Vec<&str> = hits.iter().filter(|(h, _)| speaks(h) && h.grade == Grade::Proof).map(|(h, _)| h.kind.word()).collect();
@@ -43,10 +43,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(proof) = hits.proof(|h| speaks(h) && h.grade == Grade::Structural) {
         return Outcome::inconclusive(Reason::StructuralOnly, proof, EXPECTED, "values that look like identifiers");
     }
-    if cx.run.seen::<Planted>().is_empty() {
+    if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() {
         return Outcome::NotTested(Reason::NoPersona);
     }
-    settle(&hits, case, Concern::Everything, update, EXPECTED, "none found")
+    settle(cx, &hits, case, Concern::Everything, update, EXPECTED, "none found")
 }
 
 const EXAMPLES: &[Example] = &[
@@ -73,4 +73,11 @@ const EXAMPLES: &[Example] = &[
     ),
     Example::new("nothing planted", r#"{"update":{"part":"check","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "not-tested no-persona"),
     Example::new("no update traffic", "", "not-tested not-exercised"),
+    Example::new(
+        "only a password planted",
+        r#"{"planted":{"name":"login","kind":"password","token":"aa"}}
+           {"update":{"part":"check","system":"android-ota","layer":"decrypted","by":"path","host":"ota.test","path":"/u"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "not-tested no-persona",
+    ),
 ];

@@ -22,7 +22,7 @@ use policies::declaration::Signature;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::observation::{Update, UpdatePart};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -44,8 +44,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let outcome = Outcome::fail(proof, EXPECTED, format!("{n} update checks or manifests in clear"));
         return if checked && all_signed { outcome.graded(Severity::Low) } else { outcome };
     }
-    let Some(proof) = updates.proof(about) else { return Outcome::NotTested(Reason::NotExercised) };
-    settle(&updates, case, Concern::Clear, proof, EXPECTED, "update checks and manifests only under TLS")
+    let Some(proof) = updates.proof(about) else { return unseen(&updates, Reason::NotExercised, EXPECTED) };
+    settle(cx, &updates, case, Concern::Clear, proof, EXPECTED, "update checks and manifests only under TLS")
 }
 
 const EXAMPLES: &[Example] = &[

@@ -23,7 +23,7 @@ use policies::declaration::Signature;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::observation::{Update, UpdatePart};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -37,16 +37,16 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let updates = case.seen::<Update>();
     let payload = |u: &Update| u.part == UpdatePart::Payload;
     let clear = |u: &Update| payload(u) && u.layer == Layer::Wire;
-    let Some(proof) = updates.proof(payload) else { return Outcome::NotTested(Reason::NotExercised) };
+    let Some(proof) = updates.proof(payload) else { return unseen(&updates, Reason::NotExercised, EXPECTED) };
     let Some(open) = updates.proof(clear) else {
-        return settle(&updates, case, Concern::Clear, proof, EXPECTED, "images only under TLS");
+        return settle(cx, &updates, case, Concern::Clear, proof, EXPECTED, "images only under TLS");
     };
     let (host, _) = host_and_port(cx.subject);
     let signed = updates.iter().filter(|(u, _)| clear(u)).all(|(u, _)| u.signature.is_some());
     match cx.declaration.and_then(|d| d.update_for(&host)).map(|u| u.signature) {
         Some(Signature::None) => Outcome::fail(open, EXPECTED, "images in clear, declared as not signed"),
         Some(Signature::Payload | Signature::Both) if signed => {
-            settle(&updates, case, Concern::Clear, open, EXPECTED, "images in clear, signed, and declared as checked")
+            settle(cx, &updates, case, Concern::Clear, open, EXPECTED, "images in clear, signed, and declared as checked")
         }
         _ => Outcome::inconclusive(Reason::SignedOutOfSight, open, EXPECTED, "images in clear; whether their signature is checked does not show here"),
     }

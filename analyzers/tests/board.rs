@@ -1,0 +1,128 @@
+//! The board over any lines: read from disk they give what they gave live, and no bound makes a pass or unmakes a fail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use analyzers::board::{Board, Demands, RequirementVerdict};
+use analyzers::case::Caps;
+use analyzers::checks;
+use analyzers::flow::FlowId;
+use analyzers::journal::{self, Line, Writer};
+use analyzers::observation::{Bound, Observation};
+use analyzers::reading::Reading;
+use policies::{Declaration, Policy, Time};
+use proptest::prelude::*;
+
+/// Facts that some check speaks of: those of all examples.
+fn pool() -> &'static [Observation] {
+    static POOL: OnceLock<Vec<Observation>> = OnceLock::new();
+    POOL.get_or_init(|| {
+        let mut out: Vec<Observation> = Vec::new();
+        for line in
+            checks::all().iter().flat_map(|c| c.rule.examples).flat_map(|e| e.facts.lines()).map(str::trim).filter(|l| !l.is_empty())
+        {
+            let seen = serde_json::from_str(line).unwrap();
+            if !out.contains(&seen) {
+                out.push(seen);
+            }
+        }
+        out
+    })
+}
+
+/// Eight flows of two devices, three peers and two stacks; one flow is nobody's.
+const BOUND: &str = r#"{"device":1,"attribution":"opener","side":"out","peer":{"name":"shop.test","port":443,"transport":"tcp"},"named_by":"sni","client":"c-010101010101","actor":{"class":"os"}}
+{"device":1,"attribution":"opener","side":"out","peer":{"name":"shop.test","port":443,"transport":"tcp"},"named_by":"sni","client":"c-020202020202","actor":{"class":"user-app"}}
+{"device":1,"attribution":"opener","side":"out","peer":{"name":"ota.test","port":80,"transport":"tcp"},"named_by":"http-host","actor":{"class":"unknown"}}
+{"device":1,"attribution":"opener","side":"out","peer":{"addr":"192.0.2.53","port":53,"transport":"udp"},"actor":{"class":"unknown"}}
+{"device":2,"attribution":"opener","side":"out","peer":{"name":"shop.test","port":443,"transport":"tcp"},"named_by":"sni","client":"c-010101010101","actor":{"class":"unknown"}}
+{"device":2,"attribution":"opener","side":"out","peer":{"name":"ota.test","port":80,"transport":"tcp"},"named_by":"http-host","actor":{"class":"unknown"}}
+{"device":2,"attribution":"opener","side":"out","peer":{"addr":"192.0.2.53","port":53,"transport":"udp"},"actor":{"class":"unknown"}}
+{"attribution":"none","peer":{"addr":"192.0.2.9","port":9000,"transport":"tcp"},"actor":{"class":"unknown"}}"#;
+
+fn lines(picks: &[(usize, Option<u64>)]) -> Vec<Line> {
+    let bound = BOUND.lines().map(|l| serde_json::from_str::<Bound>(l).unwrap());
+    let bound = (1..).zip(bound).map(|(flow, bound)| (Observation::Bound(bound), Some(FlowId(flow))));
+    let facts = picks.iter().map(|(fact, flow)| (pool()[fact % pool().len()].clone(), flow.map(|f| FlowId(f % 8 + 1))));
+    (1..)
+        .zip(bound.chain(facts))
+        .map(|(n, (seen, flow))| Line { n, at: Time(n as i64 * 1_000_000), frame: Some(n), flow, subject: None, seen })
+        .collect()
+}
+
+fn demands() -> Arc<Demands> {
+    static DEMANDS: OnceLock<Arc<Demands>> = OnceLock::new();
+    Arc::clone(DEMANDS.get_or_init(|| {
+        let declaration = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[dns]\nclaim = \"strict\"\nresolvers = [\"dns.test\"]\n[[channels]]\nname = \"shop\"\npeers = [\"shop.test\"]\nprotocol = \"https\"\npurpose = \"orders\"\n";
+        Arc::new(Demands {
+            policy: Policy::default_analyze(),
+            declaration: Some(Declaration::parse("d", declaration).unwrap()),
+            requirements: policies::requirement::catalogue(),
+            attacks: policies::attack::catalogue(),
+        })
+    }))
+}
+
+fn picks() -> impl Strategy<Value = Vec<(usize, Option<u64>)>> {
+    prop::collection::vec((any::<usize>(), prop::option::weighted(0.8, 0_u64..8)), 0..80)
+}
+
+fn board(lines: &[Line], caps: Caps, subjects: usize) -> Board {
+    let mut board = Board::with_caps(demands(), caps, subjects);
+    lines.iter().for_each(|line| board.line(line));
+    board
+}
+
+/// How a check did, and what the requirements come to.
+fn verdicts(board: &Board) -> (HashMap<String, &'static str>, Vec<(String, RequirementVerdict)>) {
+    let findings = board.findings();
+    let checks = Board::tally(&findings).iter().map(|(check, tallied)| ((*check).to_owned(), tallied.word())).collect();
+    (checks, board.roll_up(&findings).into_iter().map(|r| (r.id, r.verdict)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A journal that was written and read again, and one that was judged at every line, come to the same.
+    #[test]
+    fn read_again_they_say_the_same(picks in picks(), look in any::<u8>()) {
+        let mut lines = lines(&picks);
+        let mut live = Board::new(demands());
+        let mut writer = Writer::new(Vec::new());
+        for (n, line) in lines.iter_mut().enumerate() {
+            writer.write(line).unwrap();
+            live.line(line);
+            if n % (usize::from(look) + 1) == 0 {
+                live.findings();
+            }
+        }
+        let (bytes, _) = writer.finish().unwrap();
+        let mut again = Board::new(demands());
+        let (_, broken) = journal::read(&bytes[..], |line| again.line(&line)).unwrap();
+        prop_assert!(broken.is_empty());
+        let (one, two) = (live.findings(), again.findings());
+        prop_assert_eq!(&one, &two);
+        prop_assert_eq!(live.roll_up(&one), again.roll_up(&two));
+        prop_assert_eq!(live.ledger(), again.ledger());
+        prop_assert_eq!(live.span(), again.span());
+    }
+
+    /// With less room than the facts need, a check or a requirement may become undecided. It never passes where it did not, nor where it failed.
+    #[test]
+    fn no_bound_makes_a_pass(picks in picks(), facts in 1_usize..4, trials in 1_usize..4, subjects in 1_usize..12) {
+        let lines = lines(&picks);
+        let (checks, requirements) = verdicts(&board(&lines, Caps::default(), 1 << 13));
+        let (bounded, rolled) = verdicts(&board(&lines, Caps { facts, trials }, subjects));
+        for (check, word) in &bounded {
+            if *word == "pass" {
+                prop_assert_eq!(checks.get(check).copied(), Some("pass"), "{}", check);
+            }
+        }
+        for ((id, was), (_, is)) in requirements.iter().zip(&rolled) {
+            if *is == RequirementVerdict::Pass {
+                prop_assert_eq!(*was, RequirementVerdict::Pass, "{}", id);
+            }
+        }
+    }
+}
