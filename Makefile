@@ -3,8 +3,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LOCKED := --locked
 CAPTURES ?= ../shared/captures
+SECONDS_EACH ?= 60
 
-.PHONY: help run test check audit bench docs corpus setup setup-test
+.PHONY: help run test check audit bench fuzz docs corpus setup setup-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ check: setup ## format, clippy, house rules, docs, licences and duplicate crates
 audit: ## known advisories, with cargo-deny (installed when missing; needs the network)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check advisories licenses bans sources
+
+fuzz: ## every fuzz target for SECONDS_EACH=60 seconds, with cargo-fuzz on nightly (make test replays the corpora)
+	@command -v cargo-fuzz >/dev/null && $(CARGO) +nightly --version >/dev/null 2>&1 || \
+	{ echo "make fuzz needs cargo-fuzz and a nightly toolchain: cargo install --locked cargo-fuzz; rustup toolchain install nightly" >&2; exit 1; }
+	@for target in $$(ls fuzz/corpus); do \
+	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
 corpus: setup ## compare with the truth of real captures in $(CAPTURES)
 	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test $(LOCKED) --test corpus -- --nocapture
