@@ -31,6 +31,26 @@ pub enum Place<'a> {
     Field(&'static str, &'a [u8]),
 }
 
+impl<'a> Place<'a> {
+    /// What the sender calls it.
+    fn name(self) -> Option<&'a [u8]> {
+        match self {
+            Place::RequestHeader(name) | Place::ResponseHeader(name) | Place::Field(_, name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The same without that name: `?` is no token.
+    fn unnamed(self) -> Place<'a> {
+        match self {
+            Place::RequestHeader(_) => Place::RequestHeader(b"?"),
+            Place::ResponseHeader(_) => Place::ResponseHeader(b"?"),
+            Place::Field(before, _) => Place::Field(before, b"?"),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, name) = match self {
@@ -245,7 +265,9 @@ impl Cx<'_> {
 
     fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
         use std::hash::BuildHasher;
-        let place = spot.place.to_string();
+        // A header's name is the sender's word too, and lower case would hide what it says in base64.
+        let told = spot.place.name().is_none_or(|name| self.text(name).as_str().as_bytes() == name);
+        let place = if told { spot.place } else { spot.place.unnamed() }.to_string();
         let key = foldhash::fast::FixedState::default().hash_one((find.token, &place, spot.layer as u8, spot.dir));
         if let Some(again) = self.known.hits.seen.get_mut(&key)
             && again.hit.grade >= find.grade
