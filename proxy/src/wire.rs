@@ -1,7 +1,7 @@
 //! The raw side of a device's connection: bytes pass unchanged, are shown to the tap, and their record headers are noted.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -251,6 +251,34 @@ impl<S: Link> AsyncWrite for Wire<S> {
                 Poll::Ready(Err(e))
             }
         }
+    }
+
+    /// All records of a flight in one call: a device that leaves at the first of them has the others, and their acknowledgement tells so.
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)) {
+            Ok(n) => {
+                let mut left = n;
+                for buf in bufs {
+                    let now = left.min(buf.len());
+                    if now == 0 && left == 0 {
+                        break;
+                    }
+                    self.sent(buf.get(..now).unwrap_or_default());
+                    left -= now;
+                }
+                Poll::Ready(Ok(n))
+            }
+            Err(e) => {
+                if is_reset(&e) {
+                    self.closed(Close::Rst);
+                }
+                Poll::Ready(Err(e))
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
