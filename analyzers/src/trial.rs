@@ -34,6 +34,11 @@ const REFUSES_SIGNATURE: [u8; 4] = [10, 40, 47, 50];
 /// protocol_version, insufficient_security, inappropriate_fallback.
 const REFUSES_VERSION: [u8; 6] = [10, 40, 47, 70, 71, 86];
 
+/// Alerts that name no reason of ours (unexpected_message, handshake_failure, illegal_parameter, decode_error, internal_error). Programs that
+/// check a name or a pin in a callback of their library were seen to send them. Alone they prove nothing; between two controls with the very
+/// same handshake nothing but the defect can have caused them.
+const NAMES_NO_REASON: [u8; 5] = [10, 40, 47, 50, 80];
+
 /// What one attempt showed. `None` defect = a control or a passed-through attempt.
 pub fn classify(defect: Option<&Defect>, ending: &Ending) -> TrialResult {
     if ending.cleartext_followed && defect.is_some() {
@@ -162,6 +167,22 @@ impl<'c> Sides<'c> {
         let good = |before| self.control(attack, i, before).filter(|r| r.trial.result == TrialResult::Accepted).map(|r| r.line);
         Some([good(true)?, good(false)?])
     }
+
+    /// Whether attempt `i` was refused: in words or by leaving, or with an alert that only the defect can have caused.
+    fn refused(&self, attack: &Attack, i: usize) -> bool {
+        let Some(row) = self.rows.get(i) else { return false };
+        match row.trial.result {
+            TrialResult::Rejected => true,
+            // Only a control of our own making has the attack's handshake; a passed-through one has the real server's.
+            TrialResult::Incompatible => {
+                attack.needs.contains(&Need::LabCaTrusted)
+                    && row.trial.grade >= Evidence::E2
+                    && row.trial.alert.is_some_and(|alert| NAMES_NO_REASON.contains(&alert))
+                    && self.bracket(attack, i).is_some()
+            }
+            _ => false,
+        }
+    }
 }
 
 /// For the anchor questions (pin.absent, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
@@ -272,26 +293,20 @@ fn anchor_question(attack: &Attack, terms: &Terms) -> Option<Outcome> {
 fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: Proof) -> Outcome {
     let mut bracketed: Vec<LineNo> = Vec::new();
     let mut refusals = 0;
-    let mut worst_other: Option<(TrialResult, LineNo)> = None;
+    let mut counted: u32 = 0;
+    let mut worst_other: Option<TrialResult> = None;
     for (i, row) in sides.attempts() {
-        match row.trial.result {
-            TrialResult::Rejected => {
-                refusals += 1;
-                if let Some(controls) = sides.bracket(attack, i) {
-                    bracketed.push(row.line);
-                    bracketed.extend(controls);
-                }
+        if sides.refused(attack, i) {
+            refusals += 1;
+            if let Some(controls) = sides.bracket(attack, i) {
+                counted += 1;
+                bracketed.push(row.line);
+                bracketed.extend(controls);
             }
-            other => {
-                let seen = (other, row.line);
-                if worst_other.is_none_or(|(known, _)| worst([known, other]) != known) {
-                    worst_other = Some(seen);
-                }
-            }
+        } else if worst_other.is_none_or(|known| worst([known, row.trial.result]) != known) {
+            worst_other = Some(row.trial.result);
         }
     }
-    let counted =
-        sides.attempts().filter(|(i, r)| r.trial.result == TrialResult::Rejected && sides.bracket(attack, *i).is_some()).count() as u32;
     let required = match attack.defect {
         Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(PIN_SEPARATION),
         _ => terms.required.max(1),
@@ -299,7 +314,7 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
 
     if refusals == 0 {
-        return match worst_other.map(|(r, _)| r) {
+        return match worst_other {
             Some(TrialResult::Silent) => undecided(Reason::Silent, "the connection stayed open and the device sent nothing".to_owned()),
             Some(TrialResult::Incompatible) => {
                 undecided(Reason::Incompatible, "the handshake failed for a reason that is not the defect".to_owned())
@@ -308,7 +323,7 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         };
     }
     // A silent attempt could have been an acceptance that waits for the server to speak: it stands against a pass.
-    if let Some((TrialResult::Silent, _)) = worst_other {
+    if worst_other == Some(TrialResult::Silent) {
         return undecided(Reason::Silent, format!("{refusals} refusals, and an attempt in which the connection stayed open in silence"));
     }
     if counted == 0 {
@@ -361,7 +376,7 @@ mod tests {
     }
 
     /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
-    /// `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered only TLS 1.2, `c` when clear followed.
+    /// `h` the same with an alert that names no reason, `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered only TLS 1.2, `c` when clear followed.
     fn case(id: &str, rows: &str, caps: Caps) -> Case {
         let mut case = Case::new(Subject::default(), caps);
         for (n, word) in (1..).zip(rows.split_whitespace()) {
@@ -374,7 +389,7 @@ mod tests {
                 "+" => (TrialResult::Accepted, Evidence::E5),
                 "!" => (TrialResult::Accepted, Evidence::E6),
                 "-" => (TrialResult::Rejected, Evidence::E2),
-                "i" => (TrialResult::Incompatible, Evidence::E2),
+                "i" | "h" => (TrialResult::Incompatible, Evidence::E2),
                 "s" => (TrialResult::Silent, Evidence::E3),
                 _ => (TrialResult::None, Evidence::E1),
             };
@@ -384,7 +399,11 @@ mod tests {
                 attack: (arm == Arm::Attack).then(|| Text::ours(id)),
                 result,
                 grade,
-                alert: None,
+                alert: match &word[1..2] {
+                    "i" => Some(70),
+                    "h" => Some(80),
+                    _ => None,
+                },
                 alert_encrypted: false,
                 end: TrialEnd::Fin,
                 flows: Vec::new(),
@@ -432,6 +451,8 @@ mod tests {
             ("P+ x- P+ x- P+ x-c P+ x- P+", "pass"),
             ("P+ xi P+ xi P+", "inconclusive incompatible"),
             ("P+ xi P+ x- P+ x- P+ x- P+", "pass"),
+            // The real server is no control for an alert that may speak of anything in our handshake.
+            ("P+ xh P+ xh P+ xh P+", "inconclusive incompatible"),
             ("P+ xs P+ x- P+ x- P+ x- P+", "inconclusive silent"),
             ("P+ x? P+ x? P+", "inconclusive not-delivered"),
             ("P+ x? P+ x- P+ x- P+ x- P+", "pass"),
@@ -451,6 +472,12 @@ mod tests {
             ("P+ C- P+ x- P+", "not-tested lab-ca-not-trusted"),
             ("C- x- C- x- C-", "not-tested lab-ca-not-trusted"),
             ("C+ x- C- x- C- x- C+", "inconclusive no-control"),
+            // Whatever the alert: with the same handshake the device goes on when the certificate is sound.
+            ("C+ xh C+ xh C+ xh C+", "pass"),
+            ("C+ xh C+ x- C+ xh C+", "pass"),
+            ("C+ xi C+ xi C+ xi C+", "inconclusive incompatible"),
+            ("C- xh C- xh C- xh C+", "inconclusive incompatible"),
+            ("C+2 xh C+2 xh C+2 xh C+2", "inconclusive incompatible"),
             // Accepted although the flawless chain was refused: still proof.
             ("C- x+ C-", "fail"),
         ] {
