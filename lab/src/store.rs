@@ -1,4 +1,4 @@
-//! What the device trusts: the same certificates as a PEM bundle and as the directory OpenSSL looks into.
+//! What the device trusts: the same certificates as a PEM bundle, as the directory OpenSSL looks into, and as the key store of Java.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ pub struct Store {
     pub dir: PathBuf,
     /// All certificates in one file, the lab's public root first.
     pub bundle: PathBuf,
+    /// The same for Java, where Debian's JDKs look for it below `dir`.
+    pub java: PathBuf,
 }
 
 impl Store {
@@ -36,9 +38,39 @@ impl Store {
                 }
             }
         }
-        Ok(Self { dir: dir.to_owned(), bundle })
+        let java = dir.join("java/cacerts");
+        fs::create_dir(dir.join("java")).and_then(|()| fs::write(&java, java_key_store(anchors))).map_err(Fault::odd(what()))?;
+        Ok(Self { dir: dir.to_owned(), bundle, java })
     }
 }
+
+/// Java's own format of a trust store, which every Java reads (sun.security.provider.JavaKeyStore): a head, then of each certificate a tag,
+/// a name, a date and the certificate, and at the end a SHA-1 over the password, a well-known phrase and all that precedes.
+fn java_key_store(anchors: &[CertificateDer<'_>]) -> Vec<u8> {
+    let mut out = Vec::from(0xfeed_feed_u32.to_be_bytes());
+    out.extend(2u32.to_be_bytes());
+    out.extend((anchors.len() as u32).to_be_bytes());
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend((text.len() as u16).to_be_bytes());
+        out.extend(text.as_bytes());
+    };
+    for (number, anchor) in anchors.iter().enumerate() {
+        out.extend(2u32.to_be_bytes());
+        text(&mut out, &format!("anchor-{number}"));
+        out.extend(0u64.to_be_bytes());
+        text(&mut out, "X.509");
+        out.extend((anchor.len() as u32).to_be_bytes());
+        out.extend(anchor.as_ref());
+    }
+    let mut sealed: Vec<u8> = JAVA_PASSWORD.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    sealed.extend(b"Mighty Aphrodite");
+    sealed.extend(&out);
+    out.extend(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &sealed).as_ref());
+    out
+}
+
+/// What the key stores of all Javas are sealed with.
+const JAVA_PASSWORD: &str = "changeit";
 
 /// The file name `openssl rehash` gives a certificate: the first four bytes, little endian, of the SHA-1 of the subject's
 /// canonical form (x_name.c of OpenSSL: every text as UTF8String, lower case, spaces collapsed; the RDNs without the outer SEQUENCE).

@@ -170,10 +170,12 @@ impl World {
         let store = Store::write(&dir, &all)?;
         let mut binds: Vec<(PathBuf, PathBuf)> = vec![(store.dir.clone(), "/etc/ssl/certs".into())];
         binds.extend(BUNDLES.iter().map(|over| (store.bundle.clone(), PathBuf::from(over))));
+        binds.extend(java_stores().into_iter().map(|over| (store.java.clone(), over)));
         for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
             binds.push((self.home.dir.join(file), Path::new("/etc").join(file)));
         }
         let mut env: Vec<(String, OsString)> = BUNDLE_NAMES.iter().map(|name| ((*name).to_owned(), store.bundle.clone().into())).collect();
+        env.push(("SSL_CERT_DIR".into(), store.dir.clone().into()));
         env.push(("OVERHEAR_HOST".into(), self.spec.host.clone().into()));
         env.push(("OVERHEAR_ORIGIN_SPKI".into(), self.authority.leaf(&self.spec.host)?.pin.clone().into()));
         *self.home.binds.lock().unwrap_or_else(PoisonError::into_inner) = binds;
@@ -507,8 +509,24 @@ const BUNDLES: [&str; 5] = [
     "/etc/pki/tls/cacert.pem",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
+/// Key stores of Javas that bring their own, beside that of Debian's below /etc/ssl/certs.
+fn java_stores() -> Vec<PathBuf> {
+    let homes = std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
+    let homes = homes.chain(std::env::var_os("JAVA_HOME").map(PathBuf::from));
+    let mut stores: Vec<PathBuf> = homes
+        .map(|home| home.join("lib/security/cacerts"))
+        // What leads to Debian's is covered by it.
+        .filter_map(|store| std::fs::canonicalize(store).ok())
+        .filter(|store| store.is_file() && !store.starts_with("/etc/ssl/certs"))
+        .collect();
+    stores.push("/etc/pki/java/cacerts".into());
+    stores.sort();
+    stores.dedup();
+    stores
+}
+
 /// How programs are told of a bundle.
-const BUNDLE_NAMES: [&str; 8] = [
+const BUNDLE_NAMES: [&str; 10] = [
     "OVERHEAR_CA_FILE",
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
@@ -517,6 +535,8 @@ const BUNDLE_NAMES: [&str; 8] = [
     "AWS_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "DENO_CERT",
+    "PIP_CERT",
+    "CARGO_HTTP_CAINFO",
 ];
 /// A pause after a failed accept (out of descriptors, most likely).
 pub(crate) const BREATH: Duration = Duration::from_millis(50);
