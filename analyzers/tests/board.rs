@@ -70,7 +70,9 @@ fn picks() -> impl Strategy<Value = Vec<(usize, Option<u64>)>> {
 
 fn board(lines: &[Line], caps: Caps, subjects: usize) -> Board {
     let mut board = Board::with_caps(demands(), caps, subjects);
-    lines.iter().for_each(|line| board.line(line));
+    for line in lines {
+        board.line(line);
+    }
     board
 }
 

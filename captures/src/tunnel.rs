@@ -157,9 +157,8 @@ fn ether_type(t: u16) -> Option<Next> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::type_complexity, reason = "tests")]
 mod tests {
-    use super::*;
     use crate::link::Link;
     use crate::slice::{Ether, Sliced, slice};
 
