@@ -14,16 +14,15 @@ use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{ActorRow, Policy, Time};
 use reports::gates::Gates;
-use reports::rows::{Row, Table};
-use reports::tables::{Limits, Tables};
+use reports::tables::Limits;
 
 use crate::cli::{self, Hash, SummaryFormat};
-use crate::desk::{RunDesk, RunTables};
+use crate::desk::RunDesk;
 use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
 use crate::progress::Progress;
 use crate::render::{self, Rendered};
-use crate::run::{Folder, RUN_SCHEMA, RunFile, RunInput, Sealed};
+use crate::run::{Folder, RUN_SCHEMA, RunFile, RunInput};
 
 /// Runs the command; the exit code of the worst input.
 pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
@@ -196,7 +195,7 @@ impl Job<'_> {
         line.bytes = bytes.max(line.bytes);
         desk.say(line);
         desk.say(ledger);
-        let finished = desk.finish().map_err(|e| Fault::io("write", &folder.file("journal.jsonl"), &e))?;
+        let finished = desk.finish()?;
         let mut tables = finished.tables;
         if self.args.reveal {
             tables = tables.revealing(render::revealed(&folder)?);
@@ -282,7 +281,7 @@ impl Analysis<'_> {
         opening.extend(self.known.planted());
         opening.extend(self.events.iter().cloned());
         let board = Board::new(Arc::clone(&self.known.demands));
-        Ok(RunDesk::new(folder.journal()?, board, tables(self.limits, folder), Sealed::new(folder), opening))
+        RunDesk::new(folder, board, self.limits, opening)
     }
 
     /// Reads the capture to its end; what the reader counted, and the run's ledger.
@@ -302,8 +301,8 @@ impl Analysis<'_> {
             keys: Arc::new(keys),
             told: told.clone(),
             windows: self.windows.clone(),
-            limits: analyzers::pipeline::Limits::default(),
             engine: Some(Arc::clone(&self.known.engine)),
+            ..Tools::default()
         });
         let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
         let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };
@@ -333,29 +332,6 @@ pub(crate) fn run_line(
         catalogue_sha256: knowledge::catalogue_sha256(&known.demands),
         attacks,
     }
-}
-
-/// Tables whose overflow goes to `tables/*.jsonl` of the run.
-pub(crate) fn tables(limits: Limits, folder: &Folder) -> RunTables {
-    let dir = folder.file("tables");
-    let mut files: std::collections::HashMap<&'static str, std::io::BufWriter<File>> = std::collections::HashMap::new();
-    let hook = move |table: Table, row: Row<'_>| {
-        let name = table.name();
-        if !files.contains_key(name) {
-            let made = crate::private::folder(&dir).and_then(|()| crate::private::create(&dir.join(format!("{name}.jsonl"))));
-            match made {
-                Ok(file) => {
-                    files.insert(name, std::io::BufWriter::new(file));
-                }
-                Err(_) => return,
-            }
-        }
-        if let Some(file) = files.get_mut(name) {
-            let _ = serde_json::to_writer(&mut *file, &row);
-            let _ = file.write_all(b"\n");
-        }
-    };
-    Tables::streaming(limits, Box::new(hook) as crate::desk::Hook)
 }
 
 /// Bytes of an input: a file, or standard input.

@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Read captures and judge what they show: one run folder each, a summary on standard output
     Analyze(Analyze),
+    /// The live gateway: between real devices and the Internet; only devices that are named are touched
+    Intercept(Intercept),
     /// An Internet in a box: test a program, or the built-in toy devices, without root, phone or network
     Lab(Lab),
     /// What can be decided in a given time, and what the operator has to do
@@ -192,6 +194,77 @@ impl Anchor {
     }
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Redirect {
+    /// nftables sends connections of the named devices to the gateway
+    #[default]
+    Redirect,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quic {
+    /// Forwarded and counted
+    #[default]
+    Observe,
+    /// Refused, so that clients come back over TCP, where they can be tested
+    Block,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Intercept {
+    /// The interface on the devices' side; needs root, or CAP_NET_ADMIN and CAP_NET_RAW
+    #[arg(long, value_name = "IF", required_unless_present = "listen")]
+    pub(crate) interface: Option<String>,
+    /// How connections are taken from that interface
+    #[arg(long, value_name = "redirect", default_value = "redirect", conflicts_with = "listen")]
+    pub(crate) mode: Redirect,
+    /// Be an HTTP proxy (CONNECT) here instead, which needs no privilege; packets are then made from what its sockets carry
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "interface")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// A device under test; others are forwarded and only counted (repeat it for several)
+    #[arg(long, value_name = "MAC|IP")]
+    pub(crate) device: Vec<String>,
+    /// Where the devices trust the authority of --ca
+    #[arg(long, value_name = "WHERE", default_value = "none")]
+    pub(crate) anchor: Anchor,
+    /// What happens to QUIC of the devices
+    #[arg(long, value_name = "observe|block", default_value = "observe", conflicts_with = "listen")]
+    pub(crate) quic: Quic,
+    /// Attacks: core, all, or ids; none is made unless the policy has an [authorisation]
+    #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
+    pub(crate) attacks: Vec<String>,
+    /// The folder with ca.pem and ca.key of the campaign's authority (made when missing)
+    #[arg(long, value_name = "DIR", default_value = "overhear-ca")]
+    pub(crate) ca: PathBuf,
+    /// Authorities the gateway trusts upstream beside the system's (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream_ca: Option<PathBuf>,
+    /// Plain lines, no dashboard
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// How long: 90s, 30m, 4h, 2d; without it until Ctrl-C or the dashboard's quit
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<String>,
+    /// The run folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write into a folder that is not empty
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) knowledge: Knowledge,
+    #[command(flatten)]
+    pub(crate) gates: Gates,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rung {
+    /// Network namespaces with a transparent gateway
+    Namespaces,
+    /// The program runs on this machine and is told of a proxy on the loopback; what does not ask the proxy is not seen
+    Loopback,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Lab {
     /// The program under test and its arguments; re-run until every planned attack is decided
@@ -209,15 +282,18 @@ pub(crate) struct Lab {
     /// The host name offered to the program
     #[arg(long, value_name = "NAME", default_value = "shop.test")]
     pub(crate) host: String,
-    /// A name that leads to a given address
-    #[arg(long, value_name = "NAME=ADDR")]
+    /// A name that leads to a given address, or whose files come from a folder
+    #[arg(long, value_name = "NAME=ADDR|DIR")]
     pub(crate) origin: Vec<String>,
     /// Further authorities the gateway trusts upstream (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_ca: Option<PathBuf>,
-    /// Programs run at once
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    pub(crate) parallel: usize,
+    /// How the lab is made; without it the best way this machine allows
+    #[arg(long, value_name = "WAY")]
+    pub(crate) rung: Option<Rung>,
+    /// Copies of the program run at once; they share the attacks, and this machine's files
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) parallel: u8,
     /// Seconds one run of the program may take
     #[arg(long, value_name = "S", default_value_t = 20)]
     pub(crate) run_timeout: u64,

@@ -1,7 +1,10 @@
 //! The desk of a run: every line goes to the journal on disk and, the same value, to the readings.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use analyzers::board::Board;
 use analyzers::flow::FlowId;
@@ -13,9 +16,11 @@ use analyzers::sealed::Value;
 use dashboard::Screen;
 use policies::Time;
 use reports::rows::{Row, Table};
-use reports::tables::Tables;
+use reports::tables::{Limits, Tables};
 
-use crate::run::Sealed;
+use crate::fault::Fault;
+use crate::private;
+use crate::run::{Folder, Sealed};
 use crate::twice::Facts;
 
 /// Writes overflowing rows to the run's tables.
@@ -29,7 +34,9 @@ pub(crate) struct RunDesk {
     writer: Writer<BufWriter<File>>,
     pub(crate) board: Board,
     pub(crate) tables: RunTables,
+    spill: Spill,
     sealed: Sealed,
+    folder: Folder,
     /// What the dashboard shows, when there is one.
     pub(crate) screen: Option<Screen>,
     /// What a second reading of the run's own capture is compared with (live runs).
@@ -42,14 +49,26 @@ pub(crate) struct RunDesk {
 }
 
 impl RunDesk {
-    pub(crate) fn new(
-        writer: Writer<BufWriter<File>>,
-        board: Board,
-        tables: RunTables,
-        sealed: Sealed,
-        opening: Vec<Observation>,
-    ) -> RunDesk {
-        RunDesk { writer, board, tables, sealed, screen: None, twice: None, opening, last: Time(0), error: None }
+    /// A desk for a new run in `folder`. Rows beyond `limits` go to its `tables/*.jsonl`.
+    pub(crate) fn new(folder: &Folder, board: Board, limits: Limits, opening: Vec<Observation>) -> Result<RunDesk, Fault> {
+        let spill = Spill::new(folder.file("tables"));
+        let hook = {
+            let spill = spill.clone();
+            Box::new(move |table: Table, row: Row<'_>| spill.put(table, row)) as Hook
+        };
+        Ok(RunDesk {
+            writer: folder.journal()?,
+            board,
+            tables: Tables::streaming(limits, hook),
+            spill,
+            sealed: Sealed::new(folder),
+            folder: folder.clone(),
+            screen: None,
+            twice: None,
+            opening,
+            last: Time(0),
+            error: None,
+        })
     }
 
     fn write(&mut self, mut line: Line) {
@@ -101,16 +120,65 @@ impl RunDesk {
     }
 
     /// Seals and closes; the readings, the number of lines and the head of the chain.
-    pub(crate) fn finish(mut self) -> io::Result<Finished> {
+    pub(crate) fn finish(mut self) -> Result<Finished, Fault> {
         self.open(self.last);
+        let journal = self.folder.file("journal.jsonl");
+        let failed = |e: io::Error| Fault::io("write", &journal, &e);
         if let Some(error) = self.error {
+            return Err(failed(error));
+        }
+        self.writer.seal().map_err(failed)?;
+        let lines = self.writer.lines();
+        let (_, head) = self.writer.finish().map_err(failed)?;
+        self.sealed.finish()?;
+        self.spill.finish()?;
+        Ok(Finished { board: self.board, tables: self.tables, lines, head })
+    }
+}
+
+/// Rows that overflow their tables, on their way to files. Shared, for the tables keep the hook that fills it.
+#[derive(Clone)]
+struct Spill(Arc<Mutex<Spilt>>);
+
+struct Spilt {
+    dir: PathBuf,
+    files: HashMap<&'static str, (PathBuf, BufWriter<File>)>,
+    /// The first error: nothing is written after it, and it is told at the end.
+    error: Option<Fault>,
+}
+
+impl Spill {
+    fn new(dir: PathBuf) -> Spill {
+        Spill(Arc::new(Mutex::new(Spilt { dir, files: HashMap::new(), error: None })))
+    }
+
+    fn put(&self, table: Table, row: Row<'_>) {
+        let mut spilt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spilt.error.is_none() {
+            spilt.error = spilt.write(table, row).err();
+        }
+    }
+
+    fn finish(&self) -> Result<(), Fault> {
+        let mut spilt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = spilt.error.take() {
             return Err(error);
         }
-        self.writer.seal()?;
-        let lines = self.writer.lines();
-        let (_, head) = self.writer.finish()?;
-        self.sealed.finish()?;
-        Ok(Finished { board: self.board, tables: self.tables, lines, head })
+        spilt.files.values_mut().try_for_each(|(path, file)| file.flush().map_err(|e| Fault::io("write", path, &e)))
+    }
+}
+
+impl Spilt {
+    fn write(&mut self, table: Table, row: Row<'_>) -> Result<(), Fault> {
+        let name = table.name();
+        if !self.files.contains_key(name) {
+            let path = self.dir.join(format!("{name}.jsonl"));
+            let made = private::folder(&self.dir).and_then(|()| private::create(&path)).map_err(|e| Fault::io("write", &path, &e))?;
+            self.files.insert(name, (path, BufWriter::new(made)));
+        }
+        let Some((path, file)) = self.files.get_mut(name) else { return Ok(()) };
+        let written = serde_json::to_writer(&mut *file, &row).map_err(io::Error::from).and_then(|()| file.write_all(b"\n"));
+        written.map_err(|e| Fault::io("write", path, &e))
     }
 }
 

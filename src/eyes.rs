@@ -14,6 +14,7 @@ use dashboard::{Action, Judge, Screen, Snapshot, Source, State};
 use policies::Time;
 use proxy::gateway::Gateway;
 
+use crate::conduct::Table;
 use crate::desk::RunDesk;
 use crate::fault::Fault;
 use crate::live::lock;
@@ -33,7 +34,10 @@ pub(crate) fn watch(source: &mut dyn Source) -> Result<(), Fault> {
 pub(crate) struct LiveEyes {
     pub(crate) desk: Arc<Mutex<RunDesk>>,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) table: Table,
     pub(crate) stop: Arc<AtomicBool>,
+    /// A signal came: nobody is there to press a key.
+    pub(crate) leave: Arc<AtomicBool>,
     pub(crate) done: Arc<AtomicBool>,
     pub(crate) began: Instant,
     pub(crate) judge: Judge,
@@ -65,6 +69,7 @@ impl Source for LiveEyes {
             Action::Kill => {
                 self.killed = true;
                 self.gateway.kill();
+                self.table.drop_now();
             }
             Action::Mark { kind, phase } => {
                 let event = Event { at: now(), kind: Text::ours(kind.as_str()), phase, confirmed: true, by: None, note: None };
@@ -76,6 +81,10 @@ impl Source for LiveEyes {
 
     fn ended(&self) -> bool {
         self.done.load(Ordering::SeqCst)
+    }
+
+    fn leave(&self) -> bool {
+        self.leave.load(Ordering::SeqCst)
     }
 }
 

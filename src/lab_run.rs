@@ -3,34 +3,32 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use analyzers::observation::{RunKind, RunMode};
 use analyzers::text::Text;
-use lab::dut::{Exit, Order};
+use lab::dut::{Dut, Exit, Order};
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
 use lab::world::World;
 use policies::Policy;
 use proxy::forge::ca::Authority;
-use proxy::gateway::Gateway;
 use proxy::gateway::entrance;
-use proxy::gateway::nft::{self, Installed, Quic};
+use proxy::gateway::nft::{self, Quic};
 use proxy::plan::Mode;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
-use crate::analyze::{eprint_line, show, unused};
-use crate::cli::{self, Anchor, SummaryFormat};
-use crate::eyes::{LiveEyes, watch};
+use crate::analyze::{eprint_line, unused};
+use crate::cli::{self, Anchor};
+use crate::conduct::{self, Reins, Table};
 use crate::fault::Fault;
-use crate::knowledge::{self, Knowledge};
-use crate::live::{Live, Plan, PolicyRules, select};
+use crate::knowledge::Knowledge;
+use crate::live::{Kept, Live, Plan, PolicyRules, Who, lock, select};
 use crate::render;
-use crate::run::{Folder, RUN_SCHEMA, RunFile};
+use crate::run::Folder;
 
 /// The policy of a lab run without one: its own world needs no authorisation but the operator's.
 const LAB_POLICY: &str = "schema = \"overhear/policy/1\"\nprofile = \"default\"\n\n[authorisation]\nowner = \"the operator\"\nreference = \"closed lab\"\nby = \"overhear lab\"\n";
@@ -43,21 +41,13 @@ fn said(fault: lab::Fault) -> Fault {
 }
 
 pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fault> {
-    let best = if stage.place == Place::Gateway { None } else { Some(lab::rung::best()) };
-    if let Some(best) = &best {
-        if best.rung == Rung::Namespaces {
-            return Err(said(lab::stage::move_in(&stage.args)));
-        }
-        if !quiet {
-            eprint_line(&format!("overhear lab: running as {}", best.rung.text()));
-            for fault in &best.why_not {
-                eprint_line(&format!("  not higher because: {fault}"));
-            }
-        }
-    } else if !quiet {
-        eprint_line(&format!("overhear lab: running as {}", Rung::Namespaces.text()));
+    let rung = rung(args, quiet, stage)?;
+    if args.parallel > 1 && rung != Rung::Namespaces {
+        return Err(Fault::new(
+            "--parallel needs namespaces: without them the copies of a program cannot be told apart",
+            "leave --parallel out, or see `overhear doctor`",
+        ));
     }
-    let rung = best.map_or(Rung::Namespaces, |b| b.rung);
     if args.command.is_empty() && lab::toys::Device::from_word(&args.device).is_none() && lab::toys::Flaw::from_word(&args.device).is_none()
     {
         return Err(Fault::new(
@@ -76,34 +66,24 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let out = args.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/lab")));
     let folder = Folder::make(&out, args.force)?;
     let mut roots = RootCertStore::empty();
-    let add = |roots: &mut RootCertStore, der: CertificateDer<'static>| {
-        roots.add(der).map_err(|e| Fault::new(format!("an authority cannot be used: {e}"), "--upstream-ca takes PEM certificates"))
-    };
-    add(&mut roots, world.authority().root().clone())?;
+    roots.add(world.authority().root().clone()).map_err(|e| Fault::new(format!("the lab's authority cannot be used: {e}"), ""))?;
     if let Some(path) = &args.upstream_ca {
-        let text = knowledge::read(path)?;
-        for der in CertificateDer::pem_slice_iter(text.as_bytes()) {
-            add(&mut roots, der.map_err(|e| Fault::new(format!("{}: {e}", path.display()), "PEM certificates are read"))?)?;
-        }
+        conduct::trust(&mut roots, path)?;
     }
     let devices: Vec<Vec<IpAddr>> =
         world.duts().iter().map(|d| std::iter::once(IpAddr::V4(d.v4)).chain(d.v6.map(IpAddr::V6)).collect()).collect();
-    // All runs are of one device, whichever address they come from.
+    let transparent = rung == Rung::Namespaces;
     let rules = PolicyRules {
         policy: known.policy().clone(),
         pins: known.demands.declaration.clone(),
-        devices: vec![devices.concat()],
-        everybody: rung != Rung::Namespaces,
+        who: if transparent { Who::Given(devices) } else { Who::Everybody },
     };
-    let mode = if rung == Rung::Namespaces { RunMode::Transparent } else { RunMode::Explicit };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
-    let named: Vec<String> = args.attacks.iter().filter(|w| *w != "core" && *w != "all").cloned().collect();
-    let shown = crate::eyes::terminal() && !args.headless;
     let mut live = Live::start(
         Plan {
             known: &known,
             kind: RunKind::Lab,
-            mode,
+            mode: if transparent { RunMode::Transparent } else { RunMode::Explicit },
             pace: Mode::Runs,
             attacks,
             rules,
@@ -111,94 +91,80 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
             roots,
             label: Some(Text::ours(label)),
             anchor: args.anchor.word(),
-            watched: shown,
+            watched: conduct::is_shown(args.headless),
         },
         folder,
     )?;
-    if rung == Rung::Namespaces {
-        live.capture(lab::world::DUT)?;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Fault::new(format!("cannot start the gateway's threads: {e}"), ""))?;
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let reins = Reins { gateway: live.gateway.clone(), broken: live.broken.clone(), stop: stop.clone(), quiet: quiet || shown };
-    let told = if shown {
-        let (desk, gateway) = (live.desk.clone(), live.gateway.clone());
-        let mut eyes =
-            LiveEyes { desk, gateway, stop, done: done.clone(), began: Instant::now(), judge: dashboard::Judge::default(), killed: false };
-        std::thread::scope(|scope| {
-            let work = scope.spawn(|| {
-                let told = runtime.block_on(campaign(args, &world, &reins));
-                done.store(true, Ordering::SeqCst);
-                told
-            });
-            let seen = watch(&mut eyes);
-            reins.stop.store(true, Ordering::SeqCst);
-            let told =
-                work.join().unwrap_or_else(|_| Err(Fault::new("the campaign's thread died", "this is a fault of ours; please report it")));
-            seen.and(told)
-        })?
+    if transparent {
+        live.capture(lab::world::DUT, Box::new(|_| true), Kept::InRun)?;
     } else {
-        runtime.block_on(campaign(args, &world, &reins))?
-    };
-    drop(reins);
-    runtime.shutdown_timeout(Duration::from_millis(500));
+        live.synthesise(Kept::InRun)?;
+    }
+    let told = conduct::conduct(&live, &Table::default(), args.headless, quiet, async |reins| campaign(args, &world, reins).await)?;
     drop(world);
-    let (finished, folder) = live.stop(&known)?;
-    let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), &gates, &named);
-    render::write(&folder, &rendered)?;
-    folder.finish(&RunFile {
-        schema: RUN_SCHEMA.to_owned(),
-        tool: "overhear".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        inputs: Vec::new(),
-        lines: finished.lines,
-        head: finished.head,
-        devices: Vec::new(),
-        persona: known.persona.is_some(),
-    })?;
-    if let Some(path) = &args.json {
-        let mut json = Vec::new();
-        rendered.report.write(&mut json).map_err(|e| Fault::io("write", path, &e))?;
-        std::fs::write(path, json).map_err(|e| Fault::io("write", path, &e))?;
+    conduct::close(live, &known, &gates, &conduct::named(&args.attacks), args.json.as_deref(), told.as_deref())
+}
+
+/// The best rung this machine allows, or the one that was asked for. On the highest one this process is replaced by one inside.
+fn rung(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<Rung, Fault> {
+    let say = |rung: Rung| {
+        if !quiet {
+            eprint_line(&format!("overhear lab: running as {}", rung.text()));
+        }
+    };
+    if stage.place == Place::Gateway {
+        say(Rung::Namespaces);
+        return Ok(Rung::Namespaces);
     }
-    show(SummaryFormat::Text, &rendered, &folder)?;
-    if let Some(told) = told {
-        eprint_line(&told);
+    if args.rung == Some(cli::Rung::Loopback) {
+        say(Rung::Loopback);
+        return Ok(Rung::Loopback);
     }
-    Ok(rendered.exit.code)
+    let best = lab::rung::best();
+    if best.rung == Rung::Namespaces {
+        return Err(said(lab::stage::move_in(&stage.args)));
+    }
+    let why: Vec<String> = best.why_not.iter().map(ToString::to_string).collect();
+    if args.rung.is_some() {
+        return Err(Fault::new(
+            format!("no namespaces can be made here: {}", why.join("; ")),
+            "leave --rung out, or see `overhear doctor`",
+        ));
+    }
+    say(best.rung);
+    if !quiet {
+        for why in why {
+            eprint_line(&format!("  not higher because: {why}"));
+        }
+    }
+    Ok(best.rung)
 }
 
 fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fault> {
-    let mut overrides = Vec::new();
+    let (mut overrides, mut folders) = (Vec::new(), Vec::new());
     for word in &args.origin {
-        let parsed = word.split_once('=').and_then(|(name, addr)| Some((name.to_owned(), addr.parse::<IpAddr>().ok()?)));
-        overrides
-            .push(parsed.ok_or_else(|| Fault::new(format!("--origin '{word}' is not NAME=ADDRESS"), "e.g. --origin api.test=192.0.2.7"))?);
+        let wrong =
+            |what: &str| Fault::new(format!("--origin '{word}' {what}"), "e.g. --origin api.test=192.0.2.7 or --origin cdn.test=site/");
+        let (name, place) = word.split_once('=').ok_or_else(|| wrong("is not NAME=ADDRESS or NAME=FOLDER"))?;
+        match (place.parse::<IpAddr>(), Path::new(place)) {
+            (Ok(addr), _) => overrides.push((name.to_owned(), addr)),
+            // What a run's servers said cannot be served again yet, and its files are not for others.
+            (_, folder) if folder.join("journal.jsonl").exists() => return Err(wrong("is a run; its servers cannot be played again")),
+            (_, folder) if folder.is_dir() => folders.push((name.to_owned(), folder.to_owned())),
+            _ => return Err(wrong("leads neither to an address nor to a folder")),
+        }
     }
     let anchors = if args.anchor == Anchor::None { Vec::new() } else { vec![CertificateDer::from(authority.der().to_vec())] };
-    let parallel = u8::try_from(args.parallel).unwrap_or(u8::MAX);
-    let spec = lab::Spec { parallel, host: args.host.clone(), overrides, anchors, ..lab::Spec::default() };
+    let spec = lab::Spec { parallel: args.parallel, host: args.host.clone(), overrides, folders, anchors, ..lab::Spec::default() };
     match rung {
         Rung::Namespaces => World::raise(spec),
-        Rung::Loopback | Rung::Memory => World::loopback(spec),
+        Rung::Loopback => World::loopback(spec),
     }
     .map_err(said)
 }
 
 /// Attempts without anything new decided, after which the rest is left undecided.
 const STUCK: u32 = 12;
-
-/// What steers a campaign from outside.
-struct Reins {
-    gateway: Arc<Gateway>,
-    broken: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
-    quiet: bool,
-}
 
 /// A line of progress at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(2);
@@ -207,14 +173,12 @@ const SAY_EVERY: Duration = Duration::from_secs(2);
 async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Option<String>, Fault> {
     let gateway = reins.gateway.clone();
     let mut proxy_env: Vec<(&str, OsString)> = Vec::new();
-    let mut table: Option<Installed> = None;
     let mut tasks = tokio::task::JoinSet::new();
     if world.gateway().is_some() {
         let listener = entrance::transparent(0).map_err(|e| Fault::new(e.to_string(), ""))?;
         let port = listener.local_addr().map_err(|e| Fault::new(e.to_string(), ""))?.port();
         let devices = world.duts().iter().flat_map(|d| std::iter::once(IpAddr::V4(d.v4)).chain(d.v6.map(IpAddr::V6))).collect();
-        let rules = nft::Rules { interface: lab::world::DUT.to_owned(), devices, port, quic: Quic::Observe };
-        table = Some(Installed::install(&rules).map_err(|e| Fault::new(e.to_string(), "apt install nftables"))?);
+        reins.table.install(|| nft::Rules { interface: lab::world::DUT.to_owned(), devices, port, quic: Quic::Observe })?;
         let gateway = gateway.clone();
         tasks.spawn(async move { gateway.serve_transparent(listener).await });
     } else {
@@ -246,57 +210,152 @@ async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Optio
         order = order.env(name, value);
     }
     let told = drive(args, world, reins, order).await?;
-    drop(table);
+    reins.table.drop_now();
     tasks.shutdown().await;
     Ok(told)
 }
 
+/// Runs all copies of the device until each has its share of the answers.
 async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> Result<Option<String>, Fault> {
-    let gateway = &reins.gateway;
-    let began = Instant::now();
-    let budget = Duration::from_secs(args.budget);
-    let dut = world.duts().first().ok_or_else(|| Fault::new("the lab has no device", ""))?;
-    let device = IpAddr::V4(dut.v4);
-    let mut left_before = usize::MAX;
-    let mut still = 0;
-    let mut attempt: u64 = 0;
-    let mut spoke = None;
-    loop {
-        attempt += 1;
-        gateway.begin_run(device, attempt);
-        let run = dut.run(order.clone()).await.map_err(said)?;
-        gateway.end_run(device).await;
-        if let Exit::NotStarted(why) = &run.exit {
-            return Err(Fault::new(
-                format!("the program could not be started: {why}"),
-                "check its name; it runs with this machine's files",
-            ));
+    let campaign = Arc::new(Campaign {
+        reins: reins.clone(),
+        devices: world.duts().iter().map(|dut| IpAddr::V4(dut.v4)).collect(),
+        order,
+        began: Instant::now(),
+        budget: Duration::from_secs(args.budget),
+        attempts: AtomicU64::new(0),
+        spoke: Mutex::new(None),
+    });
+    let mut copies = tokio::task::JoinSet::new();
+    for dut in world.duts() {
+        let (campaign, dut) = (campaign.clone(), dut.clone());
+        copies.spawn(async move { campaign.copy(&dut).await });
+    }
+    let mut worst: Option<Ended> = None;
+    while let Some(ended) = copies.join_next().await {
+        let ended =
+            ended.map_err(|e| Fault::new(format!("a copy of the device was lost: {e}"), "this is a fault of ours; please report it"))??;
+        if worst.as_ref().is_none_or(|known| ended.rank() > known.rank()) {
+            worst = Some(ended);
         }
-        let undecided = gateway.undecided(device);
-        let left: usize = undecided.iter().map(|(_, _, attacks)| attacks.len()).sum();
-        if !reins.quiet && (left == 0 || spoke.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY)) {
-            spoke = Some(Instant::now());
-            eprint_line(&format!("run {attempt}: {} peers, {left} answers still open", gateway.subjects_seen(device)));
+    }
+    let left = campaign.left();
+    Ok(match worst {
+        None | Some(Ended::Decided) => None,
+        Some(Ended::Stuck) => Some(format!("overhear lab: {left} answers stay open: {STUCK} runs in a row decided nothing more")),
+        Some(Ended::Budget) => Some(format!("overhear lab: the budget of {} s is used up; {left} answers stay open", args.budget)),
+        Some(Ended::Mute(exit)) => Some(format!("overhear lab: the program opened no TLS connection in {MUTE} runs (last: {exit:?})")),
+        Some(Ended::Operator) => Some(format!("overhear lab: ended by the operator; {left} answers stay open")),
+        Some(Ended::Broken) => Some("overhear lab: the journal cannot be written any more; what was written is kept".to_owned()),
+    })
+}
+
+/// What all copies of the device share.
+struct Campaign {
+    reins: Reins,
+    devices: Vec<IpAddr>,
+    order: Order,
+    began: Instant,
+    budget: Duration,
+    attempts: AtomicU64,
+    spoke: Mutex<Option<Instant>>,
+}
+
+/// Why a copy of the device is not run again.
+enum Ended {
+    Decided,
+    Stuck,
+    Budget,
+    /// It opens no TLS connection.
+    Mute(Exit),
+    Operator,
+    Broken,
+}
+
+impl Ended {
+    /// The higher says more about the whole campaign.
+    fn rank(&self) -> u8 {
+        match self {
+            Ended::Decided => 0,
+            Ended::Stuck => 1,
+            Ended::Budget => 2,
+            Ended::Mute(_) => 3,
+            Ended::Operator => 4,
+            Ended::Broken => 5,
         }
-        if reins.broken.load(Ordering::Relaxed) {
-            return Ok(Some("overhear lab: the journal cannot be written any more; what was written is kept".to_owned()));
+    }
+}
+
+/// Runs without a TLS connection, after which a program is given up.
+const MUTE: u64 = 3;
+
+impl Campaign {
+    /// Answers still open on all copies.
+    fn left(&self) -> usize {
+        self.devices.iter().map(|d| self.left_on(*d)).sum()
+    }
+
+    fn left_on(&self, device: IpAddr) -> usize {
+        self.reins.gateway.undecided(device).iter().map(|(_, _, attacks)| attacks.len()).sum()
+    }
+
+    fn seen(&self) -> usize {
+        self.devices.iter().map(|d| self.reins.gateway.subjects_seen(*d)).max().unwrap_or(0)
+    }
+
+    async fn copy(&self, dut: &Dut) -> Result<Ended, Fault> {
+        let gateway = &self.reins.gateway;
+        let device = IpAddr::V4(dut.v4);
+        let mut left_before = usize::MAX;
+        let mut still = 0;
+        for own in 1.. {
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+            gateway.begin_run(device, attempt);
+            let ran = tokio::select! {
+                ran = dut.run(self.order.clone()) => Some(ran.map_err(said)?),
+                // Letting go of a run ends it with all its children.
+                () = self.reins.let_go() => None,
+            };
+            gateway.end_run(device).await;
+            if self.reins.broken() {
+                return Ok(Ended::Broken);
+            }
+            let Some(run) = ran else { return Ok(Ended::Operator) };
+            if let Exit::NotStarted(why) = &run.exit {
+                return Err(Fault::new(
+                    format!("the program could not be started: {why}"),
+                    "check its name; it runs with this machine's files",
+                ));
+            }
+            let left = self.left_on(device);
+            self.say(attempt);
+            let seen = self.seen();
+            if seen == 0 && own >= MUTE {
+                return Ok(Ended::Mute(run.exit));
+            }
+            if left == 0 && seen > 0 {
+                return Ok(Ended::Decided);
+            }
+            still = if left < left_before { 0 } else { still + 1 };
+            left_before = left_before.min(left);
+            if still >= STUCK {
+                return Ok(Ended::Stuck);
+            }
+            if self.began.elapsed() > self.budget {
+                return Ok(Ended::Budget);
+            }
         }
-        if reins.stop.load(Ordering::SeqCst) {
-            return Ok(Some(format!("overhear lab: ended by the operator; {left} answers stay open")));
+        Ok(Ended::Decided)
+    }
+
+    /// A line of progress, now and then.
+    fn say(&self, attempt: u64) {
+        let left = self.left();
+        let mut spoke = lock(&self.spoke);
+        if self.reins.quiet || left > 0 && spoke.is_some_and(|at| at.elapsed() < SAY_EVERY) {
+            return;
         }
-        if gateway.subjects_seen(device) == 0 && attempt >= 3 {
-            return Ok(Some(format!("overhear lab: the program opened no TLS connection in {attempt} runs (last: {:?})", run.exit)));
-        }
-        if left == 0 && gateway.subjects_seen(device) > 0 {
-            return Ok(None);
-        }
-        still = if left < left_before { 0 } else { still + 1 };
-        left_before = left_before.min(left);
-        if still >= STUCK {
-            return Ok(Some(format!("overhear lab: {left} answers stay open: {STUCK} runs in a row decided nothing more")));
-        }
-        if began.elapsed() > budget {
-            return Ok(Some(format!("overhear lab: the budget of {} s is used up; {left} answers stay open", args.budget)));
-        }
+        *spoke = Some(Instant::now());
+        eprint_line(&format!("run {attempt}: {} peers, {left} answers still open", self.seen()));
     }
 }

@@ -1,7 +1,7 @@
 //! The live side: a gateway between a device and the Internet (or the lab's), its journal, and what starts and ends it.
 
-use std::collections::VecDeque;
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::BufWriter;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -15,7 +15,9 @@ use analyzers::observation::{Event, Missed, Observation, RunKind, RunMode, Stand
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Scribe};
 use analyzers::text::{Text, Veil};
-use policies::{Attack, Policy, Time};
+use policies::{Attack, Policy};
+use proxy::capture::{self, Look, Source};
+use proxy::enrolment::Enrolment;
 use proxy::feed::Feed;
 use proxy::forge::ca::Authority;
 use proxy::forge::mint::Mint;
@@ -23,15 +25,16 @@ use proxy::gateway::{Gateway, Rules, Setup, Veiled};
 use proxy::packets::Packets;
 use proxy::plan::Mode;
 use proxy::serve::{Server, Waits};
+use proxy::synthesis::{Synthesis, synthesis};
 use proxy::upstream::Upstream;
 use reports::tables::Limits;
 use rustls::RootCertStore;
 
-use crate::analyze::{run_line, tables};
+use crate::analyze::run_line;
 use crate::desk::{Finished, RunDesk};
 use crate::fault::Fault;
 use crate::knowledge::Knowledge;
-use crate::run::{Folder, Sealed};
+use crate::run::Folder;
 use crate::runs::{MARKS, now};
 use crate::twice::{self, Facts};
 
@@ -64,10 +67,18 @@ pub(crate) fn select(words: &[String], attacks: &[Attack]) -> Result<Vec<Attack>
 pub(crate) struct PolicyRules {
     pub(crate) policy: Policy,
     pub(crate) pins: Option<policies::Declaration>,
-    /// Addresses of enrolled devices; each group is one device.
-    pub(crate) devices: Vec<Vec<IpAddr>>,
-    /// Set when there are no namespaces: whoever asks the explicit proxy is the device.
-    pub(crate) everybody: bool,
+    pub(crate) who: Who,
+}
+
+/// Whose traffic may be touched.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// The lab gave out these addresses; each group is one of the copies of its device.
+    Given(Vec<Vec<IpAddr>>),
+    /// The lab has no namespaces: whoever asks its explicit proxy is its device.
+    Everybody,
+    /// The devices the operator named.
+    Enrolled(Arc<Enrolment>),
 }
 
 impl Rules for PolicyRules {
@@ -75,16 +86,38 @@ impl Rules for PolicyRules {
         self.policy.may_attack(host, port).is_ok()
     }
 
-    fn pin_claimed(&self, host: &str, port: u16) -> bool {
-        self.policy.pins_required.iter().any(|p| p.matches(host, port)) || self.pins.as_ref().is_some_and(|d| d.pinned(host))
+    fn pin_near(&self, host: &str) -> bool {
+        self.pins.as_ref().is_some_and(|d| d.pinned(host) || d.beside_pin(host))
     }
 
     fn enrolled(&self, device: IpAddr) -> bool {
-        self.everybody || self.devices.iter().flatten().any(|ip| *ip == device)
+        match &self.who {
+            Who::Given(devices) => devices.iter().flatten().any(|ip| *ip == device),
+            Who::Everybody => true,
+            Who::Enrolled(enrolment) => enrolment.has(device),
+        }
     }
 
     fn device(&self, ip: IpAddr) -> IpAddr {
-        self.devices.iter().find(|group| group.contains(&ip)).and_then(|group| group.first()).copied().unwrap_or(ip)
+        match &self.who {
+            Who::Given(devices) => devices.iter().find(|group| group.contains(&ip)).and_then(|group| group.first()).copied().unwrap_or(ip),
+            Who::Everybody => ip,
+            Who::Enrolled(enrolment) => enrolment.first(ip),
+        }
+    }
+
+    fn lanes(&self) -> u8 {
+        match &self.who {
+            Who::Given(copies) => u8::try_from(copies.len()).unwrap_or(u8::MAX),
+            Who::Everybody | Who::Enrolled(_) => 1,
+        }
+    }
+
+    fn lane(&self, device: IpAddr) -> u8 {
+        match &self.who {
+            Who::Given(copies) => copies.iter().position(|copy| copy.contains(&device)).and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+            Who::Everybody | Who::Enrolled(_) => 0,
+        }
     }
 }
 
@@ -110,33 +143,56 @@ pub(crate) struct Live {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) desk: Arc<Mutex<RunDesk>>,
     pub(crate) folder: Folder,
-    feed: Feed,
+    pub(crate) feed: Feed,
     journal: std::thread::JoinHandle<Scribe>,
     /// Set when the disk failed: nothing more can be proven.
     pub(crate) broken: Arc<AtomicBool>,
     secrets: Option<Receiver<Secret>>,
+    synthesis: Option<Synthesis>,
     capture: Option<Capture>,
 }
 
-/// The thread that writes the devices' side as real packets, with the secrets that open them.
+/// The thread that writes the devices' side as packets, with the secrets that open them.
 struct Capture {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<std::io::Result<u64>>,
+    /// What was written, to be read again.
+    file: File,
+    kept: Kept,
 }
 
-/// How long a packet waits for the secrets that open it: they come from another thread.
-const HELD: Duration = Duration::from_millis(150);
-/// Packets that may wait; past it the oldest go out at once.
-const HELD_BYTES: usize = 32 << 20;
+/// What becomes of the packets of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// They stay in the run as `capture.pcapng`.
+    InRun,
+    /// They are read again when the run ends, and are nowhere afterwards: nobody has authorised more.
+    Nowhere,
+}
 
 /// Pipelines beside the gateway's own threads.
 const LANES: u16 = 2;
 /// A live journal is sealed at least this often (architecture: *The journal*).
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
+/// Descriptors for some thousand connections, two each (and in a lab their origins'). Above it programs under test that close all they could
+/// have would be slow.
+const DESCRIPTORS: u64 = 1 << 15;
+
+/// Takes as many descriptors as the system lets us have: the usual 1 024 serve 500 connections.
+fn more_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < DESCRIPTORS
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
+    }
+}
+
 impl Live {
     /// Starts pipelines, journal and gateway; no connection is taken yet.
     pub(crate) fn start(plan: Plan<'_>, folder: Folder) -> Result<Live, Fault> {
+        more_descriptors();
         let said = |e: proxy::Error| Fault::new(e.to_string(), "");
         let known = plan.known;
         known.store(&folder)?;
@@ -144,7 +200,7 @@ impl Live {
         let mut opening: Vec<Observation> = vec![run_line(known, plan.kind, Some(plan.mode), plan.label.clone(), attacks).into()];
         opening.extend(known.planted());
         let board = Board::new(Arc::clone(&known.demands));
-        let mut desk = RunDesk::new(folder.journal()?, board, tables(Limits::default(), &folder), Sealed::new(&folder), opening);
+        let mut desk = RunDesk::new(&folder, board, Limits::default(), opening)?;
         // Before the first line, so that the dashboard knows what run it shows.
         desk.screen = plan.watched.then(|| dashboard::Screen::new(&known.demands));
         desk.open(now());
@@ -153,7 +209,18 @@ impl Live {
         let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
         let (secret, secrets) = std::sync::mpsc::channel();
         let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(secret)).map_err(said)?;
-        let scribe = Scribe::new(Briefing { same: plan.rules.devices.clone(), label: plan.label, ..Briefing::default() });
+        let (feed, synthesis) = if plan.mode == RunMode::Explicit {
+            let (pieces, synthesis) = synthesis();
+            (feed.copying(pieces), Some(synthesis))
+        } else {
+            (feed, None)
+        };
+        let same = match &plan.rules.who {
+            // All runs are of one device, whichever address they come from.
+            Who::Given(copies) => vec![copies.concat()],
+            Who::Everybody | Who::Enrolled(_) => Vec::new(),
+        };
+        let scribe = Scribe::new(Briefing { same, own: proxy::enrolment::own(), label: plan.label, ..Briefing::default() });
         let broken = Arc::new(AtomicBool::new(false));
         let journal = {
             let (desk, folder, broken) = (desk.clone(), folder.clone(), broken.clone());
@@ -175,21 +242,46 @@ impl Live {
         });
         gateway.standing("anchor", plan.anchor);
         lock(&desk).twice = Some(Facts::default());
-        Ok(Live { gateway, desk, folder, feed, journal, broken, secrets: Some(secrets), capture: None })
+        Ok(Live { gateway, desk, folder, feed, journal, broken, secrets: Some(secrets), synthesis, capture: None })
     }
 
-    /// Captures what passes an interface into `capture.pcapng`, from now on.
-    pub(crate) fn capture(&mut self, interface: &str) -> Result<(), Fault> {
+    /// Captures what passes an interface and pleases `look`, from now on.
+    pub(crate) fn capture(&mut self, interface: &str, look: Look, kept: Kept) -> Result<(), Fault> {
         let packets = Packets::open(interface).map_err(|e| Fault::new(e.to_string(), "capturing needs CAP_NET_RAW"))?;
-        let path = self.folder.file(CAPTURE);
-        let file = crate::private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        self.record(Source::Interface(packets, look), interface, kept)
+    }
+
+    /// Makes packets from what the sockets carry, for want of the privilege to capture.
+    pub(crate) fn synthesise(&mut self, kept: Kept) -> Result<(), Fault> {
+        match self.synthesis.take() {
+            Some(synthesis) => self.record(Source::Sockets(synthesis), "synthesised from socket bytes", kept),
+            None => Ok(()),
+        }
+    }
+
+    fn record(&mut self, source: Source, name: &str, kept: Kept) -> Result<(), Fault> {
         let Some(secrets) = self.secrets.take() else { return Ok(()) };
+        let path = self.folder.file(CAPTURE);
+        let written = |e: std::io::Error| Fault::io("write", &path, &e);
+        let out = crate::private::create(&path).map_err(written)?;
+        let file = File::open(&path).map_err(written)?;
+        if kept == Kept::Nowhere {
+            // A file without a name ends with the process that holds it, however that ends.
+            std::fs::remove_file(&path).map_err(written)?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
-        let (name, told) = (interface.to_owned(), stop.clone());
+        let (name, told) = (name.to_owned(), stop.clone());
         let thread = std::thread::Builder::new().name("capture".to_owned());
-        let run = move || record(packets, &secrets, BufWriter::new(file), &name, &told);
+        let broken = self.broken.clone();
+        let run = move || {
+            let done = capture::record(source, &secrets, BufWriter::new(out), &name, &told, now);
+            if done.is_err() {
+                broken.store(true, Ordering::Relaxed);
+            }
+            done
+        };
         let thread = thread.spawn(run).map_err(|e| Fault::new(format!("cannot start a thread: {e}"), ""))?;
-        self.capture = Some(Capture { stop, thread });
+        self.capture = Some(Capture { stop, thread, file, kept });
         Ok(())
     }
 
@@ -198,9 +290,12 @@ impl Live {
         self.feed.drain();
         drop(self.gateway);
         drop(self.feed);
+        // Without it no more pieces come, and the thread below need not wait for them.
+        drop(self.synthesis);
         let captured = self.capture.map(|capture| {
             capture.stop.store(true, Ordering::Relaxed);
-            capture.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the capturing thread died")))
+            let written = capture.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the capturing thread died")));
+            written.map(|dropped| (dropped, capture.file, capture.kept))
         });
         let mut scribe =
             self.journal.join().map_err(|_| Fault::new("the journal's thread died", "this is a fault of ours; please report it"))?;
@@ -208,15 +303,20 @@ impl Live {
             .map_err(|_| Fault::new("the journal is still in use", "this is a fault of ours; please report it"))?;
         let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
         desk.open(now());
+        let mut lost = None;
         match captured {
             None => {}
-            Some(Err(e)) => crate::analyze::eprint_line(&format!("overhear: the capture could not be written to its end: {e}")),
-            Some(Ok(dropped)) => {
+            // Told after the journal's own end: that one matters more.
+            Some(Err(e)) => lost = Some(e),
+            Some(Ok((dropped, file, kept))) => {
+                if kept == Kept::Nowhere {
+                    desk.say(Standing { what: Text::ours("packets"), state: Text::ours("not-kept") });
+                }
                 if dropped > 0 {
                     desk.say(Missed { why: Lost::Dropped, dir: None, offset: 0, len: 0, repeats: dropped });
                 }
                 let live = desk.twice.take().unwrap_or_default();
-                let compared = twice::read_again(&self.folder.file(CAPTURE), known, &mut scribe, &mut desk, &live)?;
+                let compared = twice::read_again(file, known, &mut scribe, &mut desk, &live)?;
                 for difference in compared.differs.iter().take(5) {
                     crate::analyze::eprint_line(&format!("overhear: second reading differs: {difference}"));
                 }
@@ -230,9 +330,11 @@ impl Live {
             }
         }
         desk.say(scribe.ledger());
-        let path = self.folder.file("journal.jsonl");
-        let finished = desk.finish().map_err(|e| Fault::io("write", &path, &e))?;
-        Ok((finished, self.folder))
+        let finished = desk.finish()?;
+        match lost {
+            None => Ok((finished, self.folder)),
+            Some(e) => Err(Fault::io("write", &self.folder.file(CAPTURE), &e)),
+        }
     }
 }
 
@@ -242,51 +344,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The live capture's file in a run.
 const CAPTURE: &str = "capture.pcapng";
-
-/// Writes packets and secrets until told to stop; how many packets the kernel dropped.
-fn record(mut packets: Packets, secrets: &Receiver<Secret>, out: impl Write, interface: &str, stop: &AtomicBool) -> std::io::Result<u64> {
-    let mut writer = captures::write::Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
-    let number = writer.interface(captures::link::Link::ETHERNET, 0, interface)?;
-    let mut held: VecDeque<(Instant, Time, u32, Vec<u8>)> = VecDeque::new();
-    let mut bytes = 0;
-    let mut received = 0;
-    let mut ending: Option<Instant> = None;
-    loop {
-        if let Some(packet) = packets.take().map_err(std::io::Error::other)? {
-            received += 1;
-            bytes += packet.bytes.len();
-            held.push_back((Instant::now(), packet.time, packet.len as u32, packet.bytes.to_vec()));
-        } else if ending.is_some_and(|since| since.elapsed() >= HELD * 2) {
-            break;
-        }
-        if stop.load(Ordering::Relaxed) && ending.is_none() {
-            ending = Some(Instant::now());
-        }
-        if ending.is_some_and(|since| since.elapsed() >= HELD * 20) {
-            break;
-        }
-        let known: Vec<Secret> = secrets.try_iter().collect();
-        if !known.is_empty() {
-            writer.secrets(&known)?;
-        }
-        while held.front().is_some_and(|(since, ..)| since.elapsed() >= HELD || bytes > HELD_BYTES) {
-            let Some((_, time, len, packet)) = held.pop_front() else { break };
-            bytes -= packet.len();
-            writer.packet(&captures::write::Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
-        }
-    }
-    let known: Vec<Secret> = secrets.try_iter().collect();
-    if !known.is_empty() {
-        writer.secrets(&known)?;
-    }
-    for (_, time, len, packet) in held {
-        writer.packet(&captures::write::Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
-    }
-    let dropped = u64::from(packets.dropped());
-    writer.statistics(number, now(), received, dropped)?;
-    writer.finish()?.flush()?;
-    Ok(dropped)
-}
 
 /// The journal's thread: takes drafts, seals every second, takes up marks.
 fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder: &Folder, broken: &AtomicBool) -> Scribe {
@@ -309,7 +366,9 @@ fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder:
             let mut desk = lock(desk);
             take_marks(folder, &mut marks, &mut desk);
             desk.seal();
-            broken.store(desk.failed(), Ordering::Relaxed);
+            if desk.failed() {
+                broken.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod analyze;
 mod cli;
+mod conduct;
 mod desk;
 mod eyes;
 mod fault;
+mod intercept;
 mod knowledge;
 mod lab_run;
 mod listing;
@@ -66,6 +68,7 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
             clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(|e| Fault::new(e.to_string(), ""))?;
             render::print(&out).map(|()| 0)
         }
+        Command::Intercept(args) => intercept::intercept(&args, quiet),
         Command::Lab(args) => lab_run::lab(&args, quiet, stage),
         Command::Plan(args) => plan::plan(&args),
         Command::Replay(args) => runs::replay(&args),

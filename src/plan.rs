@@ -71,7 +71,7 @@ fn attempts(attack: &Attack, policy: &Policy) -> u32 {
     let n = policy.n.of(attack.severity).max(1);
     match attack.defect {
         // Asked of the controls themselves.
-        Defect::UserAnchor | Defect::AddedAnchor => 0,
+        Defect::UserAnchor | Defect::AddedAnchor | Defect::AddedAnchorSibling => 0,
         _ => 2 * n,
     }
 }

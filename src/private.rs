@@ -14,6 +14,23 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// Writes a file by rename: it is there with all its bytes, or as it was before.
+pub(crate) fn whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path);
+    let written = create(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
+}
+
+/// The name under which a file is made; of this process alone.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    path.with_file_name(name)
+}
+
 /// A file that only its owner may read, to add to.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
@@ -56,8 +73,8 @@ pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
             if let Some(parent) = path.parent() {
                 folder(parent).map_err(|e| Fault::io("make", parent, &e))?;
             }
-            let mut file = create(&path).map_err(|e| Fault::io("write", &path, &e))?;
-            writeln!(file, "{}", analyzers::encode::hex(&key)).map_err(|e| Fault::io("write", &path, &e))?;
+            let text = format!("{}\n", analyzers::encode::hex(&key));
+            whole(&path, text.as_bytes()).map_err(|e| Fault::io("write", &path, &e))?;
             Ok(key)
         }
         Err(e) => Err(Fault::io("read", &path, &e)),

@@ -84,18 +84,16 @@ impl Folder {
         self.file("run.json").is_file()
     }
 
+    /// Writes a file whole or not at all: a run that is cut off has no half of one.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let path = self.file(name);
-        let mut file = private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
-        file.write_all(bytes).and_then(|()| file.flush()).map_err(|e| Fault::io("write", &path, &e))
+        private::whole(&path, bytes).map_err(|e| Fault::io("write", &path, &e))
     }
 
     /// Writes `run.json` by rename: from then on the run is whole.
     pub(crate) fn finish(&self, run: &RunFile) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(run).map_err(|e| Fault::new(format!("run.json: {e}"), ""))?;
-        self.write("run.json.new", &text)?;
-        let to = self.file("run.json");
-        std::fs::rename(self.file("run.json.new"), &to).map_err(|e| Fault::io("write", &to, &e))
+        self.write("run.json", &text)
     }
 
     pub(crate) fn run_file(&self) -> Result<RunFile, Fault> {
@@ -196,10 +194,8 @@ impl Sealed {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        if let Some(out) = &mut self.out {
-            out.flush()?;
-        }
-        self.error.map_or(Ok(()), Err)
+    pub(crate) fn finish(mut self) -> Result<(), Fault> {
+        let flushed = self.out.as_mut().map_or(Ok(()), Write::flush);
+        self.error.map_or(flushed, Err).map_err(|e| Fault::io("write", &self.path, &e))
     }
 }

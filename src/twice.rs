@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use analyzers::flow::{FlowId, FlowKey};
 use analyzers::journal::Line;
 use analyzers::keys::Keys;
-use analyzers::observation::{Kind, Observation};
+use analyzers::observation::{Arm, Kind, Observation};
 use analyzers::pipeline::{Out, Pipeline, Tools};
 use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::sealed::Value;
@@ -27,6 +26,9 @@ const COMPARED: usize = 200_000;
 pub(crate) struct Facts {
     open: HashMap<FlowId, Vec<String>>,
     flows: BTreeMap<String, Vec<String>>,
+    /// Flows under an attack: first by number, then by Community ID.
+    attacked: HashSet<FlowId>,
+    intercepted: HashSet<String>,
     kept: usize,
     pub(crate) cut: bool,
 }
@@ -36,8 +38,16 @@ impl Facts {
         let Some(flow) = line.flow else { return };
         if let Observation::Flow(closed) = &line.seen {
             let facts = self.open.remove(&flow).unwrap_or_default();
+            if self.attacked.remove(&flow) {
+                self.intercepted.insert(closed.community_id.as_str().to_owned());
+            }
             self.flows.entry(closed.community_id.as_str().to_owned()).or_default().extend(facts);
             return;
+        }
+        if let Observation::Treatment(treatment) = &line.seen
+            && treatment.arm == Arm::Attack
+        {
+            self.attacked.insert(flow);
         }
         let Some(fact) = fact(&line.seen) else { return };
         if self.kept >= COMPARED {
@@ -85,17 +95,24 @@ impl Desk for Shadow {
     fn sealed(&mut self, _: Option<FlowId>, _: Value) {}
 }
 
-/// Reads the capture, adds what only it has through `scribe` to `desk`, and compares the rest with `live`.
-pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, desk: &mut RunDesk, live: &Facts) -> Result<Compared, Fault> {
-    let mut file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+/// Reads the run's capture, adds what only it has through `scribe` to `desk`, and compares the rest with `live`.
+pub(crate) fn read_again(
+    mut file: File,
+    known: &Knowledge,
+    scribe: &mut Scribe,
+    desk: &mut RunDesk,
+    live: &Facts,
+) -> Result<Compared, Fault> {
+    let unread = |e: &dyn std::fmt::Display| Fault::new(format!("the run's own capture cannot be read again: {e}"), "");
     let mut keys = Keys::default();
-    for secret in captures::scan::secrets(&mut file).map_err(|e| Fault::io("read", path, &e))? {
+    for secret in captures::scan::secrets(&mut file).map_err(|e| unread(&e))? {
         keys.insert(secret);
     }
     let tools = Arc::new(Tools {
         veil: Arc::clone(&known.engine) as Arc<dyn Veil>,
         engine: Some(Arc::clone(&known.engine)),
         keys: Arc::new(keys),
+        intercepted: live.intercepted.clone(),
         ..Tools::default()
     });
     let mut shadow = Shadow::default();
@@ -111,7 +128,7 @@ pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, de
             Out::Opened { flow, .. } => Some(*flow),
             Out::Seen(draft) => draft.flow,
             Out::Sealed(value) => Some(value.flow),
-            Out::Tried { .. } => None,
+            Out::Tried { .. } | Out::Joined { .. } => None,
         };
         match flow {
             Some(flow) if again.contains(&flow) => shadow_scribe.take(out, &mut shadow),
@@ -120,7 +137,7 @@ pub(crate) fn read_again(path: &Path, known: &Knowledge, scribe: &mut Scribe, de
     };
     let options = captures::run::Options { secrets_known: true, ..captures::run::Options::default() };
     let read = captures::run::analyse(file, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
-    let report = read.map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run's own capture cannot be read again"))?;
+    let report = read.map_err(|e| unread(&e))?;
     desk.say(report.line(Text::ours("capture.pcapng"), None, 0));
     let mut differs = Vec::new();
     let mut facts = 0;

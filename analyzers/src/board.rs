@@ -397,6 +397,13 @@ impl Board {
         Terms {
             user_anchor,
             required: demands.policy.n.of(attack.severity),
+            beside: demands.declaration.as_ref().filter(|d| !d.pins.is_empty()).map_or(trial::Beside::NoPins, |d| {
+                match (d.pinned(name), d.beside_pin(name)) {
+                    (true, _) => trial::Beside::Declared,
+                    (false, true) => trial::Beside::Sibling,
+                    (false, false) => trial::Beside::Elsewhere,
+                }
+            }),
             pin_claimed: listed(&demands.policy.pins_required) || demands.declaration.as_ref().is_some_and(|d| d.pinned(name)),
             strict: listed(&demands.policy.strict),
             anchor_live,

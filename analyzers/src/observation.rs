@@ -1021,6 +1021,13 @@ pub struct Trial {
     /// From the last byte of our flight to the end, in milliseconds.
     #[serde(default)]
     pub waited_ms: u64,
+    /// Which of a lab's parallel copies of the device it was: attempts of one copy are no controls of another's.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub lane: u8,
+}
+
+fn is_first(lane: &u8) -> bool {
+    *lane == 0
 }
 
 /// A standing change that the set-up makes for all traffic (QUIC blocked, DNS rewritten, the anchor installed).

@@ -70,6 +70,8 @@ reasons! {
     NotOffered = "not-offered", "the client never offered the version, suite or feature";
     DeclaredAbsent = "declared-absent", "declared as not present";
     NothingDeclared = "nothing-declared", "the declaration claims nothing of the kind";
+    SiblingAccepts = "sibling-accepts", "no pin is declared for it, and it accepts other keys than its sibling's pin would";
+    SiblingRefuses = "sibling-refuses", "no pin is declared for it, and it refuses other keys as its pinned sibling does";
     NotInThisRun = "not-in-this-run", "the kind of run cannot have it";
 }
 

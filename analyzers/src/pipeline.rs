@@ -3,7 +3,7 @@
 //! A source (a logical shard of `captures`, a live lane of `proxy`) drives one pipeline with flows of its own; the
 //! [`Scribe`](crate::scribe::Scribe) joins what all pipelines put out into one journal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::dissect::{Cx, Known, Rest, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
 use crate::leak::Engine;
-use crate::observation::{Activity, App, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Unparsed};
+use crate::observation::{Activity, App, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Unparsed};
 use crate::subject::{ClientClass, Peer};
 use crate::text::{Text, Veil};
 
@@ -47,6 +47,12 @@ pub enum Out {
     },
     /// A personal value for sealed storage; its token is in the `Hit` line.
     Sealed(crate::sealed::Value),
+    /// These addresses are one device's (live): the operator named it, and its link says so.
+    Joined {
+        mac: Option<Mac>,
+        ips: Vec<IpAddr>,
+        at: Time,
+    },
 }
 
 /// A line before the scribe has numbered it.
@@ -110,6 +116,8 @@ pub struct Tools {
     pub limits: Limits,
     /// Seeks planted values and shapes; without it nothing is found.
     pub engine: Option<Arc<Engine>>,
+    /// Flows whose server was an attacker's, by Community ID, where that is known before they are read (a second reading).
+    pub intercepted: HashSet<String>,
 }
 
 impl std::fmt::Debug for Tools {
@@ -127,6 +135,7 @@ impl Default for Tools {
             windows: Vec::new(),
             limits: Limits::default(),
             engine: None,
+            intercepted: HashSet::new(),
         }
     }
 }
@@ -177,7 +186,18 @@ impl Pipeline {
     /// A flow begins. Must come before anything else of it.
     pub fn open(&mut self, flow: FlowKey, ends: &Ends, time: Time, frame: u64, out: &mut impl Sink) {
         out.put(Out::Opened { flow, ends: *ends, at: time, frame });
-        self.flows.insert(flow, Live { known: Known::new(*ends, time, frame), talk: Talk::default(), unknown: 0 });
+        let mut known = Known::new(*ends, time, frame);
+        if !self.tools.intercepted.is_empty() && self.tools.intercepted.contains(&ends.community_id()) {
+            known.exposure = Exposure::Interceptor;
+        }
+        self.flows.insert(flow, Live { known, talk: Talk::default(), unknown: 0 });
+    }
+
+    /// The flow's server is an attacker's: what is decrypted of it can be read by anybody who does the same.
+    pub fn intercepted(&mut self, flow: FlowKey) {
+        if let Some(live) = self.flows.get_mut(&flow) {
+            live.known.exposure = Exposure::Interceptor;
+        }
     }
 
     /// Bytes of an open flow, in order. Says what is still wanted of this direction.

@@ -45,6 +45,8 @@ pub struct Briefing {
     pub label: Option<Text>,
     /// Addresses that are one device whatever the link says: a lab knows which it gave out.
     pub same: Vec<Vec<IpAddr>>,
+    /// Link addresses of the machine that watches: what it says itself is no device's.
+    pub own: Vec<Mac>,
     /// Who caused which flow (`--actors`); the first row that fits counts.
     pub actors: Vec<ActorRow>,
 }
@@ -74,8 +76,13 @@ pub struct Scribe {
 
 impl Scribe {
     pub fn new(briefing: Briefing) -> Scribe {
-        let devices =
-            Devices { label: briefing.label.clone(), told: briefing.told.clone(), same: briefing.same.clone(), ..Devices::default() };
+        let devices = Devices {
+            label: briefing.label.clone(),
+            told: briefing.told.clone(),
+            same: briefing.same.clone(),
+            own: briefing.own.clone(),
+            ..Devices::default()
+        };
         Scribe {
             briefing,
             flows: HashMap::default(),
@@ -107,6 +114,11 @@ impl Scribe {
             Out::Sealed(value) => {
                 let flow = self.flows.get(&value.flow).map(|e| e.id);
                 desk.sealed(flow, value);
+            }
+            Out::Joined { mac, ips, at } => {
+                for grown in self.devices.joined(mac, &ips) {
+                    self.device_line(Some(grown), at, None, desk);
+                }
             }
         }
     }
@@ -187,7 +199,8 @@ impl Scribe {
         if bound.device.is_none() {
             // Without link addresses a device that was named by its own cannot be told from others.
             let unknowable = self.briefing.told.iter().any(|t| matches!(t, Told::Mac(_))) && ends.a_mac.is_none() && ends.b_mac.is_none();
-            if self.briefing.told.is_empty() || bound.side.is_some() || unknowable {
+            let own = bound.side.and_then(|side| ends.mac(side)).is_some_and(|mac| self.devices.own.contains(&mac));
+            if !own && (self.briefing.told.is_empty() || bound.side.is_some() || unknowable) {
                 self.ledger.unattributed += 1;
             } else {
                 self.ledger.elsewhere += 1;
@@ -269,6 +282,7 @@ struct Devices {
     label: Option<Text>,
     told: Vec<Told>,
     same: Vec<Vec<IpAddr>>,
+    own: Vec<Mac>,
     dropped: u64,
 }
 
@@ -298,6 +312,9 @@ impl Devices {
             return (Some(*id), None);
         }
         if ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+            return (None, None);
+        }
+        if mac.is_some_and(|m| self.own.contains(&m)) {
             return (None, None);
         }
         if ip.is_unspecified() {
@@ -363,6 +380,28 @@ impl Devices {
         let id = DeviceId(self.all.len() as u32);
         behind.device = Some(id);
         (Some(id), Some(id))
+    }
+
+    /// The operator's device: its addresses are one, public ones too. The ids that grew.
+    fn joined(&mut self, mac: Option<Mac>, ips: &[IpAddr]) -> Vec<DeviceId> {
+        match self.same.iter_mut().find(|g| g.iter().any(|ip| ips.contains(ip))) {
+            Some(group) => group.extend(ips.iter().filter(|ip| !group.contains(ip)).copied().collect::<Vec<_>>()),
+            None => self.same.push(ips.to_vec()),
+        }
+        let mut grown: Vec<DeviceId> = ips.iter().filter_map(|ip| self.of(*ip, mac).1).collect();
+        let id = ips.first().and_then(|ip| self.by_ip.get(ip)).copied();
+        if let (Some(id), Some(mac)) = (id, mac)
+            && let Some(known) = self.all.get_mut(id.0 as usize - 1)
+            && !known.macs.contains(&mac)
+        {
+            known.macs.push(mac);
+            self.by_mac.entry(mac).or_default().device.get_or_insert(id);
+            grown.push(id);
+        }
+        grown.dedup();
+        // One line says all of it.
+        grown.drain(..grown.len().saturating_sub(1));
+        grown
     }
 
     /// A binding the link told of.
@@ -446,6 +485,32 @@ mod tests {
         let both: Vec<IpAddr> = vec!["10.77.0.10".parse().unwrap(), "fd77::10".parse().unwrap()];
         let mut devices = Devices { same: vec![both.clone()], ..Devices::default() };
         assert_eq!(devices.of(both[0], None).0, devices.of(both[1], None).0);
+    }
+
+    #[test]
+    fn the_machine_that_watches_is_no_device() {
+        let ip: IpAddr = "fd00::1".parse().unwrap();
+        let mut devices = Devices { own: mac(1).into_iter().collect(), ..Devices::default() };
+        assert_eq!(devices.of(ip, mac(1)), (None, None));
+        assert_eq!(devices.of(ip, mac(2)).0, Some(DeviceId(1)));
+    }
+
+    #[test]
+    fn an_enrolled_device_is_one_at_all_its_addresses() {
+        let ips: Vec<IpAddr> = ["10.0.0.2", "2001:db8::2"].iter().map(|ip| ip.parse().unwrap()).collect();
+        let mut devices = Devices::default();
+        assert_eq!(devices.joined(mac(1), &ips[..1]), [DeviceId(1)]);
+        assert_eq!(devices.joined(mac(1), &ips), [DeviceId(1)]);
+        assert_eq!(devices.joined(mac(1), &ips), []);
+        assert_eq!(devices.of(ips[1], None).0, Some(DeviceId(1)));
+        assert_eq!(devices.of("10.0.0.3".parse().unwrap(), None).0, Some(DeviceId(2)));
+        let line = devices.line(DeviceId(1)).unwrap();
+        assert_eq!((line.macs.len(), line.ips.len()), (1, 2));
+        // A device whose flows came before its link address was known.
+        let mut devices = Devices::default();
+        devices.of(ips[0], None);
+        assert_eq!(devices.joined(mac(1), &ips[..1]), [DeviceId(1)]);
+        assert_eq!(devices.line(DeviceId(1)).unwrap().macs.len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What attempts under treatment prove (the procedure of `docs/method.md`): pure, from trials to an outcome.
 //!
 //! One acceptance is a fail. A refusal counts only between two controls that reached application data and differ from the attack in
-//! nothing but the defect. Everything else is undecided, and says why.
+//! nothing but the defect. Everything else is undecided, and says why. The file is long for its tables of cases, one row per rule.
 
 use policies::{Attack, Defect, Need};
 
@@ -108,8 +108,10 @@ pub fn worst(results: impl IntoIterator<Item = TrialResult>) -> TrialResult {
 pub struct Terms {
     /// Bracketed refusals a pass needs (the policy's `n` for the attack's severity).
     pub required: u32,
-    /// The maker claims a pin for this peer.
+    /// The maker claims a pin for this peer, or the policy requires one.
     pub pin_claimed: bool,
+    /// Where the peer stands to the pins of the declaration.
+    pub beside: Beside,
     /// The policy lists this peer's client as strict: it must not trust authorities that the user installed.
     pub strict: bool,
     /// The lab's authority stands in the device's user store (said of the whole run, not of one subject).
@@ -118,6 +120,19 @@ pub struct Terms {
     pub anchor_live: bool,
     /// The attack was selected and authorised in this run.
     pub selected: bool,
+}
+
+/// Where a peer stands to the pins that the maker declares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    /// No pin is declared at all.
+    #[default]
+    NoPins,
+    /// It is itself declared as pinned.
+    Declared,
+    /// Beside or below one that is.
+    Sibling,
+    Elsewhere,
 }
 
 /// The one-sided 95 % upper bound on the probability that the device accepts, after `n` refusals and no acceptance.
@@ -185,19 +200,20 @@ impl<'c> Sides<'c> {
     }
 }
 
-/// For the anchor questions (pin.absent, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
+/// For the anchor questions (pin.absent, pin.scope, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
 fn is_attempt(attack: &Attack, trial: &Trial) -> bool {
     match attack.defect {
-        Defect::AddedAnchor | Defect::UserAnchor => trial.arm == Arm::Control,
+        Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor => trial.arm == Arm::Control,
         _ => trial.arm == Arm::Attack && trial.attack.as_ref().is_some_and(|a| a == attack.id.as_str()),
     }
 }
 
 /// A control differs from the attack in the defect only: where the attack rests on the lab's anchor, so must its control;
-/// and both negotiated the same version, where both are known and the defect is not the version itself.
+/// and both negotiated the same version, where both are known and the defect is not the version itself. Copies of the device that run at
+/// the same time are told apart: what one does shows nothing about the moment in which another was attacked.
 fn is_control(attack: &Attack, attempt: &Trial, other: &Trial) -> bool {
     let arm = match attack.defect {
-        Defect::AddedAnchor | Defect::UserAnchor => other.arm == Arm::Pass,
+        Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor => other.arm == Arm::Pass,
         _ if attack.needs.contains(&Need::LabCaTrusted) => other.arm == Arm::Control,
         _ => other.arm != Arm::Attack,
     };
@@ -208,7 +224,7 @@ fn is_control(attack: &Attack, attempt: &Trial, other: &Trial) -> bool {
         (_, Some(a), Some(b)) => a == b,
         _ => true,
     };
-    arm && version
+    arm && version && attempt.lane == other.lane
 }
 
 /// Judges one attack on one subject (a device, a peer, a client stack).
@@ -220,6 +236,9 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
 
     if anchor && let Some(not_asked) = anchor_question(attack, terms) {
         return not_asked;
+    }
+    if attack.defect == Defect::AddedAnchorSibling && terms.beside == Beside::Sibling {
+        return sibling(&attempts, terms);
     }
     if !accepted.is_empty() && attack.defect == Defect::AddedAnchor && !terms.pin_claimed {
         // Not pinned, and nobody said it was: a fact for the report, not a failure.
@@ -241,6 +260,18 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
         return Outcome::NotTested(if terms.selected { Reason::NotExercised } else { Reason::NoAttacks });
     };
     refused(attack, case, terms, &sides, all)
+}
+
+/// What a peer beside a pinned one did: nobody claimed a pin for it, so it is said and not judged.
+fn sibling(attempts: &[&Row<'_>], terms: &Terms) -> Outcome {
+    let any = |result| attempts.iter().any(|r| r.trial.result == result);
+    if any(TrialResult::Accepted) {
+        Outcome::NotApplicable(Reason::SiblingAccepts)
+    } else if any(TrialResult::Rejected) {
+        Outcome::NotApplicable(Reason::SiblingRefuses)
+    } else {
+        Outcome::NotTested(if terms.selected { Reason::NotExercised } else { Reason::NoAttacks })
+    }
 }
 
 fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Outcome {
@@ -285,7 +316,11 @@ fn anchor_question(attack: &Attack, terms: &Terms) -> Option<Outcome> {
     match attack.defect {
         Defect::UserAnchor if !terms.user_anchor => Some(Outcome::NotTested(Reason::UserCaNotInstalled)),
         Defect::UserAnchor if !terms.strict => Some(Outcome::NotApplicable(Reason::NothingDeclared)),
-        Defect::AddedAnchorSibling if !terms.pin_claimed => Some(Outcome::NotTested(Reason::NoDeclaration)),
+        Defect::AddedAnchorSibling => match terms.beside {
+            Beside::NoPins => Some(Outcome::NotTested(Reason::NoDeclaration)),
+            Beside::Elsewhere => Some(Outcome::NotApplicable(Reason::NothingDeclared)),
+            Beside::Declared | Beside::Sibling => None,
+        },
         _ => None,
     }
 }
@@ -376,7 +411,8 @@ mod tests {
     }
 
     /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
-    /// `h` the same with an alert that names no reason, `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered only TLS 1.2, `c` when clear followed.
+    /// `h` the same with an alert that names no reason, `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered
+    /// only TLS 1.2, `c` when clear followed, `~` on a second copy of the device.
     fn case(id: &str, rows: &str, caps: Caps) -> Case {
         let mut case = Case::new(Subject::default(), caps);
         for (n, word) in (1..).zip(rows.split_whitespace()) {
@@ -415,13 +451,22 @@ mod tests {
                 attempt: None,
                 cleartext_followed: word.contains('c'),
                 waited_ms: 0,
+                lane: u8::from(word.contains('~')),
             };
             case.add(&Line { n, at: Time(n as i64), frame: None, flow: None, subject: None, seen: trial.into() });
         }
         case
     }
 
-    const TERMS: Terms = Terms { required: 3, pin_claimed: false, strict: false, user_anchor: false, anchor_live: true, selected: true };
+    const TERMS: Terms = Terms {
+        required: 3,
+        pin_claimed: false,
+        beside: Beside::NoPins,
+        strict: false,
+        user_anchor: false,
+        anchor_live: true,
+        selected: true,
+    };
 
     #[track_caller]
     fn check(attack: &Attack, rows: &str, terms: Terms, expect: &str) {
@@ -437,6 +482,10 @@ mod tests {
             ("", "not-tested not-exercised"),
             ("P+ P+", "not-tested not-exercised"),
             ("P+ x- P+ x- P+ x- P+", "pass"),
+            ("P+ P+~ x- P+~ P+ x- P+~ P+ P+~ x- P+", "pass"),
+            ("P+ P?~ x- P?~ P+ x- P?~ P+ P?~ x- P+", "pass"),
+            ("P+~ x- P+~ x- P+~ x- P+~", "inconclusive no-control"),
+            ("P+ x- P+ x- P+ x- P+ x+~", "fail"),
             ("C+ x- C+ x- P+ x- C+", "pass"),
             ("P+ x- x- x- P+", "pass"),
             ("P+ x- P+ x- P+", "inconclusive too-few-attempts"),
@@ -510,6 +559,27 @@ mod tests {
         check(&a, "P+ C- P+ C- P+ C- P+", claimed, "inconclusive too-few-attempts");
         check(&a, "P+ C+ P+", claimed, "fail");
         check(&a, "P+ C+ P+", TERMS, "not-applicable nothing-declared");
+    }
+
+    #[test]
+    fn siblings_of_a_pin_are_listed_and_declared_ones_judged() {
+        let a = attack("pin.scope", Defect::AddedAnchorSibling, &[Need::LabCaTrusted, Need::DeclaredPins]);
+        let refused = "P+ C- P+ C- P+ C- P+ C- P+";
+        let at = |beside| Terms { beside, pin_claimed: beside == Beside::Declared, ..TERMS };
+        for (beside, rows, expect) in [
+            (Beside::NoPins, "P+ C+ P+", "not-tested no-declaration"),
+            (Beside::Elsewhere, "P+ C+ P+", "not-applicable nothing-declared"),
+            (Beside::Declared, "P+ C+ P+", "fail"),
+            (Beside::Declared, refused, "pass"),
+            (Beside::Declared, "P+ C- P+", "inconclusive too-few-attempts"),
+            (Beside::Declared, "P+", "not-tested not-exercised"),
+            (Beside::Sibling, "P+ C- P+ C+ P+", "not-applicable sibling-accepts"),
+            (Beside::Sibling, refused, "not-applicable sibling-refuses"),
+            (Beside::Sibling, "P+ Cs P+", "not-tested not-exercised"),
+        ] {
+            check(&a, rows, at(beside), expect);
+        }
+        check(&a, refused, Terms { anchor_live: false, ..at(Beside::Declared) }, "inconclusive no-discriminating-trial");
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub trait Source {
 
     /// Nothing more will come.
     fn ended(&self) -> bool;
+
+    /// The dashboard is to close without a key.
+    fn leave(&self) -> bool {
+        false
+    }
 }
 
 /// A new snapshot so often: four times a second is what an eye follows in text.
@@ -45,7 +50,7 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
     let mut app = App::new(look);
     let mut snapshot = fresh(source);
     let mut taken = Instant::now();
-    loop {
+    while !source.leave() {
         screen.terminal.draw(|frame| draw(frame, &mut app, &snapshot))?;
         if event::poll(EVERY.saturating_sub(taken.elapsed()))? {
             match event::read()? {
@@ -70,6 +75,7 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
             taken = Instant::now();
         }
     }
+    Ok(())
 }
 
 fn fresh(source: &mut dyn Source) -> Snapshot {

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +78,8 @@ pub struct Origin(Arc<Inner>);
 struct Inner {
     authority: Arc<Authority>,
     manner: Manner,
+    /// Names whose files come from a folder.
+    folders: HashMap<String, PathBuf>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
     seen: Mutex<VecDeque<Seen>>,
     connections: AtomicU64,
@@ -86,9 +90,15 @@ struct Inner {
 
 impl Origin {
     pub fn new(authority: Arc<Authority>, manner: Manner) -> Self {
+        Self::serving(authority, manner, [])
+    }
+
+    /// The same, with names whose files come from a folder each.
+    pub fn serving(authority: Arc<Authority>, manner: Manner, folders: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         Self(Arc::new(Inner {
             authority,
             manner,
+            folders: folders.into_iter().map(|(name, folder)| (name.to_ascii_lowercase(), folder)).collect(),
             configs: Mutex::default(),
             seen: Mutex::default(),
             connections: AtomicU64::new(0),
@@ -227,7 +237,12 @@ impl Origin {
             body: body.slice(..body.len().min(BODY_KEPT)).to_vec(),
         });
         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
-        let mut response = page(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &name, content_type, body);
+        let bare =
+            name.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(name.as_str(), |(bare, _)| bare);
+        let mut response = match self.0.folders.get(&bare.to_ascii_lowercase()) {
+            Some(folder) => file(folder, &parts.method, parts.uri.path()),
+            None => page(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &name, content_type, body),
+        };
         if let Ok(value) = HeaderValue::from_str(&name) {
             response.headers_mut().insert(NAME, value);
         }
@@ -286,6 +301,34 @@ fn page(method: &Method, path: &str, query: &str, name: &str, content_type: Opti
     }
 }
 
+/// A file below a folder, or a folder's `index.html`. What the path would reach outside is not there.
+fn file(folder: &Path, method: &Method, path: &str) -> Response<Reply> {
+    let missing = || plain(StatusCode::NOT_FOUND, "no such file in the folder\n");
+    if method != Method::GET && method != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "a folder is only read\n");
+    }
+    let Ok(path) = String::from_utf8(percent_decoded(path)) else { return missing() };
+    let open = || {
+        let root = folder.canonicalize()?;
+        let mut found = root.join(path.trim_start_matches('/')).canonicalize()?;
+        if found.is_dir() {
+            found = found.join("index.html").canonicalize()?;
+        }
+        if !found.starts_with(&root) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = File::open(&found)?;
+        let left = file.metadata()?.len();
+        Ok::<_, io::Error>((found, Reply::File { file, left }))
+    };
+    let Ok((found, reply)) = open() else { return missing() };
+    let kind = found.extension().and_then(|e| e.to_str()).and_then(|e| KINDS.iter().find(|(end, _)| e.eq_ignore_ascii_case(end)));
+    let mut response = Response::new(reply);
+    let kind = kind.map_or("application/octet-stream", |(_, kind)| kind);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
 fn redirect(query: &str) -> Response<Reply> {
     let to = query.split('&').find_map(|pair| pair.strip_prefix("to=")).map(percent_decoded);
     match to.and_then(|to| HeaderValue::from_bytes(&to).ok()) {
@@ -326,21 +369,31 @@ fn text(value: &HeaderValue) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
-/// A body: a few bytes, or as many of a fixed pattern as wanted, without holding them.
+/// A body: a few bytes, as many of a fixed pattern as wanted, or a file, without holding them.
 #[derive(Debug)]
 pub enum Reply {
     Once(Option<Bytes>),
     Pattern(u64),
+    File { file: File, left: u64 },
 }
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = match self.get_mut() {
             Self::Once(bytes) => bytes.take(),
-            Self::Pattern(0) => None,
+            Self::Pattern(0) | Self::File { left: 0, .. } => None,
+            Self::File { file, left } => {
+                let mut piece = vec![0; (*left).min(PATTERN.len() as u64) as usize];
+                // A file that shrinks meanwhile breaks its answer off, as a server's would.
+                if let Err(error) = file.read_exact(&mut piece) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                *left -= piece.len() as u64;
+                Some(piece.into())
+            }
             Self::Pattern(left) => {
                 let take = (*left).min(PATTERN.len() as u64);
                 *left -= take;
@@ -351,13 +404,13 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Once(None) | Self::Pattern(0))
+        matches!(self, Self::Once(None) | Self::Pattern(0) | Self::File { left: 0, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Once(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::Pattern(left) => *left,
+            Self::Pattern(left) | Self::File { left, .. } => *left,
         })
     }
 }
@@ -371,6 +424,15 @@ impl ResolvesServerCert for Always {
     }
 }
 
+/// Content types by the end of a file's name; the rest are bytes.
+const KINDS: [(&str, &str); 6] = [
+    ("html", "text/html; charset=utf-8"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("json", "application/json"),
+    ("js", "text/javascript"),
+    ("css", "text/css"),
+    ("png", "image/png"),
+];
 /// Says which name the server answered for.
 const NAME: HeaderName = HeaderName::from_static("x-lab-origin");
 /// What the server-first port says.

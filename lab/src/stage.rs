@@ -217,7 +217,8 @@ fn init(args: &[OsString]) -> Result<i32, Fault> {
     fresh_run()?;
     let signals = Signals::block()?;
     let mut command = role("gateway");
-    command.arg(if own_pids { PIDS } else { "no-pids" }).args(args.get(2..).unwrap_or_default());
+    let me = std::process::id().to_string();
+    command.arg(if own_pids { PIDS } else { &me }).args(args.get(2..).unwrap_or_default());
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
@@ -234,6 +235,11 @@ fn init(args: &[OsString]) -> Result<i32, Fault> {
 fn arrive(pids: Option<&OsString>) -> Result<(), Fault> {
     let _ = OWN_PIDS.set(pids.is_some_and(|word| word == PIDS));
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(Fault::odd("binding the gateway to its parent"))?;
+    // Without pids of our own the word is the parent's: who died before we were bound to it tells nobody.
+    let parent = pids.and_then(|word| word.to_str()?.parse::<u32>().ok());
+    if parent.is_some_and(|pid| pid != std::os::unix::process::parent_id()) {
+        std::process::exit(FAULT);
+    }
     SigSet::all().thread_unblock().map_err(Fault::odd("unblocking signals"))
 }
 

@@ -39,7 +39,7 @@ impl Store {
             }
         }
         let java = dir.join("java/cacerts");
-        fs::create_dir(dir.join("java")).and_then(|()| fs::write(&java, java_key_store(anchors))).map_err(Fault::odd(what()))?;
+        fs::create_dir_all(dir.join("java")).and_then(|()| fs::write(&java, java_key_store(anchors))).map_err(Fault::odd(what()))?;
         Ok(Self { dir: dir.to_owned(), bundle, java })
     }
 }

@@ -43,6 +43,8 @@ pub struct Spec {
     pub host: String,
     /// Names with an address of the user's choice.
     pub overrides: Vec<(String, IpAddr)>,
+    /// Names whose files come from a folder.
+    pub folders: Vec<(String, PathBuf)>,
     /// Authorities the device trusts beside the lab's public root.
     pub anchors: Vec<CertificateDer<'static>>,
     /// TLS ports beside 443.
@@ -58,6 +60,7 @@ impl Default for Spec {
             parallel: 1,
             host: "shop.test".into(),
             overrides: Vec::new(),
+            folders: Vec::new(),
             anchors: Vec::new(),
             tls_ports: Vec::new(),
             manner: Manner::default(),
@@ -145,7 +148,7 @@ impl World {
             .map_err(Fault::odd("starting the lab's threads"))?;
         let home = Arc::new(Home { dir, binds: Mutex::default(), env: Mutex::default(), runs: AtomicU64::new(0) });
         let world = Self {
-            origin: Origin::new(Arc::clone(&authority), spec.manner.clone()),
+            origin: Origin::serving(Arc::clone(&authority), spec.manner.clone(), spec.folders.iter().cloned()),
             names: Names::new(spec.overrides.iter().cloned()),
             leases: Leases::new(GATEWAY_V4, RESOLVER_V4, LEASED),
             duts: duts(&home),

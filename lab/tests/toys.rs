@@ -78,7 +78,7 @@ async fn devices_do_what_they_are_known_for() {
     let world = Honest::new(Manner::default());
     let ports = |visits: &[Visit]| visits.iter().map(|visit| visit.port).collect::<Vec<_>>();
     for (device, expect) in
-        [(Device::StrictPhone, vec![443; 3]), (Device::PinnedApp, vec![443]), (Device::CarelessPhone, vec![443, 443, 80, 80])]
+        [(Device::StrictPhone, vec![443; 3]), (Device::PinnedApp, vec![443; 2]), (Device::CarelessPhone, vec![443, 443, 80, 80])]
     {
         let visits = device.live(&world, &world.trust(), HOST).await;
         assert_eq!(ports(&visits), expect, "{visits:?}");

@@ -400,7 +400,7 @@ fn outputs_are_bounded() {
 
 fn toys_live_in_the_lab() {
     let world = world(1);
-    for (name, visits) in [("strict-phone", 3), ("careless-phone", 4), ("pinned-app", 1), ("version-tls11", 1), ("added-anchor-sibling", 2)]
+    for (name, visits) in [("strict-phone", 3), ("careless-phone", 4), ("pinned-app", 2), ("version-tls11", 1), ("added-anchor-sibling", 2)]
     {
         let run = wait(world.duts()[0].run(Order::new(lab::toys::command(name, "shop.test"), Duration::from_secs(20)))).unwrap();
         assert_eq!(run.exit, Exit::Code(0), "{name}: {} {}", run.stdout.text(), run.stderr.text());

@@ -333,6 +333,26 @@ impl Declaration {
         self.pins.iter().any(|p| p.peers.iter().any(|h| h.matches(host)))
     }
 
+    /// Whether a host stands beside or below one that is stated to be pinned, and is not stated itself: `cdn.maker.test` and
+    /// `eu.api.maker.test` beside `api.maker.test`. What a registry's own suffix is, is not known here; a pin right below one has
+    /// strangers for siblings.
+    pub fn beside_pin(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if self.pinned(host) || host.parse::<std::net::IpAddr>().is_ok() {
+            return false;
+        }
+        let names = self.pins.iter().flat_map(|p| &p.peers).filter_map(|h| match h {
+            Host::Name(name) | Host::Below(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let is_or_below = |top: &str| Host::Name(top.to_owned()).matches(host) || Host::Below(top.to_owned()).matches(host);
+        names.into_iter().any(|name| {
+            // A parent of one label is a whole top-level domain.
+            let parent = name.split_once('.').map(|(_, parent)| parent).filter(|parent| parent.contains('.'));
+            is_or_below(parent.unwrap_or(name))
+        })
+    }
+
     /// The update mechanism a host belongs to.
     pub fn update_for(&self, host: &str) -> Option<&Update> {
         self.updates.iter().find(|u| u.hosts.iter().any(|h| h.matches(host)))
@@ -425,6 +445,18 @@ dhcp_names = ["Phone-X", "Android_*"]
             assert_eq!(d.covers(host, port), expect, "{host}:{port}");
         }
         assert!(d.pinned("api.maker.test") && !d.pinned("x.api.maker.test"));
+        for (host, expect) in [
+            ("api.maker.test", false),
+            ("x.api.maker.test", true),
+            ("CDN.maker.test.", true),
+            ("eu.cdn.maker.test", true),
+            ("maker.test", true),
+            ("evilmaker.test", false),
+            ("other.test", false),
+            ("192.0.2.7", false),
+        ] {
+            assert_eq!(d.beside_pin(host), expect, "{host}");
+        }
         assert_eq!(d.update_for("ota.maker.test").map(|u| u.signature), Some(Signature::Both));
         for (name, expect) in [("phone-x", true), ("android_1f", true), ("Anna's phone", false), ("Andro", false)] {
             assert_eq!(d.states_dhcp_name(name), expect, "{name}");

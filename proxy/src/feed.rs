@@ -1,13 +1,13 @@
 //! From connections to pipelines: a flow's bytes, secrets and notes reach one thread in order; bytes are bounded, notes never lost.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit};
-use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac, Transport};
 use analyzers::keys::{Secret, SecretLabel};
 use analyzers::observation::Observation;
 use analyzers::pipeline::{About, Draft, Out, Pipeline, Sink, Tools};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use policies::Time;
 
 use crate::error::Error;
+use crate::synthesis::{Piece, Pieces};
 use crate::wire::Tap;
 
 /// Bytes waiting for all pipelines together; what comes beyond is counted as missed.
@@ -46,6 +47,8 @@ enum Note {
         at: Time,
     },
     Secret(Secret),
+    /// What the device says in this flow it says to an attacker.
+    Intercepted(FlowKey),
     Close {
         flow: FlowKey,
         end: FlowEnd,
@@ -73,6 +76,7 @@ pub struct Feed {
     limit: usize,
     clock: Clock,
     secrets: Secrets,
+    pieces: Option<Pieces>,
 }
 
 /// Where each secret also goes as soon as it is known (the capture's DSB); may be nowhere.
@@ -99,7 +103,12 @@ impl Feed {
             );
             all.push(Lane { notes, flows: AtomicU64::new(0), source: FIRST_SOURCE + i });
         }
-        Ok((Feed { lanes: all.into(), waiting, limit: LIMIT, clock, secrets }, outs, threads))
+        Ok((Feed { lanes: all.into(), waiting, limit: LIMIT, clock, secrets, pieces: None }, outs, threads))
+    }
+
+    /// The same feed, from which packets are made too.
+    pub fn copying(self, pieces: Pieces) -> Feed {
+        Feed { pieces: Some(pieces), ..self }
     }
 
     pub fn now(&self) -> Time {
@@ -117,6 +126,9 @@ impl Feed {
         let ends = Ends { transport: Transport::Tcp, a: device, b: server, a_mac: None, b_mac: None, from_start: true };
         let tap = FlowTap { flow, lane: place, feed: self.clone(), offsets: Mutex::new([0, 0]) };
         tap.send(Note::Open { flow, ends, at });
+        if let Some(pieces) = &self.pieces {
+            pieces.put(Piece::Open { flow, device, server, at });
+        }
         Arc::new(tap)
     }
 
@@ -125,6 +137,13 @@ impl Feed {
         let draft = Draft { at: self.now(), frame: 0, flow: None, about, seen: seen.into() };
         if let Some(lane) = self.lanes.first() {
             let _ = lane.notes.send(Note::Put(Box::new(Out::Seen(draft))));
+        }
+    }
+
+    /// These addresses are one device's, whatever flows say.
+    pub fn join(&self, mac: Option<Mac>, ips: Vec<IpAddr>) {
+        if let Some(lane) = self.lanes.first() {
+            let _ = lane.notes.send(Note::Put(Box::new(Out::Joined { mac, ips, at: self.now() })));
         }
     }
 
@@ -159,6 +178,11 @@ impl FlowTap {
         self.send(Note::Put(Box::new(Out::Seen(draft))));
     }
 
+    /// What the device says from now on it says to an attacker.
+    pub fn intercepted(&self) {
+        self.send(Note::Intercepted(self.flow));
+    }
+
     /// A trial of which this flow is the last.
     pub fn tried(&self, trial: analyzers::observation::Trial, flows: Vec<FlowKey>) {
         let draft = Draft { at: self.feed.now(), frame: 0, flow: Some(self.flow), about: None, seen: trial.into() };
@@ -169,7 +193,11 @@ impl FlowTap {
     pub fn close(&self, end: FlowEnd) {
         let bytes = *self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = Counts { bytes, ..Counts::default() };
-        self.send(Note::Close { flow: self.flow, end, counts, at: self.feed.now() });
+        let at = self.feed.now();
+        if let Some(pieces) = &self.feed.pieces {
+            pieces.put(Piece::Close { flow: self.flow, end, at });
+        }
+        self.send(Note::Close { flow: self.flow, end, counts, at });
     }
 
     fn send(&self, note: Note) {
@@ -192,13 +220,17 @@ impl Tap for FlowTap {
         let offset = *place;
         *place += len as u64;
         let (flow, at) = (self.flow, self.feed.now());
+        let copy = Bytes::copy_from_slice(bytes);
+        if let Some(pieces) = &self.feed.pieces {
+            pieces.put(Piece::Bytes { flow, dir, offset, at, bytes: copy.clone() });
+        }
         let full = self.feed.waiting.fetch_add(len, Ordering::Relaxed) + len > self.feed.limit;
         // Sent under the lock: offsets of one direction arrive in order.
         if full {
             self.feed.waiting.fetch_sub(len, Ordering::Relaxed);
             self.send(Note::Gap { flow, dir, offset, len: len as u64, at });
         } else {
-            self.send(Note::Bytes { flow, dir, offset, at, bytes: Bytes::copy_from_slice(bytes) });
+            self.send(Note::Bytes { flow, dir, offset, at, bytes: copy });
         }
     }
 
@@ -236,6 +268,7 @@ fn work(inbox: &Receiver<Note>, mut pipeline: Pipeline, out: &mut ToScribe, wait
                 pipeline.gap(Gap { flow, dir, offset, len, why: Lost::Overflow, time: at, frame: 0 }, out);
             }
             Note::Secret(secret) => pipeline.key(secret),
+            Note::Intercepted(flow) => pipeline.intercepted(flow),
             Note::Close { flow, end, counts, at } => pipeline.close(flow, end, &counts, at, 0, out),
             Note::Put(it) => out.put(*it),
             Note::Mark(done) => {
@@ -292,6 +325,7 @@ mod tests {
                 Out::Seen(draft) => draft.seen.word().to_owned(),
                 Out::Tried { .. } => "tried".to_owned(),
                 Out::Sealed(_) => "sealed".to_owned(),
+                Out::Joined { .. } => "joined".to_owned(),
             })
             .collect();
         assert_eq!(words.first().map(String::as_str), Some("opened"));

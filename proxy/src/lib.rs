@@ -1,6 +1,8 @@
 //! The live gateway: transparent interception, forged chains, tap, scheduling.
 
 mod acked;
+pub mod capture;
+pub mod enrolment;
 pub mod error;
 pub mod face;
 pub mod feed;
@@ -14,6 +16,7 @@ pub mod relay;
 pub mod serve;
 #[cfg(test)]
 mod serve_tests;
+pub mod synthesis;
 pub mod treatment;
 pub mod upstream;
 pub mod wire;

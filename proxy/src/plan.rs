@@ -71,7 +71,8 @@ pub struct Terms<'a> {
     pub mode: Mode,
     /// Authorised, in scope, not spared.
     pub allowed: bool,
-    pub pin_claimed: bool,
+    /// The maker declares a pin for this peer, or for one beside or above it.
+    pub pin_near: bool,
     /// The device's own connectivity checks and most of its hosts work.
     pub healthy: bool,
     /// How long this device was seen to wait between attempts at this peer.
@@ -249,7 +250,7 @@ impl<'a> View<'_, 'a> {
             Need::OfferedTls13 => !nothing_yet && !self.history.offered_tls13,
             Need::OfferedTls12 => !nothing_yet && !self.history.offered_tls12,
             Need::LabCaTrusted => !is_anchor(&attack.defect) && self.anchor() == Anchor::Refused,
-            Need::DeclaredPins => !self.terms.pin_claimed,
+            Need::DeclaredPins => !self.terms.pin_near,
             Need::UserCaInstalled => false,
         };
         !attack.needs.iter().any(unmet) && !self.dead() && !self.predicted(attack)
@@ -306,7 +307,7 @@ fn is_attempt(attack: &Attack, past: &Past) -> bool {
 }
 
 fn is_anchor(defect: &Defect) -> bool {
-    matches!(defect, Defect::AddedAnchor | Defect::UserAnchor)
+    matches!(defect, Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor)
 }
 
 /// Cheapest first: the questions that most careless clients fail, then their like, grouped by handshake shape.
@@ -352,7 +353,7 @@ mod tests {
             required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
             mode,
             allowed: true,
-            pin_claimed: false,
+            pin_near: false,
             healthy: true,
             interval: None,
         }
@@ -419,6 +420,12 @@ mod tests {
         // Pins: the flawless chain is the attempt, the untouched connection its control.
         check(&[pin()], |_| TrialResult::Accepted, "P C");
         check(&[pin()], untrusting, "P C P C P C P C P");
+        // Siblings of a declared pin are asked the same way; the same attempts answer both questions.
+        let scope = || attack("scope", Defect::AddedAnchorSibling, &[Need::DeclaredPins]);
+        let attacks = [pin(), scope()];
+        let near = Terms { pin_near: true, ..terms(&attacks, Mode::Runs) };
+        assert_eq!(undecided(&History::default(), &near), ["pin", "scope"]);
+        assert_eq!(undecided(&History::default(), &terms(&attacks, Mode::Runs)), ["pin"], "nothing is declared near it");
         // Nobody answers: it ends.
         let (_, left) = play(&[ca(), host()], Mode::Runs, 0, |_| TrialResult::None);
         assert!(left.is_empty());

@@ -25,7 +25,7 @@ use crate::treatment::Treatment;
 use crate::upstream::Upstream;
 use crate::wire::{NoTap, Tap};
 
-const HOST: &str = "shop.test";
+pub(crate) const HOST: &str = "shop.test";
 
 pub(crate) fn now() -> Time {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-fn attack(defect: Defect) -> Treatment {
+pub(crate) fn attack(defect: Defect) -> Treatment {
     Treatment::Attack { id: format!("{defect:?}"), defect }
 }
 

@@ -97,9 +97,6 @@ impl Rules for One {
     fn may_attack(&self, _: &str, _: u16) -> bool {
         true
     }
-    fn pin_claimed(&self, _: &str, _: u16) -> bool {
-        false
-    }
     fn enrolled(&self, device: IpAddr) -> bool {
         ["10.9.0.2", "fd09::2"].iter().any(|ip| ip.parse() == Ok(device))
     }

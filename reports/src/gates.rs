@@ -24,10 +24,10 @@ enum Scope {
 }
 
 impl<'a> Selection<'a> {
-    /// What a run needs by its kind: a capture its passive checks, a live run the attacks its first line lists.
+    /// What a run needs by its kind: a live run the attacks its first line lists; a capture, or a live run without any, its passive checks.
     pub fn of(demands: &'a Demands, run: Option<&Run>) -> Selection<'a> {
         match run {
-            Some(run) if run.kind != RunKind::Capture => {
+            Some(run) if run.kind != RunKind::Capture && !run.attacks.is_empty() => {
                 Selection::attacks(demands, run.attacks.iter().map(|t| t.as_str().to_owned()).collect(), Vec::new())
             }
             _ => Selection { demands, scope: Scope::Passive },

@@ -12,7 +12,7 @@ pub enum Device {
     StrictPhone,
     /// One app that accepts any certificate, telemetry with an identifier in clear, updates over HTTP, its owner's name on the wire.
     CarelessPhone,
-    /// One app that pins the key of its service.
+    /// One app that pins the key of its service, and not that of the sibling (`cdn.`) its pictures come from.
     PinnedApp,
 }
 
@@ -46,7 +46,10 @@ impl Device {
                 }
                 visits
             }
-            Self::PinnedApp => vec![strict.pinned().ask(dial, host, "GET /api/state?build=lab-toy").await],
+            Self::PinnedApp => vec![
+                strict.ask(dial, &format!("cdn.{host}"), "GET /bytes/512").await,
+                strict.pinned().ask(dial, host, "GET /api/state?build=lab-toy").await,
+            ],
             Self::CarelessPhone => {
                 announce(dial);
                 let careless = Toy::new(Flaw::AcceptsAnything, trust.clone());

@@ -229,14 +229,40 @@ pub(crate) fn visit_from_args(args: &[OsString]) -> Result<i32, Fault> {
     Ok(i32::from(!visits.iter().all(Visit::accepted)))
 }
 
-/// Real sockets, with the system's resolver.
+/// Where the lab's explicit proxy is, if the toy was told of one.
+fn proxy() -> Option<String> {
+    let told = std::env::var("https_proxy").ok()?;
+    Some(told.trim_start_matches("http://").trim_end_matches('/').to_owned())
+}
+
+/// A connection through an HTTP proxy (RFC 9110 §9.3.6).
+async fn through(proxy: &str, host: &str, port: u16) -> io::Result<tokio::net::TcpStream> {
+    let mut stream = tokio::net::TcpStream::connect(proxy).await?;
+    stream.write_all(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n").as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= LONGEST_HEAD {
+            return Err(io::Error::other("the proxy's answer does not end"));
+        }
+        head.push(stream.read_u8().await?);
+    }
+    match status(&head) {
+        Some(200) => Ok(stream),
+        other => Err(io::Error::other(format!("the proxy answered {other:?}"))),
+    }
+}
+
+/// Real sockets, with the system's resolver, or through the proxy the toy was told of.
 #[derive(Clone, Copy, Debug)]
 pub struct Sockets;
 
 impl Dial for Sockets {
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialling<'a> {
         Box::pin(async move {
-            let stream = tokio::net::TcpStream::connect((host, port)).await?;
+            let stream = match proxy() {
+                None => tokio::net::TcpStream::connect((host, port)).await?,
+                Some(proxy) => through(&proxy, host, port).await?,
+            };
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
@@ -304,5 +330,7 @@ fn failed(error: &io::Error) -> End {
 
 const REQUEST: &str = "GET /api/state?build=lab-toy";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A proxy's answer to CONNECT.
+const LONGEST_HEAD: usize = 8 * 1024;
 /// Of an answer that is read.
 const MOST: usize = 256 * 1024;

@@ -80,9 +80,16 @@ pub async fn connect(stream: &mut TcpStream, resolve: impl AsyncFnOnce(&str, u16
     Some(Asked { host, server })
 }
 
-/// The system's resolver.
+/// The system's resolver: the first address that this machine has a way to.
 pub async fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
-    lookup_host((host, port)).await.ok()?.next()
+    let found: Vec<SocketAddr> = lookup_host((host, port)).await.ok()?.collect();
+    found.iter().find(|addr| is_routed(**addr)).or(found.first()).copied()
+}
+
+/// Whether there is a route. Nothing is sent: a datagram socket that is connected only looks its route up.
+fn is_routed(addr: SocketAddr) -> bool {
+    let any = if addr.is_ipv4() { SocketAddr::from(([0, 0, 0, 0], 0)) } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
+    std::net::UdpSocket::bind(any).and_then(|socket| socket.connect(addr)).is_ok()
 }
 
 /// Host and port of `CONNECT host:port HTTP/1.x`.

@@ -6,6 +6,8 @@ pub mod nft;
 mod subjects;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +30,7 @@ use tokio::sync::Semaphore;
 
 use crate::feed::{Feed, FlowTap};
 use crate::hello::{self, Hello, Start};
-use crate::plan::{self, Mode, Terms};
+use crate::plan::{self, History, Mode, Terms};
 use crate::relay::relay;
 use crate::serve::{Progress, Server, Visit};
 use crate::treatment::Treatment;
@@ -54,13 +56,23 @@ const SETTLE: Duration = Duration::from_secs(7);
 pub trait Rules: Send + Sync + std::fmt::Debug {
     /// Authorised, in scope, not spared.
     fn may_attack(&self, host: &str, port: u16) -> bool;
-    /// The maker claims a pin for this peer.
-    fn pin_claimed(&self, host: &str, port: u16) -> bool;
+    /// The maker declares a pin for this peer, or for one beside or above it.
+    fn pin_near(&self, _host: &str) -> bool {
+        false
+    }
     /// Whether this address belongs to an enrolled device.
     fn enrolled(&self, device: IpAddr) -> bool;
     /// The one address that stands for this address's device (a device has several: IPv4, IPv6).
     fn device(&self, ip: IpAddr) -> IpAddr {
         ip
+    }
+    /// How many copies of the device run at once (lab). They share the attacks: each is asked its own, and is its own control.
+    fn lanes(&self) -> u8 {
+        1
+    }
+    /// Which copy is at this address.
+    fn lane(&self, _device: IpAddr) -> u8 {
+        0
     }
 }
 
@@ -99,6 +111,8 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct Gateway {
     setup: Setup,
+    /// The attacks of each lane.
+    shares: Vec<Vec<Attack>>,
     subjects: Mutex<Subjects>,
     devices: Mutex<HashMap<IpAddr, Device>>,
     paused: AtomicBool,
@@ -119,8 +133,11 @@ struct Device {
 
 impl Gateway {
     pub fn new(setup: Setup) -> Arc<Gateway> {
+        let lanes = usize::from(setup.rules.lanes().max(1));
+        let shares = (0..lanes).map(|lane| setup.attacks.iter().skip(lane).step_by(lanes).cloned().collect()).collect();
         Arc::new(Gateway {
             setup,
+            shares,
             subjects: Mutex::new(Subjects::new()),
             devices: Mutex::new(HashMap::new()),
             paused: AtomicBool::new(false),
@@ -259,19 +276,59 @@ impl Gateway {
         }
     }
 
-    /// What another attempt could still decide: (host, port, attack ids) of each subject of the device that was seen.
+    /// The run is over: waits at most `wait` for attacks that still listen, then writes the trials of all groups.
+    pub async fn conclude(&self, wait: Duration) {
+        let until = tokio::time::Instant::now() + wait;
+        let devices = |subjects: &Subjects| subjects.all.keys().map(|k| k.device).collect::<std::collections::BTreeSet<_>>();
+        let running = || {
+            let subjects = self.subjects();
+            devices(&subjects).into_iter().any(|d| subjects.attacks_running(d) > 0)
+        };
+        while running() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut subjects = self.subjects();
+        let now = self.setup.feed.now();
+        for device in devices(&subjects) {
+            let due = subjects.finish(now, Some(device), &*self.setup.veil.0);
+            Self::write(due);
+        }
+    }
+
+    /// The devices that were seen, by the address that stands for each.
+    pub fn devices_seen(&self) -> Vec<IpAddr> {
+        let mut out: Vec<IpAddr> = self.devices().keys().copied().collect();
+        out.sort();
+        out
+    }
+
+    /// What another attempt could still decide: (host, port, attack ids) of each subject that was seen. A subject that only another copy of
+    /// the device has met is open here too: this copy's share of the attacks was not tried on it.
     pub fn undecided(&self, device: IpAddr) -> Vec<(String, u16, Vec<String>)> {
         let subjects = self.subjects();
+        let unmet = History::default();
+        let lane = self.setup.rules.lane(device);
+        let mut seen: Vec<Key> = subjects.all.keys().filter(|k| k.device == device || k.lane != lane).cloned().collect();
+        for key in &mut seen {
+            (key.device, key.lane) = (device, lane);
+        }
+        seen.sort();
+        seen.dedup();
         let mut out: Vec<(String, u16, Vec<String>)> = Vec::new();
-        for (key, state) in subjects.all.iter().filter(|(k, _)| k.device == device) {
-            let terms = self.terms(key, true, None);
-            let left = plan::undecided(&state.history, &terms);
+        for key in seen {
+            let history = subjects.all.get(&key).map_or(&unmet, |s| &s.history);
+            let left = plan::undecided(history, &self.terms(&key, true, None));
             if !left.is_empty() {
-                out.push((key.host.clone(), key.port, left.into_iter().map(str::to_owned).collect()));
+                out.push((key.host, key.port, left.into_iter().map(str::to_owned).collect()));
             }
         }
         out.sort();
         out
+    }
+
+    /// Peers that the device was seen to ask over TLS.
+    pub fn peers_seen(&self, device: IpAddr) -> Vec<(String, u16)> {
+        self.subjects().all.keys().filter(|k| k.device == device).map(|k| (k.host.clone(), k.port)).collect()
     }
 
     /// How many subjects of this device were seen at all.
@@ -301,7 +358,13 @@ impl Gateway {
         let visit = Visit { stream, start, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
         let end = match visit.start.hello() {
             Some(hello) => {
-                let key = Key { device: known, host: visit.host.clone(), port: server.port(), class: class(hello) };
+                let key = Key {
+                    device: known,
+                    host: visit.host.clone(),
+                    port: server.port(),
+                    class: class(hello),
+                    lane: self.setup.rules.lane(known),
+                };
                 let offered = (hello.offers(0x0304), hello.offers(0x0303));
                 self.treat(visit, &key, offered, &tap).await
             }
@@ -333,11 +396,14 @@ impl Gateway {
                 tap.put(certificate::read(certificate, &*self.setup.veil.0));
             }
         }
+        if arm == Arm::Attack {
+            tap.intercepted();
+        }
         tap.put(observation::Treatment { arm, attack, group, chain, honest_chain, community_id: None });
         let conduct = self.setup.server.run(visit, prepared).await;
         let end = flow_end(conduct.close);
         if let Some(place) = place {
-            self.subjects().leave(key, group, place, conduct);
+            self.subjects().leave(key, group, place, conduct, &*self.setup.veil.0);
         }
         end
     }
@@ -346,7 +412,7 @@ impl Gateway {
     async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr) -> FlowEnd {
         if let Start::Other { seen } = &visit.start {
             let host = http_host(seen);
-            if self.subjects().cleartext(device, visit.server.ip(), host.as_deref()) {
+            if self.subjects().cleartext(device, visit.server.ip(), host.as_deref(), visit.now, self.setup.mode) {
                 return FlowEnd::Reset;
             }
         }
@@ -389,11 +455,11 @@ impl Gateway {
 
     fn terms(&self, key: &Key, healthy: bool, interval: Option<Duration>) -> Terms<'_> {
         Terms {
-            attacks: &self.setup.attacks,
+            attacks: self.shares.get(usize::from(key.lane)).map_or(&[], Vec::as_slice),
             required: self.setup.required,
             mode: self.setup.mode,
             allowed: !self.paused() && self.setup.rules.may_attack(&key.host, key.port),
-            pin_claimed: self.setup.rules.pin_claimed(&key.host, key.port),
+            pin_near: self.setup.rules.pin_near(&key.host),
             healthy,
             interval,
         }

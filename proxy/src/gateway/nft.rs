@@ -77,6 +77,34 @@ impl Installed {
         apply(&install_text(rules))?;
         Ok(Installed(()))
     }
+
+    /// An enrolled device has another address: its new connections are redirected from now on.
+    pub fn add(&self, device: IpAddr) -> Result<(), Error> {
+        apply(&format!("add element inet {TABLE} {} {{ {device} }}\n", set(device)))
+    }
+
+    /// The address belongs to no enrolled device any more.
+    pub fn remove(&self, device: IpAddr) -> Result<(), Error> {
+        apply(&format!("delete element inet {TABLE} {} {{ {device} }}\n", set(device)))
+    }
+
+    /// Packets and bytes of other devices that were forwarded; nothing of them was looked at.
+    pub fn others(&self) -> Result<(u64, u64), Error> {
+        let said = run(&["list", "counter", "inet", TABLE, "others"], "")?;
+        counter(&said).ok_or(Error::Tool { command: "nft", said })
+    }
+}
+
+fn set(device: IpAddr) -> &'static str {
+    if device.is_ipv4() { "devices4" } else { "devices6" }
+}
+
+/// `… packets 12 bytes 3456 …`
+fn counter(said: &str) -> Option<(u64, u64)> {
+    let mut words = said.split_whitespace().skip_while(|w| *w != "packets").skip(1);
+    let packets = words.next()?.parse().ok()?;
+    let bytes = words.nth(1)?.parse().ok()?;
+    Some((packets, bytes))
 }
 
 impl Drop for Installed {
@@ -92,19 +120,27 @@ pub fn remove() -> Result<(), Error> {
 
 /// One `nft -f -`: the kernel takes all of it or nothing.
 fn apply(text: &str) -> Result<(), Error> {
+    run(&["-f", "-"], text).map(|_| ())
+}
+
+fn run(args: &[&str], input: &str) -> Result<String, Error> {
     let failed = |said: String| Error::Tool { command: "nft", said };
     let mut child = Command::new("nft")
-        .args(["-f", "-"])
+        .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| failed(format!("{e} (Debian: apt install nftables)")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(text.as_bytes()).map_err(|e| failed(e.to_string()))?;
+        stdin.write_all(input.as_bytes()).map_err(|e| failed(e.to_string()))?;
     }
     let done = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
-    if done.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned())) }
+    if done.status.success() {
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    } else {
+        Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
+    }
 }
 
 /// Interface names hold no quotes; one that does matches nothing.
@@ -134,5 +170,7 @@ mod tests {
         assert_eq!(text.matches('"').count() % 2, 0);
         let none = install_text(&Rules { devices: vec![], quic: Quic::Observe, ..rules });
         assert!(none.contains("set devices4 { type ipv4_addr; }") && !none.contains("reject"));
+        assert_eq!(counter("table inet overhear {\n\tcounter others {\n\t\tpackets 12 bytes 3456\n\t}\n}"), Some((12, 3456)));
+        assert_eq!(counter("table inet overhear { }"), None);
     }
 }

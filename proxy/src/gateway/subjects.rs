@@ -12,7 +12,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use policies::{Defect, Time};
 
 use crate::feed::FlowTap;
-use crate::plan::{GROUP, History, Past};
+use crate::plan::{GROUP, History, Mode, Past};
 use crate::serve::{Conduct, Hindrance, Progress};
 use crate::treatment::Treatment;
 
@@ -20,21 +20,23 @@ use crate::treatment::Treatment;
 const FALL_BACK: std::time::Duration = std::time::Duration::from_secs(60);
 /// Subjects beyond this are relayed without a plan.
 const MOST_SUBJECTS: usize = 1 << 14;
-/// Connections of one group that are kept in mind; browsers open eight.
+/// Connections of one group that are kept in mind; browsers open eight. Of what comes beyond only the one that tells most is kept.
 const MOST_MEMBERS: usize = 256;
 /// Of the first application bytes this much is printed, masked.
 const SHOWN: usize = 96;
 
 /// Device, peer, client class.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) device: IpAddr,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) class: ClientClass,
+    /// Which of the parallel copies of the device it is (lab).
+    pub(super) lane: u8,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     tap: Arc<FlowTap>,
     progress: Progress,
@@ -48,12 +50,24 @@ pub(super) struct Member {
 pub(super) struct Group {
     pub(super) id: u64,
     pub(super) treatment: Treatment,
-    pub(super) server: IpAddr,
     started: Time,
     /// The process run that caused it (lab).
     attempt: Option<u64>,
     members: Vec<Member>,
+    /// Connections beyond [`MOST_MEMBERS`] that still run.
+    beyond: usize,
+    /// Of those that are over, the one that tells most: an acceptance among them is an acceptance.
+    most: Option<Member>,
     cleartext_followed: bool,
+    /// Clear traffic came that this device also has while TLS works: it shows nothing about the attack.
+    cleartext_as_ever: bool,
+}
+
+/// A connection's place in its group.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Kept(usize),
+    Beyond(Box<Member>),
 }
 
 impl Group {
@@ -65,8 +79,14 @@ impl Group {
         now.since(self.started) > window
     }
 
+    /// A connection that was not attacked has carried application data.
+    fn works(&self) -> bool {
+        let data = |m: &Member| m.conduct.as_ref().map_or_else(|| m.progress.so_far().0, |c| c.grade) >= Evidence::E5;
+        self.treatment.defect().is_none() && self.members.iter().any(data)
+    }
+
     fn running(&self) -> usize {
-        self.members.iter().filter(|m| m.conduct.is_none()).count()
+        self.members.iter().filter(|m| m.conduct.is_none()).count() + self.beyond
     }
 }
 
@@ -74,6 +94,24 @@ impl Group {
 pub(super) struct State {
     pub(super) history: History,
     pub(super) group: Option<Group>,
+    /// Where the peer was last.
+    server: Option<IpAddr>,
+    /// The device asks this peer in clear too, while TLS works.
+    asks_in_clear: bool,
+}
+
+impl State {
+    /// TLS to this peer works, and nothing that was done to it lately could have made the device try something else. Between runs of a
+    /// program nothing lingers; a live device is given as long as its group would stay open.
+    fn works(&self, now: Time, mode: Mode) -> bool {
+        if let Some(group) = &self.group {
+            return group.works();
+        }
+        let past = &self.history.past;
+        let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= FALL_BACK;
+        past.last().is_some_and(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted)
+            && (mode == Mode::Runs || !past.iter().any(lately))
+    }
 }
 
 /// All subjects of the run.
@@ -104,29 +142,50 @@ impl Subjects {
         Some(self.all.entry(key.clone()).or_default())
     }
 
-    /// The open group if the connection belongs to it.
+    /// The group of a connection that comes now, if it is not the first of a new one.
     pub(super) fn open_group(&mut self, key: &Key, now: Time, attempt: Option<u64>) -> Option<(u64, Treatment)> {
         let group = self.all.get(key)?.group.as_ref()?;
-        (!group.is_over(now, attempt)).then(|| (group.id, group.treatment.clone()))
+        if !group.is_over(now, attempt) {
+            return Some((group.id, group.treatment.clone()));
+        }
+        if group.treatment.defect().is_none() || group.running() == 0 {
+            return None;
+        }
+        // Its attack still listens, and may yet hear an acceptance. Until then the subject is relayed, in a group that nobody judges.
+        self.groups += 1;
+        Some((self.groups, Treatment::Pass))
     }
 
     pub(super) fn begin(&mut self, key: &Key, treatment: Treatment, server: IpAddr, now: Time, attempt: Option<u64>) -> u64 {
         self.groups += 1;
         let id = self.groups;
         if let Some(state) = self.state(key) {
-            state.group = Some(Group { id, treatment, server, started: now, attempt, members: Vec::new(), cleartext_followed: false });
+            state.server = Some(server);
+            state.group = Some(Group {
+                id,
+                treatment,
+                started: now,
+                attempt,
+                members: Vec::new(),
+                beyond: 0,
+                most: None,
+                cleartext_followed: false,
+                cleartext_as_ever: false,
+            });
         }
         id
     }
 
     /// A connection takes its place in its group. Returns its place.
-    pub(super) fn join(&mut self, key: &Key, group: u64, tap: &Arc<FlowTap>, progress: &Progress, shown: &Treatment) -> Option<usize> {
+    pub(super) fn join(&mut self, key: &Key, group: u64, tap: &Arc<FlowTap>, progress: &Progress, shown: &Treatment) -> Option<Place> {
         let group = self.all.get_mut(key)?.group.as_mut().filter(|g| g.id == group)?;
+        let member = Member { tap: tap.clone(), progress: progress.clone(), shown: shown.clone(), conduct: None };
         if group.members.len() >= MOST_MEMBERS {
-            return None;
+            group.beyond += 1;
+            return Some(Place::Beyond(Box::new(member)));
         }
-        group.members.push(Member { tap: tap.clone(), progress: progress.clone(), shown: shown.clone(), conduct: None });
-        Some(group.members.len() - 1)
+        group.members.push(member);
+        Some(Place::Kept(group.members.len() - 1))
     }
 
     /// What was planned cannot be shown: the group is relayed instead, and the planner learns it.
@@ -142,22 +201,55 @@ impl Subjects {
         }
     }
 
-    pub(super) fn leave(&mut self, key: &Key, group: u64, place: usize, conduct: Conduct) {
-        let open = self.all.get_mut(key).and_then(|s| s.group.as_mut()).filter(|g| g.id == group);
-        if let Some(member) = open.and_then(|g| g.members.get_mut(place)) {
-            member.conduct = Some(conduct);
+    pub(super) fn leave(&mut self, key: &Key, group: u64, place: Place, conduct: Conduct, veil: &dyn Veil) {
+        let Some(group) = self.all.get_mut(key).and_then(|s| s.group.as_mut()).filter(|g| g.id == group) else { return };
+        match place {
+            Place::Kept(at) => {
+                if let Some(member) = group.members.get_mut(at) {
+                    member.conduct = Some(conduct);
+                }
+            }
+            Place::Beyond(member) => {
+                group.beyond = group.beyond.saturating_sub(1);
+                let member = Member { conduct: Some(conduct), ..*member };
+                let told = |m: &Member| m.look(group, veil);
+                let more = group.most.as_ref().is_none_or(|most| {
+                    let (new, old) = (told(&member), told(most));
+                    if new.result == old.result { new.grade > old.grade } else { worst([new.result, old.result]) == new.result }
+                });
+                if more {
+                    group.most = Some(member);
+                }
+            }
         }
     }
 
-    /// Something in clear came from `device` to `server` or for `host`: whether it follows an attack that is open.
-    pub(super) fn cleartext(&mut self, device: IpAddr, server: IpAddr, host: Option<&str>) -> bool {
+    /// Something in clear came from `device` to `server`, for `host` where it says so: whether it follows an attack that is open. What the
+    /// device also does while TLS works does not.
+    pub(super) fn cleartext(&mut self, device: IpAddr, server: IpAddr, host: Option<&str>, now: Time, mode: Mode) -> bool {
+        // Many names share an address: one that names another host is another peer's.
+        let same = |key: &Key, state: &State| {
+            key.device == device
+                && match host {
+                    Some(host) if host.parse::<IpAddr>().is_err() => host == key.host,
+                    _ => state.server == Some(server),
+                }
+        };
         let mut follows = false;
-        for (key, state) in &mut self.all {
-            let Some(group) = state.group.as_mut() else { continue };
-            let same = key.device == device && (group.server == server || host == Some(key.host.as_str()));
-            if same && group.treatment.defect().is_some() {
+        let mut attacked = false;
+        for (_, state) in self.all.iter_mut().filter(|(k, s)| same(k, s)) {
+            let Some(group) = state.group.as_mut().filter(|g| g.treatment.defect().is_some()) else { continue };
+            attacked = true;
+            if state.asks_in_clear {
+                group.cleartext_as_ever = true;
+            } else {
                 group.cleartext_followed = true;
                 follows = true;
+            }
+        }
+        if !attacked {
+            for (_, state) in self.all.iter_mut().filter(|(k, s)| same(k, s)) {
+                state.asks_in_clear |= state.works(now, mode);
             }
         }
         follows
@@ -196,7 +288,8 @@ impl Subjects {
             Treatment::Control { .. } => (Arm::Control, None),
             Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
         };
-        let looked: Vec<Look> = group.members.iter().map(|m| m.look(&group.treatment, group.cleartext_followed, veil)).collect();
+        let members = || group.members.iter().chain(&group.most);
+        let looked: Vec<Look> = members().map(|m| m.look(&group, veil)).collect();
         let result = worst(looked.iter().map(|l| l.result));
         // The decisive connection: of those with the group's result the one that went farthest.
         let decisive = looked.iter().filter(|l| l.result == result).max_by_key(|l| l.grade)?;
@@ -218,11 +311,12 @@ impl Subjects {
             attempt: group.attempt,
             cleartext_followed: group.cleartext_followed,
             waited_ms: decisive.waited_ms,
+            lane: key.lane,
         };
         let past = Past { arm, attack: id, shape: group.treatment.shape(), result, at: group.started };
         state.history.past.push(past);
-        let flows = group.members.iter().map(|m| m.tap.flow()).collect();
-        let tap = group.members.last()?.tap.clone();
+        let flows = members().map(|m| m.tap.flow()).collect();
+        let tap = members().last()?.tap.clone();
         Some(Tried { trial, flows, tap })
     }
 }
@@ -241,8 +335,9 @@ struct Look {
 }
 
 impl Member {
-    fn look(&self, treatment: &Treatment, cleartext_followed: bool, veil: &dyn Veil) -> Look {
-        let defect = treatment.defect();
+    fn look(&self, group: &Group, veil: &dyn Veil) -> Look {
+        let Group { treatment, cleartext_followed, .. } = group;
+        let (defect, cleartext_followed) = (treatment.defect(), *cleartext_followed);
         let relayed = *treatment != Treatment::Pass && self.shown != *treatment;
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| Text::veiled(b, veil));
         let Some(conduct) = &self.conduct else {
@@ -278,6 +373,8 @@ impl Member {
             Some(Hindrance::NoCommonGround) => TrialResult::Incompatible,
             Some(Hindrance::UpstreamDown | Hindrance::Ours) => TrialResult::None,
             _ if relayed => TrialResult::None,
+            // With TLS cut, what came in clear may be what always comes, or what could not be sent otherwise.
+            _ if group.cleartext_as_ever && defect == Some(&Defect::TlsBlocked) => TrialResult::None,
             _ => classify(defect, &ending),
         };
         let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();

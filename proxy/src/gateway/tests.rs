@@ -22,9 +22,6 @@ impl Rules for All {
     fn may_attack(&self, _: &str, _: u16) -> bool {
         true
     }
-    fn pin_claimed(&self, _: &str, _: u16) -> bool {
-        false
-    }
     fn enrolled(&self, _: IpAddr) -> bool {
         true
     }
@@ -36,9 +33,6 @@ struct Nobody;
 impl Rules for Nobody {
     fn may_attack(&self, _: &str, _: u16) -> bool {
         true
-    }
-    fn pin_claimed(&self, _: &str, _: u16) -> bool {
-        false
     }
     fn enrolled(&self, _: IpAddr) -> bool {
         false
@@ -247,6 +241,31 @@ async fn cleartext_after_a_cut_is_an_acceptance_and_stays_here() {
     assert!(followed && heard == 0);
     let seen = results(&c.trials());
     assert_eq!(seen.get("channel.tls-block-fallback"), Some(&vec![TrialResult::Accepted]), "{seen:?}");
+}
+
+/// A sound client that also asks its server in clear, whatever happens to TLS: that is another check's business.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cleartext_as_ever_is_no_acceptance() {
+    let c = campaign(Arc::new(All)).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        let _ = Client::Strict.talk(c.tunnel().await, &c.scene.roots).await;
+        for host in ["shop.test", "revocation.test"] {
+            let mut stream = c.tunnel().await;
+            let _ = stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+        c.gateway.end_run(device).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    let seen = results(&c.trials());
+    assert_eq!(seen["cert.untrusted-ca"], [TrialResult::Rejected; 2], "{seen:?}");
+    // Nothing tells the usual request from one that was made because TLS was cut.
+    assert!(seen["channel.tls-block-fallback"].iter().all(|r| *r == TrialResult::None), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
