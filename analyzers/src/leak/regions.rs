@@ -181,7 +181,9 @@ fn compressed(
     }
     if inner && sniffed.is_none() && (16..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
         unpack(Packed::Deflate, 0, false);
-        unpack(Packed::Brotli, 0, false);
+        if undo::may_be_brotli(text, limit(text.len())) {
+            unpack(Packed::Brotli, 0, false);
+        }
     }
     for (signature, packed) in [(&b"\x1f\x8b\x08"[..], Packed::Gzip), (&b"\x28\xb5\x2f\xfd"[..], Packed::Zstd)] {
         for at in memchr::memmem::find_iter(text, signature).filter(|at| *at > 0).take(MOST_PACKED) {
