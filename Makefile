@@ -45,8 +45,9 @@ fuzz: ## every fuzz target for SECONDS_EACH=60 seconds, with cargo-fuzz on night
 corpus: setup ## compare with the truth of real captures in $(CAPTURES)
 	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test $(LOCKED) --test corpus -- --nocapture
 
-bench: ## throughput beside peers (tshark, ndpiReader, tcpflow where installed)
+bench: ## throughput beside peers (tshark, ndpiReader, tcpflow, sslsplit, mitmproxy where installed)
 	@benches/run.sh
+	@benches/proxy.sh
 
 docs: setup ## rewrite generated docs, schemas and listings
 	UPDATE=1 $(CARGO) test --workspace $(LOCKED) generated
