@@ -230,7 +230,7 @@ pub(crate) struct Intercept {
     /// What happens to QUIC of the devices
     #[arg(long, value_name = "observe|block", default_value = "observe", conflicts_with = "listen")]
     pub(crate) quic: Quic,
-    /// Attacks: core, all, or ids; none is made unless the policy has an [authorisation]
+    /// Attacks: core, all, or ids; none is made unless the policy says who authorised them
     #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
     pub(crate) attacks: Vec<String>,
     /// The folder with ca.pem and ca.key of the campaign's authority (made when missing)
