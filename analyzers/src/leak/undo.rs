@@ -1,4 +1,5 @@
 //! Decoders: each gives the bytes that were coded and remembers where every one of them came from.
+//! Long, for it is one decoder beside the other, each with its rows.
 
 use std::io::Read;
 use std::ops::Range;
