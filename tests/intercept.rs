@@ -52,11 +52,14 @@ fn inside() {
 
     let out = scene.dir.path().join("authorised");
     let mut gateway = scene.intercept(&out, &["--policy", scene.policy(true).to_str().unwrap()]);
-    let _devices = scene.devices();
+    let devices = scene.devices();
     let attacked =
         within(Duration::from_secs(60), || trials(&out).iter().any(|t| t["attack"] == "cert.untrusted-ca" && t["result"] == "accepted"));
     let redirected = tables();
     let second = overhear().args(["intercept", "--interface", "lan", "--device", OUR_MAC]).output().unwrap();
+    // A connection that is open when the run ends is cut at one place live and at another in the capture.
+    drop(devices);
+    std::thread::sleep(Duration::from_secs(1));
     let (code, said) = interrupted(&mut gateway);
     assert!(attacked, "{said}\n{}", fs::read_to_string(out.join("journal.jsonl")).unwrap_or_default());
     assert!(redirected.contains("inet overhear"), "{redirected}");
@@ -87,6 +90,7 @@ fn inside() {
 
     let out = scene.dir.path().join("passive");
     let mut gateway = scene.intercept(&out, &["--policy", scene.policy(false).to_str().unwrap()]);
+    let _devices = scene.devices();
     let busy = within(Duration::from_secs(30), || trials(&out).len() >= 3);
     let (code, said) = interrupted(&mut gateway);
     assert!(busy, "{said}");
