@@ -9,14 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use analyzers::board::Board;
-use analyzers::chunk::Lost;
 use analyzers::keys::Secret;
-use analyzers::observation::{Event, Missed, Observation, RunKind, RunMode, Standing};
+use analyzers::observation::{Event, Observation, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{Attack, Policy};
-use proxy::capture::{self, Look, Source};
+use proxy::capture::{self, Dropped, Look, Source};
 use proxy::enrolment::Enrolment;
 use proxy::feed::Feed;
 use proxy::forge::ca::Authority;
@@ -155,7 +154,7 @@ pub(crate) struct Live {
 /// The thread that writes the devices' side as packets, with the secrets that open them.
 struct Capture {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<std::io::Result<u64>>,
+    thread: std::thread::JoinHandle<std::io::Result<Dropped>>,
     /// What was written, to be read again.
     file: File,
     kept: Kept,
@@ -312,8 +311,8 @@ impl Live {
                 if kept == Kept::Nowhere {
                     desk.say(Standing { what: Text::ours("packets"), state: Text::ours("not-kept") });
                 }
-                if dropped > 0 {
-                    desk.say(Missed { why: Lost::Dropped, dir: None, offset: 0, len: 0, repeats: dropped });
+                if let Some(missed) = dropped.missed() {
+                    desk.say(missed);
                 }
                 let live = desk.twice.take().unwrap_or_default();
                 let compared = twice::read_again(file, known, &mut scribe, &mut desk, &live)?;

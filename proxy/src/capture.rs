@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use analyzers::chunk::Lost;
 use analyzers::keys::Secret;
+use analyzers::observation::Missed;
 use captures::link::Link;
 use captures::write::{Packet, Writer};
 use policies::Time;
@@ -53,11 +55,30 @@ impl Source {
         }
     }
 
-    fn dropped(&self) -> u64 {
+    fn dropped(&self) -> Dropped {
         match self {
-            Source::Interface(packets, _) => u64::from(packets.dropped()),
-            Source::Sockets(_) => 0,
+            Source::Interface(packets, _) => Dropped { packets: u64::from(packets.dropped()), bytes: 0 },
+            Source::Sockets(synthesis) => {
+                let (packets, bytes) = synthesis.dropped();
+                Dropped { packets, bytes }
+            }
         }
+    }
+}
+
+/// What came by and was not written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    pub packets: u64,
+    /// As far as known: the kernel does not say it.
+    pub bytes: u64,
+}
+
+impl Dropped {
+    /// The line that holds back every pass of the run, if anything was dropped.
+    pub fn missed(self) -> Option<Missed> {
+        let Dropped { packets, bytes } = self;
+        (packets > 0).then_some(Missed { why: Lost::Dropped, dir: None, offset: 0, len: bytes, repeats: packets })
     }
 }
 
@@ -68,7 +89,7 @@ const HELD_BYTES: usize = 32 << 20;
 /// How long packets are still taken after the end was asked for.
 const LAST: Duration = Duration::from_secs(3);
 
-/// Writes packets and secrets until told to stop; how many packets the kernel dropped.
+/// Writes packets and secrets until told to stop; what was dropped.
 pub fn record(
     mut source: Source,
     secrets: &Receiver<Secret>,
@@ -76,27 +97,35 @@ pub fn record(
     name: &str,
     stop: &AtomicBool,
     clock: Clock,
-) -> io::Result<u64> {
+) -> io::Result<Dropped> {
     let mut writer = Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
     let number = writer.interface(source.link(), 0, name)?;
     let mut held: VecDeque<(Instant, Time, u32, Vec<u8>)> = VecDeque::new();
     let mut bytes = 0;
     let mut received = 0;
     let mut ending: Option<Instant> = None;
+    let mut asked = Time::default();
+    let mut newest = Time::default();
+    let mut unread = false;
     loop {
         match source.take()? {
             Some((time, len, packet)) if !packet.is_empty() => {
                 received += 1;
                 bytes += packet.len();
+                newest = time;
                 held.push_back((Instant::now(), time, len, packet));
             }
             None if ending.is_some_and(|since| since.elapsed() >= HELD * 2) => break,
-            Some(_) | None => {}
+            Some((time, ..)) => newest = time,
+            None => {}
         }
         if stop.load(Ordering::Relaxed) && ending.is_none() {
             ending = Some(Instant::now());
+            asked = clock();
         }
         if ending.is_some_and(|since| since.elapsed() >= LAST) {
+            // Cut off while still behind: how much waits in the kernel is not known.
+            unread = newest < asked && matches!(source, Source::Interface(..));
             break;
         }
         let known: Vec<Secret> = secrets.try_iter().collect();
@@ -116,8 +145,54 @@ pub fn record(
     for (_, time, len, packet) in held {
         writer.packet(&Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
     }
-    let dropped = source.dropped();
-    writer.statistics(number, clock(), received, dropped)?;
+    let mut dropped = source.dropped();
+    dropped.packets += u64::from(unread);
+    writer.statistics(number, clock(), received, dropped.packets)?;
     writer.finish()?.flush()?;
     Ok(dropped)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use analyzers::flow::{Dir, FlowKey};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::synthesis::{Piece, synthesis};
+
+    /// Hands in one flow of so many one-byte pieces at once; what the writer says, and what a reader of its file finds.
+    #[track_caller]
+    fn check(pieces: u64, expect: Dropped) {
+        let (to, made) = synthesis();
+        let (flow, at) = (FlowKey::new(1, 1), Time::from_secs(7));
+        to.put(Piece::Open { flow, device: "10.0.0.2:4000".parse().unwrap(), server: "203.0.113.5:80".parse().unwrap(), at });
+        for offset in 0..pieces {
+            to.put(Piece::Bytes { flow, dir: Dir::Out, offset, at, bytes: Bytes::from_static(b"x") });
+        }
+        drop(to);
+        let (_to, secrets) = std::sync::mpsc::channel();
+        let mut file = Vec::new();
+        let said = record(Source::Sockets(made), &secrets, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        assert_eq!(said, expect);
+        let missed = said.missed().map(|m| (m.why, m.len, m.repeats));
+        assert_eq!(missed, (expect.packets > 0).then_some((Lost::Dropped, expect.bytes, expect.packets)));
+        let options = captures::run::Options::default();
+        let report = captures::run::analyse(
+            std::io::Cursor::new(file),
+            &options,
+            |_| analyzers::pipeline::Pipeline::new(std::sync::Arc::default()),
+            &mut |_| {},
+            &mut |_| {},
+        );
+        let input = report.unwrap().line(analyzers::text::Text::ours("a"), None, 0);
+        assert_eq!(input.dropped.unwrap_or_default(), expect.packets);
+    }
+
+    #[test]
+    fn what_did_not_fit_is_told() {
+        check(10, Dropped::default());
+        // The queue holds 4 096, of which the opening is one.
+        check(5000, Dropped { packets: 905, bytes: 905 });
+    }
 }

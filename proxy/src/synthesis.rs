@@ -2,6 +2,8 @@
 //! sequence numbers and acknowledgements are ours.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _};
 use policies::Time;
 
-/// Pieces that may wait for the disk. What comes on top is missing from the packets, as if the kernel had dropped it.
+/// Pieces that may wait for the disk. What comes on top is missing from the packets and counted, as what the kernel drops.
 const WAITING: usize = 4096;
 /// Payload of one made segment: what Ethernet carries.
 const SEGMENT: usize = 1400;
@@ -31,16 +33,42 @@ pub(crate) enum Piece {
     Close { flow: FlowKey, end: FlowEnd, at: Time },
 }
 
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Piece::Bytes { bytes, .. } => bytes.len() as u64,
+            Piece::Open { .. } | Piece::Close { .. } => 0,
+        }
+    }
+}
+
 /// Where the gateway's feed puts pieces.
 #[derive(Clone, Debug)]
-pub struct Pieces(SyncSender<Piece>);
+pub struct Pieces {
+    to: SyncSender<Piece>,
+    lost: Arc<Lost>,
+}
 
 impl Pieces {
-    /// Never blocks: the gateway's tasks must not wait for a disk.
+    /// Never blocks: the gateway's tasks must not wait for a disk. What finds no place is counted.
     pub(crate) fn put(&self, piece: Piece) {
-        match self.0.try_send(piece) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        if let Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) = self.to.try_send(piece) {
+            self.lost.add(&piece);
         }
+    }
+}
+
+/// What no packets were made of, counted from both ends of the queue.
+#[derive(Debug, Default)]
+struct Lost {
+    pieces: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Lost {
+    fn add(&self, piece: &Piece) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(piece.len(), Ordering::Relaxed);
     }
 }
 
@@ -59,13 +87,15 @@ pub struct Synthesis {
     flows: HashMap<FlowKey, Flow>,
     made: std::collections::VecDeque<(Time, Vec<u8>)>,
     packet: Vec<u8>,
+    lost: Arc<Lost>,
 }
 
 /// A way to hand pieces in, and the packets that come of them.
 pub fn synthesis() -> (Pieces, Synthesis) {
     let (to, pieces) = sync_channel(WAITING);
     let made = std::collections::VecDeque::new();
-    (Pieces(to), Synthesis { pieces, flows: HashMap::new(), made, packet: Vec::new() })
+    let lost = Arc::new(Lost::default());
+    (Pieces { to, lost: lost.clone() }, Synthesis { pieces, flows: HashMap::new(), made, packet: Vec::new(), lost })
 }
 
 impl Synthesis {
@@ -87,6 +117,15 @@ impl Synthesis {
         Some((time, &self.packet))
     }
 
+    /// Pieces of which no packets were made, and their bytes. Those still waiting are counted too: ask when no packet will be taken any more.
+    pub fn dropped(&self) -> (u64, u64) {
+        for piece in self.pieces.try_iter() {
+            self.lost.add(&piece);
+        }
+        let bytes: u64 = self.made.iter().map(|(_, packet)| payload(packet)).sum();
+        (self.lost.pieces.load(Ordering::Relaxed) + self.made.len() as u64, self.lost.bytes.load(Ordering::Relaxed) + bytes)
+    }
+
     fn make(&mut self, piece: Piece) {
         match piece {
             Piece::Open { flow, device, server, at } => {
@@ -96,6 +135,8 @@ impl Synthesis {
                 self.made.push_back((at, segment(device, server, [1, 1], ACK, &[])));
                 self.flows.insert(flow, new);
             }
+            // The piece that would have opened the flow found no place.
+            Piece::Bytes { flow, .. } | Piece::Close { flow, .. } if !self.flows.contains_key(&flow) => self.lost.add(&piece),
             Piece::Bytes { flow, dir, offset, at, bytes } => {
                 let Some(flow) = self.flows.get_mut(&flow) else { return };
                 let (from, to, mine, theirs) = flow.side(dir);
@@ -169,6 +210,12 @@ fn segment(from: SocketAddr, to: SocketAddr, [number, acknowledged]: [u64; 2], f
     let sum = checksum(&[&pseudo, &tcp]);
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     [ip, tcp].concat()
+}
+
+/// What a made packet carries: its headers have no options.
+fn payload(packet: &[u8]) -> u64 {
+    let headers = if packet.first().is_some_and(|b| b >> 4 == 4) { 20 + 20 } else { 40 + 20 };
+    packet.len().saturating_sub(headers) as u64
 }
 
 /// The Internet checksum (RFC 1071) of parts of which all but the last have an even length.
@@ -247,7 +294,19 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 3 + WAITING - 1);
+        let lost = WAITING as u64 + 1;
+        assert_eq!(synthesis.dropped(), (lost, lost), "what did not fit is counted");
         pieces.put(Piece::Bytes { flow, dir: Dir::Out, offset: 9999, at, bytes: Bytes::from_static(b"x") });
         assert_eq!(read(synthesis.take().unwrap().1).1, 10_000, "later bytes stand where they belong");
+        // A flow whose beginning found no place, and what is never taken.
+        let other = FlowKey::new(1, 2);
+        pieces.put(Piece::Bytes { flow: other, dir: Dir::Out, offset: 0, at, bytes: Bytes::from_static(b"four") });
+        pieces.put(Piece::Close { flow: other, end: FlowEnd::Fin, at });
+        assert_eq!(synthesis.take(), None);
+        assert_eq!(synthesis.dropped(), (lost + 2, lost + 4));
+        pieces.put(Piece::Bytes { flow, dir: Dir::Out, offset: 10_000, at, bytes: vec![0; SEGMENT + 7].into() });
+        assert!(synthesis.take().is_some());
+        pieces.put(Piece::Bytes { flow, dir: Dir::Back, offset: 0, at, bytes: Bytes::from_static(b"x") });
+        assert_eq!(synthesis.dropped(), (lost + 4, lost + 4 + 7 + 1));
     }
 }

@@ -582,7 +582,7 @@ fn input(row: &crate::rows::InputRow) -> Input {
         fact("Not read", unread.join(", ")),
         fact(
             "Dropped",
-            row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, by the capturing kernel", words::number(n))),
+            row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, while capturing", words::number(n))),
         ),
     ];
     Input { path: row.path.to_string(), facts: facts.into_iter().flatten().collect() }
