@@ -6,44 +6,29 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use policies::Time;
-use proxy::forge::ca::{LIFETIME, pem_text};
-use proxy::forge::{Authority, KeyKind, Mint, Mirror};
 use serde_json::Value;
+use space::{Origin, Space, run, within, works};
+use support::overhear;
 
-const INSIDE: &str = "OVERHEAR_TEST_INSIDE";
 /// Paths that the devices ask for in clear: what stands for their payload.
 const OURS: &str = "enrolled-device-asks-this";
 const OTHERS: &str = "other-device-asks-this";
 const OUR_MAC: &str = "02:00:00:00:0a:01";
 
+#[path = "../proxy/tests/space/mod.rs"]
+mod space;
+mod support;
+
 #[test]
 fn only_the_named_device_is_attacked() {
-    for tool in [
-        &["unshare", "-rnm", "true"][..],
-        &["nft", "--version"],
-        &["ip", "-V"],
-        &["curl", "-V"],
-        &["openssl", "version"],
-        &["python3", "-V"],
-    ] {
-        if !works(tool) {
-            println!("skipped: {} does not work here", tool.join(" "));
-            return;
-        }
-    }
-    let exe = std::env::current_exe().unwrap();
-    let done =
-        Command::new("unshare").args(["-rnm", "--"]).arg(exe).args(["--exact", "inside", "--nocapture"]).env(INSIDE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success() && said.contains("all as it should be"), "{said}");
+    space::inside(&[&["python3", "-V"]], "all as it should be");
 }
 
 #[test]
 fn inside() {
-    if std::env::var_os(INSIDE).is_none() {
+    if !space::is_inside() {
         return;
     }
     let scene = Scene::new();
@@ -187,25 +172,11 @@ impl Scene {
             run(&format!("ip link set {port} up"));
         }
         run(&format!("ip link add wan type veth peer name eth0 netns {}", net.0.id()));
-        for (link, v4, v6) in [("lan", "10.9.0.1/24", "fd09::1/64"), ("wan", "203.0.113.1/24", "2001:db8:9::1/64")] {
-            run(&format!("ip addr add {v4} dev {link}"));
-            run(&format!("ip addr add {v6} dev {link} nodad"));
-            run(&format!("ip link set {link} up"));
-        }
-        for (space, v4, v6, gw4, gw6) in [
-            (&ours, "10.9.0.2/24", "fd09::2/64", "10.9.0.1", "fd09::1"),
-            (&other, "10.9.0.3/24", "fd09::3/64", "10.9.0.1", "fd09::1"),
-            (&net, "203.0.113.5/24", "2001:db8:9::5/64", "203.0.113.1", "2001:db8:9::1"),
-        ] {
-            space.run("ip link set lo up");
-            space.run(&format!("ip addr add {v4} dev eth0"));
-            space.run(&format!("ip addr add {v6} dev eth0 nodad"));
-            space.run("ip link set eth0 up");
-            space.run(&format!("ip route add default via {gw4}"));
-            space.run(&format!("ip -6 route add default via {gw6}"));
-        }
-        fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        let (lan, wan) = (["10.9.0.1/24", "fd09::1/64"], ["203.0.113.1/24", "2001:db8:9::1/64"]);
+        space::route(&[("lan", lan), ("wan", wan)]);
+        ours.settle(["10.9.0.2/24", "fd09::2/64"], ["10.9.0.1", "fd09::1"]);
+        other.settle(["10.9.0.3/24", "fd09::3/64"], ["10.9.0.1", "fd09::1"]);
+        net.settle(["203.0.113.5/24", "2001:db8:9::5/64"], ["203.0.113.1", "2001:db8:9::1"]);
         // Where the kernel filters bridged packets too, it would redirect before the bridge is passed.
         for family in ["iptables", "ip6tables"] {
             let _ = fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"), "0");
@@ -217,8 +188,7 @@ impl Scene {
         let web = ["python3", "-m", "http.server", "--bind", "203.0.113.5", "80"];
         servers.push(Space(net.command(&web).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()));
         for url in ["https://203.0.113.5/", "https://[2001:db8:9::5]/", "http://203.0.113.5/"] {
-            let answers = || net.command(&["curl", "-gsk", "--max-time", "2", "-o", "/dev/null", url]).status().is_ok_and(|s| s.success());
-            assert!(within(Duration::from_secs(10), answers), "{url} does not answer");
+            net.reaches(url);
         }
         Scene { dir, ours, other, _net: net, _servers: servers }
     }
@@ -268,74 +238,11 @@ impl Scene {
     }
 }
 
-/// A server with a certificate of an authority of its own, `authority` in its folder.
-struct Origin {
-    leaf: PathBuf,
-    issuer: PathBuf,
-    key: PathBuf,
-}
-
-impl Origin {
-    fn new(dir: &Path, host: &str) -> Origin {
-        let mint = Mint::new(Authority::make("origin", now(), LIFETIME).unwrap(), now()).unwrap();
-        let mirror = Mirror { key: KeyKind::P256, ..Mirror::bare(host) };
-        let chain = mint.control(&mirror, now()).unwrap();
-        let write = |name: &str, text: String| {
-            let path = dir.join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
-        write("authority", mint.authority().pem());
-        Origin {
-            leaf: write("leaf", pem_text("CERTIFICATE", &chain.certificates[0])),
-            issuer: write("issuer", pem_text("CERTIFICATE", &chain.certificates[1])),
-            key: write("server-key", pem_text("PRIVATE KEY", chain.key.pkcs8())),
-        }
-    }
-
-    /// `openssl` is how to start that program where the server shall stand.
-    fn serve(&self, mut openssl: Command, host: &str, port: u16) -> Space {
-        openssl.args(["s_server", "-accept", &format!("{host}:{port}"), "-www", "-quiet", "-cert"]).arg(&self.leaf);
-        openssl.arg("-cert_chain").arg(&self.issuer).arg("-key").arg(&self.key);
-        Space(openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
 fn policy(dir: &Path, authorised: bool) -> PathBuf {
     let path = dir.join(format!("policy-{authorised}.toml"));
     let more = if authorised { "\n[authorisation]\nowner = \"the test\"\nreference = \"none\"\nby = \"the test\"\n" } else { "" };
     fs::write(&path, format!("schema = \"overhear/policy/1\"\nprofile = \"default\"\n{more}")).unwrap();
     path
-}
-
-/// A process that is ended with the test; as a namespace, one that holds it.
-struct Space(Child);
-
-impl Space {
-    fn new() -> Space {
-        let child = Command::new("unshare").args(["-n", "sleep", "300"]).spawn().unwrap();
-        let mine = fs::read_link("/proc/self/ns/net").unwrap();
-        within(Duration::from_secs(5), || fs::read_link(format!("/proc/{}/ns/net", child.id())).is_ok_and(|ns| ns != mine));
-        Space(child)
-    }
-
-    fn command(&self, line: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.0.id().to_string(), "-n", "--"]).args(line);
-        command
-    }
-
-    fn run(&self, line: &str) {
-        let words: Vec<&str> = line.split(' ').collect();
-        assert!(self.command(&words).status().unwrap().success(), "{line}");
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The program under test; ended with the test whatever happens.
@@ -404,35 +311,4 @@ fn tables() -> String {
 fn tables_text() -> String {
     let done = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
     String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
-fn works(line: &[&str]) -> bool {
-    let done = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    done.is_ok_and(|s| s.success())
-}
-
-fn run(line: &str) {
-    let words: Vec<&str> = line.split(' ').collect();
-    assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{line}");
-}
-
-fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + limit;
-    while !done() {
-        if Instant::now() > until {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    true
-}
-
-fn now() -> Time {
-    Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64)
-}
-
-fn overhear() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
-    command.stdin(Stdio::null());
-    command
 }

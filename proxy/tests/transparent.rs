@@ -4,90 +4,31 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use analyzers::observation::{Arm, Observation, Trial, TrialResult};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::text::Bare;
-use policies::{Attack, Class, Defect, Severity, Time};
+use policies::{Attack, Class, Defect, Severity};
 use proxy::feed::Feed;
-use proxy::forge::ca::{LIFETIME, pem_text};
-use proxy::forge::cert::San;
-use proxy::forge::{Authority, KeyKind, Mint, Mirror};
+use proxy::forge::ca::LIFETIME;
+use proxy::forge::{Authority, Mint};
 use proxy::gateway::nft::{Installed, Quic, Rules as Table};
 use proxy::gateway::{Gateway, Rules, Setup, Veiled, entrance, nft};
 use proxy::packets::Packets;
 use proxy::plan::Mode;
 use proxy::serve::{Server, Waits};
 use proxy::upstream::Upstream;
+use space::{Origin, Space, now, run};
 
-const INSIDE: &str = "OVERHEAR_TEST_INSIDE";
-
-fn now() -> Time {
-    Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64)
-}
-
-fn works(line: &[&str]) -> bool {
-    let done = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    done.is_ok_and(|s| s.success())
-}
+mod space;
 
 #[test]
 fn in_namespaces() {
-    for tool in [&["unshare", "-rnm", "true"][..], &["nft", "--version"], &["ip", "-V"], &["curl", "-V"], &["openssl", "version"]] {
-        if !works(tool) {
-            println!("skipped: {} does not work here", tool.join(" "));
-            return;
-        }
-    }
-    let exe = std::env::current_exe().unwrap();
-    let done =
-        Command::new("unshare").args(["-rnm", "--"]).arg(exe).args(["--exact", "inside", "--nocapture"]).env(INSIDE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success() && said.contains("all told apart"), "{said}");
-}
-
-/// A process that holds a network namespace; ends with the test.
-struct Space(Child);
-
-impl Space {
-    fn new() -> Space {
-        let child = Command::new("unshare").args(["-n", "sleep", "120"]).spawn().unwrap();
-        let mine = std::fs::read_link("/proc/self/ns/net").unwrap();
-        for _ in 0..200 {
-            if std::fs::read_link(format!("/proc/{}/ns/net", child.id())).is_ok_and(|ns| ns != mine) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Space(child)
-    }
-
-    fn command(&self, line: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.0.id().to_string(), "-n", "--"]).args(line);
-        command
-    }
-
-    fn run(&self, line: &str) {
-        let words: Vec<&str> = line.split(' ').collect();
-        assert!(self.command(&words).status().unwrap().success(), "{line}");
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn run(line: &str) {
-    let words: Vec<&str> = line.split(' ').collect();
-    assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{line}");
+    space::inside(&[], "all told apart");
 }
 
 #[derive(Debug)]
@@ -118,66 +59,31 @@ fn untrusted() -> Attack {
 
 #[test]
 fn inside() {
-    if std::env::var_os(INSIDE).is_none() {
+    if !space::is_inside() {
         return;
     }
     let (dut, net) = (Space::new(), Space::new());
     run("ip link set lo up");
     run(&format!("ip link add dut type veth peer name eth0 netns {}", dut.0.id()));
     run(&format!("ip link add wan type veth peer name eth0 netns {}", net.0.id()));
-    for (link, v4, v6) in [("dut", "10.9.0.1/24", "fd09::1/64"), ("wan", "203.0.113.1/24", "2001:db8:9::1/64")] {
-        run(&format!("ip addr add {v4} dev {link}"));
-        run(&format!("ip addr add {v6} dev {link} nodad"));
-        run(&format!("ip link set {link} up"));
-    }
-    for (space, v4, v6, gw4, gw6) in [
-        (&dut, "10.9.0.2/24", "fd09::2/64", "10.9.0.1", "fd09::1"),
-        (&net, "203.0.113.5/24", "2001:db8:9::5/64", "203.0.113.1", "2001:db8:9::1"),
-    ] {
-        space.run("ip link set lo up");
-        space.run(&format!("ip addr add {v4} dev eth0"));
-        space.run(&format!("ip addr add {v6} dev eth0 nodad"));
-        space.run("ip link set eth0 up");
-        space.run(&format!("ip route add default via {gw4}"));
-        space.run(&format!("ip -6 route add default via {gw6}"));
-    }
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    let (lan, wan) = (["10.9.0.1/24", "fd09::1/64"], ["203.0.113.1/24", "2001:db8:9::1/64"]);
+    space::route(&[("dut", lan), ("wan", wan)]);
+    dut.settle(["10.9.0.2/24", "fd09::2/64"], ["10.9.0.1", "fd09::1"]);
+    net.settle(["203.0.113.5/24", "2001:db8:9::5/64"], ["203.0.113.1", "2001:db8:9::1"]);
 
-    // The origin: openssl's server with a certificate of an authority of its own.
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let origin = Mint::new(Authority::make("origin", now(), LIFETIME).unwrap(), now()).unwrap();
-    let mirror = Mirror { names: vec![San::Dns("shop.test".to_owned())], ..Mirror::bare("shop.test") };
-    let chain = origin.control(&Mirror { key: KeyKind::P256, ..mirror }, now()).unwrap();
-    std::fs::write(at("leaf"), pem_text("CERTIFICATE", &chain.certificates[0])).unwrap();
-    std::fs::write(at("issuer"), pem_text("CERTIFICATE", &chain.certificates[1])).unwrap();
-    std::fs::write(at("key"), pem_text("PRIVATE KEY", chain.key.pkcs8())).unwrap();
-    let (leaf, issuer, key) = (at("leaf"), at("issuer"), at("key"));
-    let _servers: Vec<Space> = ["-4", "-6"]
-        .iter()
-        .map(|family| {
-            let line =
-                ["openssl", "s_server", "-accept", "443", family, "-cert", &leaf, "-cert_chain", &issuer, "-key", &key, "-www", "-quiet"];
-            Space(net.command(&line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-        })
-        .collect();
-
-    for url in ["https://203.0.113.5/", "https://[2001:db8:9::5]/"] {
-        let answers = || net.command(&["curl", "-gsk", "--max-time", "2", url]).stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-        assert!(
-            (0..200).any(|_| answers() || {
-                std::thread::sleep(Duration::from_millis(50));
-                false
-            }),
-            "{url} does not answer"
-        );
+    let origin = Origin::new(dir.path(), "shop.test");
+    let hosts = ["203.0.113.5", "[2001:db8:9::5]"];
+    let _servers = hosts.map(|host| origin.serve(net.command(&["openssl"]), host, 443));
+    for host in hosts {
+        net.reaches(&format!("https://{host}/"));
     }
 
     let mint = Mint::new(Authority::make("lab", now(), LIFETIME).unwrap(), now()).unwrap();
-    std::fs::write(at("bundle"), mint.authority().pem() + &origin.authority().pem()).unwrap();
+    std::fs::write(at("bundle"), mint.authority().pem() + &origin.mint.authority().pem()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(origin.authority().root.certificate.clone()).unwrap();
+    roots.add(origin.mint.authority().root.certificate.clone()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (feed, outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
     let server = Arc::new(Server::new(mint, Upstream::new(roots, Duration::from_secs(5)).unwrap(), Waits::default()).unwrap());
