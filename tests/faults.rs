@@ -17,9 +17,12 @@ use std::time::{Duration, Instant};
 
 use lab::toys::{Dial, Dialling, End, Flaw, Stream, Toy, Trust};
 use serde_json::Value;
+use support::{no_namespaces, overhear};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
+
+mod support;
 
 // ---- killed ----
 
@@ -602,18 +605,4 @@ fn network(process: &Path) -> Option<PathBuf> {
 /// The machine's own tables; empty where they may not be read.
 fn tables() -> Vec<u8> {
     Command::new("nft").args(["list", "tables"]).output().map(|o| o.stdout).unwrap_or_default()
-}
-
-fn overhear() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Why this machine cannot raise the lab, if so.
-fn no_namespaces() -> Option<String> {
-    let doctor = overhear().args(["doctor", "--json"]).output().unwrap();
-    let told: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let rung = told["rung"].as_str().unwrap();
-    (!rung.starts_with("namespaces")).then(|| format!("the lab would run as '{rung}'"))
 }

@@ -6,6 +6,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::{no_namespaces, overhear};
+
+mod support;
 
 #[test]
 fn the_careless_phone_is_found_out() {
@@ -143,18 +146,4 @@ fn fails(report: &Value) -> BTreeSet<(String, String)> {
     let failed = report["findings"].as_array().unwrap().iter().filter(|f| f["verdict"] == "fail");
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     failed.map(|f| (text(&f["check"]), text(&f["subject"]["peer"]))).collect()
-}
-
-fn overhear() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Why this machine cannot raise the lab, if so.
-fn no_namespaces() -> Option<String> {
-    let doctor = overhear().args(["doctor", "--json"]).output().unwrap();
-    let told: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let rung = told["rung"].as_str().unwrap();
-    (!rung.starts_with("namespaces")).then(|| format!("the lab would run as '{rung}'"))
 }

@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use serde_json::Value;
+use support::{no_namespaces, overhear};
+
+mod support;
 
 /// What a client without any check of chain and name takes.
 const ANY_CHAIN: &[&str] = &[
@@ -353,21 +356,7 @@ fn matrix(done: &BTreeMap<&str, Result<Answers, String>>) {
     }
 }
 
-fn overhear() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
-    command.stdin(Stdio::null());
-    command
-}
-
 fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
-/// Why this machine cannot raise the lab, if so.
-fn no_namespaces() -> Option<String> {
-    let doctor = overhear().args(["doctor", "--json"]).output().unwrap();
-    let told: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let rung = told["rung"].as_str().unwrap();
-    (!rung.starts_with("namespaces")).then(|| format!("the lab would run as '{rung}'"))
 }
