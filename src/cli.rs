@@ -210,7 +210,33 @@ pub(crate) enum Quic {
     Block,
 }
 
+/// What is asked of every live run.
 #[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// Attacks: core, all, or ids
+    #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
+    pub(crate) attacks: Vec<String>,
+    /// Further authorities the gateway trusts upstream (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream_ca: Option<PathBuf>,
+    /// Plain lines, no dashboard
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// The run folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write into a folder that is not empty
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) knowledge: Knowledge,
+    #[command(flatten)]
+    pub(crate) gates: Gates,
+}
+
+#[derive(Debug, Args)]
+#[command(mut_arg("attacks", |arg| arg.help("Attacks: core, all, or ids; none is made unless the policy says who authorised them")))]
+#[command(mut_arg("upstream_ca", |arg| arg.help("Authorities the gateway trusts upstream beside the system's (PEM)")))]
 pub(crate) struct Intercept {
     /// The interface on the devices' side; needs root, or CAP_NET_ADMIN and CAP_NET_RAW
     #[arg(long, value_name = "IF", required_unless_present = "listen")]
@@ -230,31 +256,14 @@ pub(crate) struct Intercept {
     /// What happens to QUIC of the devices
     #[arg(long, value_name = "observe|block", default_value = "observe", conflicts_with = "listen")]
     pub(crate) quic: Quic,
-    /// Attacks: core, all, or ids; none is made unless the policy says who authorised them
-    #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
-    pub(crate) attacks: Vec<String>,
     /// The folder with ca.pem and ca.key of the campaign's authority (made when missing)
     #[arg(long, value_name = "DIR", default_value = "overhear-ca")]
     pub(crate) ca: PathBuf,
-    /// Authorities the gateway trusts upstream beside the system's (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) upstream_ca: Option<PathBuf>,
-    /// Plain lines, no dashboard
-    #[arg(long)]
-    pub(crate) headless: bool,
     /// How long: 90s, 30m, 4h, 2d; without it until Ctrl-C or the dashboard's quit
     #[arg(long, value_name = "TIME")]
     pub(crate) duration: Option<String>,
-    /// The run folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) knowledge: Knowledge,
-    #[command(flatten)]
-    pub(crate) gates: Gates,
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -273,9 +282,6 @@ pub(crate) struct Lab {
     /// A built-in toy device: careless-phone, strict-phone, pinned-app
     #[arg(long, value_name = "NAME", default_value = "careless-phone", conflicts_with = "command")]
     pub(crate) device: String,
-    /// Attacks: core, all, or ids
-    #[arg(long, value_name = "core|all|ID,…", value_delimiter = ',', default_value = "core")]
-    pub(crate) attacks: Vec<String>,
     /// Where the device trusts Overhear's authority
     #[arg(long, value_name = "WHERE", default_value = "user")]
     pub(crate) anchor: Anchor,
@@ -285,9 +291,6 @@ pub(crate) struct Lab {
     /// A name that leads to a given address, or whose files come from a folder
     #[arg(long, value_name = "NAME=ADDR|DIR")]
     pub(crate) origin: Vec<String>,
-    /// Further authorities the gateway trusts upstream (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) upstream_ca: Option<PathBuf>,
     /// How the lab is made; without it the best way this machine allows
     #[arg(long, value_name = "WAY")]
     pub(crate) rung: Option<Rung>,
@@ -300,22 +303,11 @@ pub(crate) struct Lab {
     /// Seconds for everything
     #[arg(long, value_name = "S", default_value_t = 600)]
     pub(crate) budget: u64,
-    /// Plain lines, no dashboard
-    #[arg(long)]
-    pub(crate) headless: bool,
     /// Write report.json here too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// The run folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Write into a folder that is not empty
-    #[arg(long)]
-    pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) knowledge: Knowledge,
-    #[command(flatten)]
-    pub(crate) gates: Gates,
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug, Args)]

@@ -33,18 +33,18 @@ use crate::run::Folder;
 use crate::setup;
 
 pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault> {
-    let known = Knowledge::read(&args.knowledge, Policy::default_analyze, DEFAULT_POLICY)?;
-    let gates = render::gates(&args.gates, &reports::catalogue::Catalogue::of(&known.demands))?;
-    let selected = select(&args.attacks, &known.demands.attacks)?;
+    let known = Knowledge::read(&args.terms.knowledge, Policy::default_analyze, DEFAULT_POLICY)?;
+    let gates = render::gates(&args.terms.gates, &reports::catalogue::Catalogue::of(&known.demands))?;
+    let selected = select(&args.terms.attacks, &known.demands.attacks)?;
     let duration = args.duration.as_deref().map(setup::duration).transpose()?;
     let authorised = known.policy().authorisation.is_some();
     let way = Way::of(args)?;
     let enrolment = Arc::new(way.enrolment(&knowledge::told(&args.device)?)?);
-    let roots = roots(args.upstream_ca.as_deref())?;
+    let roots = roots(args.terms.upstream_ca.as_deref())?;
     let authority = Authority::load_or_make(&args.ca, crate::runs::now(), LIFETIME).map_err(|e| Fault::new(e.to_string(), ""))?;
     let _alone = way.alone()?;
-    let out = args.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/intercept")));
-    let folder = Folder::make(&out, args.force)?;
+    let out = args.terms.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/intercept")));
+    let folder = Folder::make(&out, args.terms.force)?;
     if !authorised {
         eprint_line(
             "overhear intercept: the policy has no [authorisation]: nothing is attacked or decrypted, and no packets are kept (passive only)",
@@ -66,7 +66,7 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
             roots,
             label: Some(Text::ours(args.device.join(" "))),
             anchor: args.anchor.word(),
-            watched: conduct::is_shown(args.headless),
+            watched: conduct::is_shown(args.terms.headless),
         },
         folder,
     )?;
@@ -86,8 +86,8 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
         Way::Listen(_) => live.synthesise(kept)?,
     }
     let watch = Watch { way: &way, enrolment: &enrolment, quic: args.quic, duration };
-    let told = conduct::conduct(&live, &table, args.headless, quiet, async |reins| watch.run(reins).await)?;
-    conduct::close(live, &known, &gates, &conduct::named(&args.attacks), None, told.as_deref())
+    let told = conduct::conduct(&live, &table, args.terms.headless, quiet, async |reins| watch.run(reins).await)?;
+    conduct::close(live, &known, &gates, &conduct::named(&args.terms.attacks), None, told.as_deref())
 }
 
 /// How connections come in.

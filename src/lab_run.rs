@@ -56,18 +56,18 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         ));
     }
     // The careless phone carries an identity of its own, which is what its leaks are told by.
-    let planted = (args.command.is_empty() && args.knowledge.persona.is_none()).then(lab::toys::persona);
-    let known = Knowledge::with(&args.knowledge, Policy::default_lab, LAB_POLICY, planted.as_deref())?;
+    let planted = (args.command.is_empty() && args.terms.knowledge.persona.is_none()).then(lab::toys::persona);
+    let known = Knowledge::with(&args.terms.knowledge, Policy::default_lab, LAB_POLICY, planted.as_deref())?;
     let catalogue = reports::catalogue::Catalogue::of(&known.demands);
-    let gates = render::gates(&args.gates, &catalogue)?;
-    let attacks = select(&args.attacks, &known.demands.attacks)?;
+    let gates = render::gates(&args.terms.gates, &catalogue)?;
+    let attacks = select(&args.terms.attacks, &known.demands.attacks)?;
     let authority = Authority::make("lab", crate::runs::now(), LIFETIME).map_err(|e| Fault::new(e.to_string(), ""))?;
     let world = world(args, rung, &authority)?;
-    let out = args.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/lab")));
-    let folder = Folder::make(&out, args.force)?;
+    let out = args.terms.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/lab")));
+    let folder = Folder::make(&out, args.terms.force)?;
     let mut roots = RootCertStore::empty();
     roots.add(world.authority().root().clone()).map_err(|e| Fault::new(format!("the lab's authority cannot be used: {e}"), ""))?;
-    if let Some(path) = &args.upstream_ca {
+    if let Some(path) = &args.terms.upstream_ca {
         conduct::trust(&mut roots, path)?;
     }
     let devices: Vec<Vec<IpAddr>> =
@@ -91,7 +91,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
             roots,
             label: Some(Text::ours(label)),
             anchor: args.anchor.word(),
-            watched: conduct::is_shown(args.headless),
+            watched: conduct::is_shown(args.terms.headless),
         },
         folder,
     )?;
@@ -100,9 +100,9 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     } else {
         live.synthesise(Kept::InRun)?;
     }
-    let told = conduct::conduct(&live, &Table::default(), args.headless, quiet, async |reins| campaign(args, &world, reins).await)?;
+    let told = conduct::conduct(&live, &Table::default(), args.terms.headless, quiet, async |reins| campaign(args, &world, reins).await)?;
     drop(world);
-    conduct::close(live, &known, &gates, &conduct::named(&args.attacks), args.json.as_deref(), told.as_deref())
+    conduct::close(live, &known, &gates, &conduct::named(&args.terms.attacks), args.json.as_deref(), told.as_deref())
 }
 
 /// The best rung this machine allows, or the one that was asked for. On the highest one this process is replaced by one inside.
