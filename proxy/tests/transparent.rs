@@ -22,6 +22,8 @@ use proxy::packets::Packets;
 use proxy::plan::Mode;
 use proxy::serve::{Server, Waits};
 use proxy::upstream::Upstream;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use space::{Origin, Space, now, run};
 
 mod space;
@@ -81,9 +83,9 @@ fn inside() {
     }
 
     let mint = Mint::new(Authority::make("lab", now(), LIFETIME).unwrap(), now()).unwrap();
-    std::fs::write(at("bundle"), mint.authority().pem() + &origin.mint.authority().pem()).unwrap();
+    std::fs::write(at("bundle"), mint.authority().pem() + &std::fs::read_to_string(at("authority")).unwrap()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(origin.mint.authority().root.certificate.clone()).unwrap();
+    roots.add(CertificateDer::from_pem_file(at("authority")).unwrap()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (feed, outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
     let server = Arc::new(Server::new(mint, Upstream::new(roots, Duration::from_secs(5)).unwrap(), Waits::default()).unwrap());

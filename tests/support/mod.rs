@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// The program under test.
-pub fn overhear() -> Command {
+pub(crate) fn overhear() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overhear"));
     command.stdin(Stdio::null());
     command
 }
 
 /// Why this machine cannot raise the lab, if so.
-pub fn no_namespaces() -> Option<String> {
+pub(crate) fn no_namespaces() -> Option<String> {
     let doctor = overhear().args(["doctor", "--json"]).output().unwrap();
     let told: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     let rung = told["rung"].as_str().unwrap();

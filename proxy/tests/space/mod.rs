@@ -12,7 +12,7 @@ use proxy::forge::{Authority, KeyKind, Mint, Mirror};
 const INSIDE: &str = "OVERHEAR_TEST_INSIDE";
 
 /// Runs this program's test `inside` in namespaces of its own, where these tools work; it must say `last` in the end.
-pub fn inside(tools: &[&[&str]], last: &str) {
+pub(crate) fn inside(tools: &[&[&str]], last: &str) {
     for tool in [&["unshare", "-rnm", "true"][..], &["nft", "--version"], &["ip", "-V"], &["curl", "-V"], &["openssl", "version"]]
         .iter()
         .chain(tools)
@@ -30,35 +30,35 @@ pub fn inside(tools: &[&[&str]], last: &str) {
 }
 
 /// Whether this is the process in the namespaces.
-pub fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
 /// A process that is ended with the test; as a namespace, one that holds it.
-pub struct Space(pub Child);
+pub(crate) struct Space(pub(crate) Child);
 
 impl Space {
-    pub fn new() -> Space {
+    pub(crate) fn new() -> Space {
         let child = Command::new("unshare").args(["-n", "sleep", "300"]).spawn().unwrap();
         let mine = fs::read_link("/proc/self/ns/net").unwrap();
         within(Duration::from_secs(5), || fs::read_link(format!("/proc/{}/ns/net", child.id())).is_ok_and(|ns| ns != mine));
         Space(child)
     }
 
-    pub fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.0.id().to_string(), "-n", "--"]).args(line);
         command
     }
 
     #[track_caller]
-    pub fn run(&self, line: &str) {
+    pub(crate) fn run(&self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         assert!(self.command(&words).status().unwrap().success(), "{line}");
     }
 
     /// Gives its `eth0` two addresses and their routers.
-    pub fn settle(&self, [v4, v6]: [&str; 2], routers: [&str; 2]) {
+    pub(crate) fn settle(&self, [v4, v6]: [&str; 2], routers: [&str; 2]) {
         self.run("ip link set lo up");
         self.run(&format!("ip addr add {v4} dev eth0"));
         self.run(&format!("ip addr add {v6} dev eth0 nodad"));
@@ -69,7 +69,7 @@ impl Space {
 
     /// Whether it gets an answer from there within ten seconds.
     #[track_caller]
-    pub fn reaches(&self, url: &str) {
+    pub(crate) fn reaches(&self, url: &str) {
         let get = ["curl", "-gsk", "--max-time", "2", "-o", "/dev/null", url];
         let answers = || self.command(&get).status().is_ok_and(|s| s.success());
         assert!(within(Duration::from_secs(10), answers), "{url} does not answer");
@@ -84,7 +84,7 @@ impl Drop for Space {
 }
 
 /// Makes this process the router of these links, each with its addresses.
-pub fn route(links: &[(&str, [&str; 2])]) {
+pub(crate) fn route(links: &[(&str, [&str; 2])]) {
     for (link, [v4, v6]) in links {
         run(&format!("ip addr add {v4} dev {link}"));
         run(&format!("ip addr add {v6} dev {link} nodad"));
@@ -95,8 +95,7 @@ pub fn route(links: &[(&str, [&str; 2])]) {
 }
 
 /// A server with a certificate of an authority of its own.
-pub struct Origin {
-    pub mint: Mint,
+pub(crate) struct Origin {
     leaf: PathBuf,
     issuer: PathBuf,
     key: PathBuf,
@@ -104,7 +103,7 @@ pub struct Origin {
 
 impl Origin {
     /// Its files go to `dir`, its authority to `authority` there.
-    pub fn new(dir: &Path, host: &str) -> Origin {
+    pub(crate) fn new(dir: &Path, host: &str) -> Origin {
         let mint = Mint::new(Authority::make("origin", now(), LIFETIME).unwrap(), now()).unwrap();
         let chain = mint.control(&Mirror { key: KeyKind::P256, ..Mirror::bare(host) }, now()).unwrap();
         let write = |name: &str, text: String| {
@@ -116,29 +115,29 @@ impl Origin {
         let leaf = write("leaf", pem_text("CERTIFICATE", &chain.certificates[0]));
         let issuer = write("issuer", pem_text("CERTIFICATE", &chain.certificates[1]));
         let key = write("server-key", pem_text("PRIVATE KEY", chain.key.pkcs8()));
-        Origin { mint, leaf, issuer, key }
+        Origin { leaf, issuer, key }
     }
 
     /// `openssl` is how to start that program where the server shall stand.
-    pub fn serve(&self, mut openssl: Command, host: &str, port: u16) -> Space {
+    pub(crate) fn serve(&self, mut openssl: Command, host: &str, port: u16) -> Space {
         openssl.args(["s_server", "-accept", &format!("{host}:{port}"), "-www", "-quiet", "-cert"]).arg(&self.leaf);
         openssl.arg("-cert_chain").arg(&self.issuer).arg("-key").arg(&self.key);
         Space(openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
-pub fn works(line: &[&str]) -> bool {
+pub(crate) fn works(line: &[&str]) -> bool {
     let done = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     done.is_ok_and(|s| s.success())
 }
 
 #[track_caller]
-pub fn run(line: &str) {
+pub(crate) fn run(line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{line}");
 }
 
-pub fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + limit;
     while !done() {
         if Instant::now() > until {
@@ -149,6 +148,6 @@ pub fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-pub fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64)
 }
