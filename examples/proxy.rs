@@ -223,7 +223,7 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
             }
         })
         .unwrap();
-    let source = Source::Interface(Packets::open(interface).unwrap(), Box::new(|_| true));
+    let source = Source::Interface(Packets::open(interface).unwrap(), Box::new(|_| true), proxy::enrolment::Disguised::default());
     let (file, name) = (BufWriter::new(File::create(run.join("capture.pcapng")).unwrap()), interface.to_owned());
     std::thread::Builder::new()
         .name("capture".to_owned())

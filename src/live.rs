@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use analyzers::board::Board;
 use analyzers::keys::Secret;
-use analyzers::observation::{Event, Observation, RunKind, RunMode, Standing};
+use analyzers::observation::{Event, Ledger, Observation, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{Attack, Policy};
-use proxy::capture::{self, Dropped, Look, Source};
-use proxy::enrolment::Enrolment;
+use proxy::capture::{self, Look, Recorded, Source};
+use proxy::enrolment::{Disguised, Enrolment};
 use proxy::feed::Feed;
 use proxy::forge::ca::Authority;
 use proxy::forge::mint::Mint;
@@ -154,7 +154,7 @@ pub(crate) struct Live {
 /// The thread that writes the devices' side as packets, with the secrets that open them.
 struct Capture {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<std::io::Result<Dropped>>,
+    thread: std::thread::JoinHandle<std::io::Result<Recorded>>,
     /// What was written, to be read again.
     file: File,
     kept: Kept,
@@ -219,7 +219,13 @@ impl Live {
             Who::Given(copies) => vec![copies.concat()],
             Who::Everybody | Who::Enrolled(_) => Vec::new(),
         };
-        let scribe = Scribe::new(Briefing { same, own: proxy::enrolment::own(), label: plan.label, ..Briefing::default() });
+        let scribe = Scribe::new(Briefing {
+            same,
+            own: proxy::enrolment::own(),
+            here: proxy::enrolment::here(),
+            label: plan.label,
+            ..Briefing::default()
+        });
         let broken = Arc::new(AtomicBool::new(false));
         let journal = {
             let (desk, folder, broken) = (desk.clone(), folder.clone(), broken.clone());
@@ -247,7 +253,7 @@ impl Live {
     /// Captures what passes an interface and pleases `look`, from now on.
     pub(crate) fn capture(&mut self, interface: &str, look: Look, kept: Kept) -> Result<(), Fault> {
         let packets = Packets::open(interface).map_err(|e| Fault::new(e.to_string(), "capturing needs CAP_NET_RAW"))?;
-        self.record(Source::Interface(packets, look), interface, kept)
+        self.record(Source::Interface(packets, look, Disguised::new(proxy::enrolment::own())), interface, kept)
     }
 
     /// Makes packets from what the sockets carry, for want of the privilege to capture.
@@ -294,7 +300,7 @@ impl Live {
         let captured = self.capture.map(|capture| {
             capture.stop.store(true, Ordering::Relaxed);
             let written = capture.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the capturing thread died")));
-            written.map(|dropped| (dropped, capture.file, capture.kept))
+            written.map(|recorded| (recorded, capture.file, capture.kept))
         });
         let mut scribe =
             self.journal.join().map_err(|_| Fault::new("the journal's thread died", "this is a fault of ours; please report it"))?;
@@ -303,17 +309,20 @@ impl Live {
         let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
         desk.open(now());
         let mut lost = None;
+        let mut disguised = Vec::new();
         match captured {
             None => {}
             // Told after the journal's own end: that one matters more.
             Some(Err(e)) => lost = Some(e),
-            Some(Ok((dropped, file, kept))) => {
+            Some(Ok((recorded, file, kept))) => {
                 if kept == Kept::Nowhere {
                     desk.say(Standing { what: Text::ours("packets"), state: Text::ours("not-kept") });
                 }
-                if let Some(missed) = dropped.missed() {
+                if let Some(missed) = recorded.dropped.missed() {
                     desk.say(missed);
                 }
+                disguised = recorded.disguised;
+                scribe.also_here(proxy::enrolment::here());
                 let live = desk.twice.take().unwrap_or_default();
                 let compared = twice::read_again(file, known, &mut scribe, &mut desk, &live)?;
                 for difference in compared.differs.iter().take(5) {
@@ -328,7 +337,7 @@ impl Live {
                 desk.say(Standing { what: Text::ours("second-reading"), state: compared.state() });
             }
         }
-        desk.say(scribe.ledger());
+        desk.say(Ledger { disguised, ..scribe.ledger() });
         let finished = desk.finish()?;
         match lost {
             None => Ok((finished, self.folder)),

@@ -70,6 +70,8 @@ fn inside() {
     assert!(journal.contains("\"presence\""), "the device came");
     let states = |what: &str| rows(&report, "treatments").filter(|t| t["what"] == what).map(|t| t["state"].to_string()).collect::<Vec<_>>();
     assert_eq!(states("second-reading"), ["\"equal\""], "{said}");
+    // What the gateway itself says on the link, and forwards, is nobody's disguise.
+    assert_eq!((&report["coverage"]["disguised"], &report["coverage"]["unattributed"]), (&serde_json::json!({}), &serde_json::json!(0)));
     let verify = overhear().arg("verify").arg(&out).output().unwrap();
     assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
 
@@ -77,6 +79,7 @@ fn inside() {
     let mut gateway = scene.intercept(&out, &["--policy", scene.policy(false).to_str().unwrap()]);
     let _devices = scene.devices();
     let busy = within(Duration::from_secs(30), || trials(&out).len() >= 3);
+    scene.disguise();
     let (code, said) = interrupted(&mut gateway);
     assert!(busy, "{said}");
     assert!(said.contains("no [authorisation]"), "{said}");
@@ -86,6 +89,14 @@ fn inside() {
     assert!(rows(&report, "trials").all(|t| t["attack"] == "pass"), "nothing was attacked");
     assert!(rows(&report, "tls").all(|t| t["chain_sha256"].as_array().is_none_or(Vec::is_empty) || t["sni"] == "shop.test"));
     assert!(rows(&report, "findings").any(|f| f["check"] == "channel.cleartext-http" && f["verdict"] == "fail"));
+    // A device that takes the gateway's link address is named, and nothing passes for a whole device.
+    assert_eq!(report["coverage"]["disguised"], serde_json::json!({"10.9.0.77": 2}));
+    let binding = rows(&report, "findings").find(|f| f["check"] == "meta.device-binding").unwrap();
+    assert_eq!((&binding["verdict"], &binding["reason"]), (&"inconclusive".into(), &"not-attributed".into()), "{binding}");
+    assert!(
+        rows(&report, "findings").all(|f| f["verdict"] != "pass" || f["subject"]["device"].is_null() || !f["subject"]["peer"].is_null())
+    );
+    assert!(said.contains("2 from 10.9.0.77"), "{said}");
     assert!(!out.join("capture.pcapng").exists(), "no packets are kept");
     assert!(out.join("run.json").exists());
 
@@ -221,6 +232,24 @@ impl Scene {
         let replaced = within(Duration::from_secs(20), || tables_text().contains("devices4"));
         assert!(replaced, "{}", tables_text());
         gateway
+    }
+
+    /// The enrolled device sends two datagrams under the gateway's link address, from an address of its own choice.
+    fn disguise(&self) {
+        let said = Command::new("ip").args(["-j", "link", "show", "lan"]).output().unwrap();
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let mac = said[0]["address"].as_str().unwrap().replace(':', "");
+        let script = format!(
+            "import socket\n\
+             mac = bytes.fromhex('{mac}')\n\
+             udp = bytes([0x13, 0x88, 0, 53, 0, 9, 0, 0, 0x78])\n\
+             ip = bytes([0x45, 0, 0, 20 + len(udp), 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 77, 203, 0, 113, 5])\n\
+             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
+             s.bind(('eth0', 0))\n\
+             for _ in range(2): s.send(mac + mac + bytes([8, 0]) + ip + udp)\n"
+        );
+        assert!(self.ours.command(&["python3", "-c", &script]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(500));
     }
 
     /// Both devices ask without end, over TLS without checks and in clear.

@@ -1195,6 +1195,9 @@ pub struct Ledger {
     /// Flows that none of the devices named by the operator is an end of.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub elsewhere: u64,
+    /// Frames that somebody else sent under a link address of the machine that watches (live), by the address they gave as their source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disguised: Vec<Tally>,
     pub by_app: Vec<Tally>,
     /// Lines that were folded away by caps, by kind.
     pub folded: Vec<Tally>,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use policies::{ActorOf, ActorRow, Time};
 
 use crate::encode::Digest;
-use crate::flow::{Ends, FlowId, FlowKey, Mac};
+use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
 use crate::observation::{Bound, Device, Ledger, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
 use crate::pipeline::{About, Draft, Out, Told};
@@ -45,8 +45,9 @@ pub struct Briefing {
     pub label: Option<Text>,
     /// Addresses that are one device whatever the link says: a lab knows which it gave out.
     pub same: Vec<Vec<IpAddr>>,
-    /// Link addresses of the machine that watches: what it says itself is no device's.
+    /// Link addresses of the machine that watches, and its IP addresses: what it says itself is no device's.
     pub own: Vec<Mac>,
+    pub here: Vec<IpAddr>,
     /// Who caused which flow (`--actors`); the first row that fits counts.
     pub actors: Vec<ActorRow>,
 }
@@ -57,6 +58,8 @@ struct Entry {
     ends: Ends,
     /// Who it is about, once that was said.
     subject: Option<Subject>,
+    /// It came through the machine that watches, from somebody beyond it; a device would answer in this direction.
+    answers: Option<Dir>,
 }
 
 /// Joins drafts into lines.
@@ -101,7 +104,7 @@ impl Scribe {
         match out {
             Out::Opened { flow, ends, .. } => {
                 self.flows_seen += 1;
-                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends, subject: None });
+                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends, subject: None, answers: None });
             }
             Out::Seen(draft) => self.draft(draft, desk),
             Out::Tried { mut draft, flows } => {
@@ -176,6 +179,11 @@ impl Scribe {
                 self.ledger.missed += closed.counts.missing[0] + closed.counts.missing[1];
                 *self.apps.entry(closed.app.word()).or_default() += 1;
                 if let Some((key, entry)) = flow.and_then(|f| self.flows.remove_entry(&f)) {
+                    // A device was called from beyond and said something, and it is not known which one.
+                    if entry.answers.is_some_and(|dir| closed.counts.bytes[dir.index()] > 0) {
+                        self.ledger.elsewhere = self.ledger.elsewhere.saturating_sub(1);
+                        self.ledger.unattributed += 1;
+                    }
                     if self.closed.len() >= CLOSED_KEPT {
                         self.closed.pop_front();
                     }
@@ -196,6 +204,7 @@ impl Scribe {
             bound.device = device;
             self.device_line(grown, at, frame, desk);
         }
+        let mut answers = None;
         if bound.device.is_none() {
             // Without link addresses a device that was named by its own cannot be told from others.
             let unknowable = self.briefing.told.iter().any(|t| matches!(t, Told::Mac(_))) && ends.a_mac.is_none() && ends.b_mac.is_none();
@@ -204,6 +213,7 @@ impl Scribe {
                 self.ledger.unattributed += 1;
             } else {
                 self.ledger.elsewhere += 1;
+                answers = bound.side.filter(|side| own && !self.is_here(ends.addr(*side).ip())).map(Dir::other);
             }
         }
         if self.name(&mut bound.peer) {
@@ -214,9 +224,20 @@ impl Scribe {
             bound.actor = Actor { class: row.class, package, method: Some(Text::ours("actors-file")) };
         }
         if let Some(entry) = flow.and_then(|f| self.flows.get_mut(&f)) {
+            entry.answers = answers;
             entry.subject = Some(Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client });
         }
         bound
+    }
+
+    /// The machine that watches has these addresses too; they may have come after the run began.
+    pub fn also_here(&mut self, ips: Vec<IpAddr>) {
+        self.briefing.here.extend(ips);
+    }
+
+    /// An address of the machine that watches; none stands for one it has not taken yet.
+    fn is_here(&self, ip: IpAddr) -> bool {
+        ip.is_unspecified() || self.briefing.here.contains(&ip)
     }
 
     /// Gives a peer that has only an address the name that DNS gave it.
@@ -444,6 +465,7 @@ impl Devices {
 #[allow(clippy::unwrap_used, clippy::unnecessary_wraps, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::flow::Transport;
 
     fn mac(n: u8) -> Option<Mac> {
         Some(Mac([2, 0, 0, 0, 0, n]))
@@ -493,6 +515,41 @@ mod tests {
         let mut devices = Devices { own: mac(1).into_iter().collect(), ..Devices::default() };
         assert_eq!(devices.of(ip, mac(1)), (None, None));
         assert_eq!(devices.of(ip, mac(2)).0, Some(DeviceId(1)));
+    }
+
+    /// One flow between two ends, at which so many bytes came back: (nobody's, elsewhere).
+    #[track_caller]
+    fn through_the_gateway(opener: (&str, u8), back: u64, expect: (u64, u64)) {
+        let (flow, at) = (FlowKey::new(1, 1), Time::default());
+        let here = vec!["10.9.0.1".parse().unwrap()];
+        let mut scribe = Scribe::new(Briefing { own: mac(9).into_iter().collect(), here, ..Briefing::default() });
+        scribe.also_here(vec!["fe80::9".parse().unwrap()]);
+        let a = std::net::SocketAddr::new(opener.0.parse().unwrap(), 4000);
+        let b = "10.9.0.2:5000".parse().unwrap();
+        let ends = Ends { transport: Transport::Udp, a, b, a_mac: mac(opener.1), b_mac: mac(1), from_start: true };
+        let mut pipeline = crate::pipeline::Pipeline::new(std::sync::Arc::default());
+        let mut out = Vec::new();
+        pipeline.open(flow, &ends, at, 1, &mut out);
+        pipeline.close(flow, crate::flow::FlowEnd::Idle, &crate::flow::Counts { bytes: [9, back], ..Default::default() }, at, 2, &mut out);
+        let mut lines = Vec::new();
+        for it in out {
+            scribe.take(it, &mut lines);
+        }
+        let ledger = scribe.ledger();
+        assert_eq!((ledger.unattributed, ledger.elsewhere), expect, "{opener:?} {back}");
+    }
+
+    #[test]
+    fn who_answers_somebody_beyond_the_gateway_is_not_known() {
+        // The gateway's own words, whoever answers: its addresses, the late one, and none yet.
+        for own in ["10.9.0.1", "fe80::9", "::"] {
+            through_the_gateway((own, 9), 9, (0, 1));
+        }
+        // What it forwards to a device that keeps silent, and to one that does not.
+        through_the_gateway(("203.0.113.5", 9), 0, (0, 1));
+        through_the_gateway(("203.0.113.5", 9), 9, (1, 0));
+        // A device's own.
+        through_the_gateway(("10.9.0.3", 3), 9, (0, 0));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use analyzers::chunk::Lost;
 use analyzers::keys::Secret;
-use analyzers::observation::Missed;
+use analyzers::observation::{Missed, Tally};
 use captures::link::Link;
 use captures::write::{Packet, Writer};
 use policies::Time;
 
+use crate::enrolment::Disguised;
 use crate::feed::Clock;
 use crate::packets::Packets;
 use crate::synthesis::Synthesis;
@@ -22,7 +23,7 @@ pub type Look = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 /// Where packets come from.
 pub enum Source {
-    Interface(Packets, Look),
+    Interface(Packets, Look, Disguised),
     Sockets(Synthesis),
 }
 
@@ -46,8 +47,11 @@ impl Source {
     /// The next packet with its length on the wire; `None` when none came for a while. An empty one is not to be written.
     fn take(&mut self) -> io::Result<Option<(Time, u32, Vec<u8>)>> {
         match self {
-            Source::Interface(packets, look) => {
+            Source::Interface(packets, look, disguised) => {
                 let Some(packet) = packets.take().map_err(io::Error::other)? else { return Ok(None) };
+                if !packet.ours {
+                    disguised.look(packet.bytes);
+                }
                 let bytes = if look(packet.bytes) { packet.bytes.to_vec() } else { Vec::new() };
                 Ok(Some((packet.time, packet.len as u32, bytes)))
             }
@@ -57,13 +61,21 @@ impl Source {
 
     fn dropped(&self) -> Dropped {
         match self {
-            Source::Interface(packets, _) => Dropped { packets: u64::from(packets.dropped()), bytes: 0 },
+            Source::Interface(packets, ..) => Dropped { packets: u64::from(packets.dropped()), bytes: 0 },
             Source::Sockets(synthesis) => {
                 let (packets, bytes) = synthesis.dropped();
                 Dropped { packets, bytes }
             }
         }
     }
+}
+
+/// What a capture cannot show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub dropped: Dropped,
+    /// Frames that somebody else sent under a link address of this machine, by the address they gave as their source.
+    pub disguised: Vec<Tally>,
 }
 
 /// What came by and was not written.
@@ -89,7 +101,7 @@ const HELD_BYTES: usize = 32 << 20;
 /// How long packets are still taken after the end was asked for.
 const LAST: Duration = Duration::from_secs(3);
 
-/// Writes packets and secrets until told to stop; what was dropped.
+/// Writes packets and secrets until told to stop; what they cannot show.
 pub fn record(
     mut source: Source,
     secrets: &Receiver<Secret>,
@@ -97,7 +109,7 @@ pub fn record(
     name: &str,
     stop: &AtomicBool,
     clock: Clock,
-) -> io::Result<Dropped> {
+) -> io::Result<Recorded> {
     let mut writer = Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
     let number = writer.interface(source.link(), 0, name)?;
     let mut held: VecDeque<(Instant, Time, u32, Vec<u8>)> = VecDeque::new();
@@ -149,7 +161,11 @@ pub fn record(
     dropped.packets += u64::from(unread);
     writer.statistics(number, clock(), received, dropped.packets)?;
     writer.finish()?.flush()?;
-    Ok(dropped)
+    let disguised = match &source {
+        Source::Interface(_, _, disguised) => disguised.tallies(),
+        Source::Sockets(_) => Vec::new(),
+    };
+    Ok(Recorded { dropped, disguised })
 }
 
 #[cfg(test)]
@@ -174,6 +190,7 @@ mod tests {
         let (_to, secrets) = std::sync::mpsc::channel();
         let mut file = Vec::new();
         let said = record(Source::Sockets(made), &secrets, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        let said = said.dropped;
         assert_eq!(said, expect);
         let missed = said.missed().map(|m| (m.why, m.len, m.repeats));
         assert_eq!(missed, (expect.packets > 0).then_some((Lost::Dropped, expect.bytes, expect.packets)));

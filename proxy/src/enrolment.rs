@@ -3,12 +3,15 @@
 //! A device is its link address where that is known. An address it is seen to use joins it, if that is on the link; one that somebody else
 //! is seen to use leaves it at once: the safe error is to leave a device alone.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use analyzers::flow::Mac;
+use analyzers::observation::Tally;
 use analyzers::pipeline::Told;
+use analyzers::text::Text;
 use nix::sys::socket::LinkAddr;
 
 use crate::error::Error;
@@ -197,6 +200,40 @@ impl Ends {
     }
 }
 
+/// Who takes a link address of this machine for its own: frames that came in under one, by the address they give as their source.
+#[derive(Debug, Default)]
+pub struct Disguised {
+    own: Vec<Mac>,
+    seen: BTreeMap<Option<IpAddr>, u64>,
+    others: u64,
+}
+
+impl Disguised {
+    pub fn new(own: Vec<Mac>) -> Disguised {
+        Disguised { own, ..Disguised::default() }
+    }
+
+    /// Looks at a frame that this machine did not send.
+    pub fn look(&mut self, frame: &[u8]) {
+        let from = frame.get(6..12).and_then(|b| b.try_into().ok()).map(Mac);
+        if !from.is_some_and(|mac| self.own.contains(&mac)) {
+            return;
+        }
+        let ip = Ends::of(frame).and_then(|ends| ends.said).map(|(_, ip)| ip);
+        if self.seen.len() < MOST_ADDRESSES || self.seen.contains_key(&ip) {
+            *self.seen.entry(ip).or_default() += 1;
+        } else {
+            self.others += 1;
+        }
+    }
+
+    pub fn tallies(&self) -> Vec<Tally> {
+        let named = self.seen.iter().map(|(ip, n)| (ip.map_or_else(|| "no address".to_owned(), |ip| ip.to_string()), *n));
+        let all = named.chain((self.others > 0).then(|| ("other addresses".to_owned(), self.others)));
+        all.map(|(name, count)| Tally { name: Text::ours(name), count }).collect()
+    }
+}
+
 /// The hardware type of an interface (ARPHRD, linux/if_arp.h); `None` if there is no such interface.
 pub fn hardware(interface: &str) -> Option<u16> {
     let mut all = nix::ifaddrs::getifaddrs().ok()?;
@@ -208,6 +245,16 @@ pub fn own() -> Vec<Mac> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let macs = all.filter_map(|a| a.address?.as_link_addr().and_then(LinkAddr::addr).map(Mac));
     macs.filter(|mac| mac.0 != [0; 6]).collect()
+}
+
+/// The IP addresses of this machine's own interfaces.
+pub fn here() -> Vec<IpAddr> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|a| a.address);
+    all.filter_map(|a| {
+        let v4 = a.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| a.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    })
+    .collect()
 }
 
 /// ARPHRD_ETHER: Wi-Fi, bridges, VLANs and veth show themselves as Ethernet too.
@@ -333,6 +380,25 @@ mod tests {
         for cut in 0..arp.len() {
             let _ = (all.concerns(&arp[..cut]), all.look(&arp[..cut]));
         }
+    }
+
+    #[test]
+    fn who_takes_our_link_address_is_named() {
+        let mut who = Disguised::new(vec![mac(9)]);
+        for frame in [frame(1, 9, "10.9.0.2", "203.0.113.5"), frame(9, 9, "10.9.0.7", "203.0.113.5"), frame(9, 1, "10.9.0.7", "10.9.0.2")] {
+            who.look(&frame);
+        }
+        who.look(&frame(9, 9, "fd09::7", "2001:db8::1"));
+        // No IP at all.
+        who.look(&[[0xff; 6].as_slice(), &mac(9).0, &[0x88, 0x8e, 1]].concat());
+        let told: Vec<(String, u64)> = who.tallies().into_iter().map(|t| (t.name.to_string(), t.count)).collect();
+        let expect = [("no address", 1), ("10.9.0.7", 2), ("fd09::7", 1)].map(|(name, n)| (name.to_owned(), n));
+        assert_eq!(told, expect);
+        for n in 0..200 {
+            who.look(&frame(9, 9, &format!("10.9.1.{n}"), "203.0.113.5"));
+        }
+        assert_eq!(who.tallies().len(), MOST_ADDRESSES + 1);
+        assert_eq!(who.tallies().iter().map(|t| t.count).sum::<u64>(), 204, "none is forgotten");
     }
 
     #[test]

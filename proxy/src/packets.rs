@@ -27,6 +27,8 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// Its length on the wire.
     pub len: usize,
+    /// This machine sent it.
+    pub ours: bool,
 }
 
 /// An open capture of one interface. Needs CAP_NET_RAW in its network namespace.
@@ -74,6 +76,7 @@ impl Packets {
                 Err(e) => return Err(Error::Io { what: "the packet socket", source: e.into() }),
             };
             let mine = got.address.is_some_and(|a| a.ifindex() == self.index);
+            let ours = got.address.is_some_and(|a| a.pkttype() == nix::libc::PACKET_OUTGOING);
             let len = got.bytes;
             let mut time = Time::default();
             if let Ok(all) = got.cmsgs() {
@@ -87,7 +90,7 @@ impl Packets {
             }
             if mine {
                 let bytes = self.buffer.get(..len.min(LARGEST)).unwrap_or_default();
-                return Ok(Some(Packet { time, bytes, len }));
+                return Ok(Some(Packet { time, bytes, len, ours }));
             }
         }
     }

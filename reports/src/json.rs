@@ -140,6 +140,8 @@ pub struct CoverageHead {
     pub in_scope: u64,
     /// Flows that no device could be found for.
     pub unattributed: u64,
+    /// Frames that somebody else sent under a link address of the machine that watched, by the address they gave as their source.
+    pub disguised: BTreeMap<String, u64>,
     /// Encrypted flows that were not opened, by protocol and reason.
     pub undecrypted: BTreeMap<String, u64>,
     /// Odd things by kind; damage, never verdicts.
@@ -398,6 +400,7 @@ fn coverage(findings: &[Finding], catalogue: &Catalogue, tabled: &Tabled) -> Cov
         decided: findings.iter().filter(|f| matches!(f.outcome.word(), "pass" | "fail")).count() as u64,
         in_scope: findings.iter().filter(|f| !matches!(f.outcome, Outcome::NotApplicable(_))).count() as u64,
         unattributed: ledger.unattributed,
+        disguised: ledger.disguised.iter().map(|t| (t.name.to_string(), t.count)).collect(),
         undecrypted: tabled.undecrypted.clone(),
         odd: tabled.odd.clone(),
         folded: ledger.folded.iter().map(|t| (t.name.to_string(), t.count)).collect(),

@@ -279,19 +279,23 @@ impl<W: Write> Page<'_, W> {
             "payload",
             &if parts.is_empty() { "none".to_owned() } else { format!("{}: {}", words::bytes(total), parts.join(", ")) },
         )?;
-        let listed =
-            |map: &BTreeMap<String, u64>| map.iter().map(|(k, n)| format!("{} {k}", words::number(*n))).collect::<Vec<_>>().join(", ");
         if !coverage.undecrypted.is_empty() {
-            self.quiet("closed", &format!("flows not opened: {}", listed(&coverage.undecrypted)))?;
+            self.quiet("closed", &format!("flows not opened: {}", words::listed(&coverage.undecrypted)))?;
         }
         if !coverage.odd.is_empty() {
-            self.quiet("odd", &listed(&coverage.odd))?;
+            self.quiet("odd", &words::listed(&coverage.odd))?;
         }
         if coverage.unattributed > 0 {
             self.quiet("nobody's", &format!("{} belong to no known device", words::count(coverage.unattributed, "flow", "flows")))?;
         }
+        if !coverage.disguised.is_empty() {
+            self.quiet(
+                "disguised",
+                &format!("frames of others under the gateway's own link address: {}", words::disguised(&coverage.disguised)),
+            )?;
+        }
         if !coverage.folded.is_empty() {
-            self.quiet("folded", &format!("past the limits: {}", listed(&coverage.folded)))?;
+            self.quiet("folded", &format!("past the limits: {}", words::listed(&coverage.folded)))?;
         }
         self.quiet("answers", &format!("{} of {} in scope decided", words::number(coverage.decided), words::number(coverage.in_scope)))?;
         if !coverage.not_exercised.is_empty() {

@@ -1,5 +1,7 @@
 //! Numbers, times and codes in words for people: one way of saying each, for terminal and page.
 
+use std::collections::BTreeMap;
+
 use analyzers::observation::{Exposure, Grade, RunKind, RunMode};
 use indexmap::IndexMap;
 use policies::Time;
@@ -29,6 +31,16 @@ pub(crate) fn bytes(n: u64) -> String {
 /// `1 flow`, `12 flows`, with thin groups of thousands: `1 204 flows`.
 pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
+}
+
+/// `12 tls, 3 http`.
+pub(crate) fn listed(map: &BTreeMap<String, u64>) -> String {
+    map.iter().map(|(what, n)| format!("{} {what}", number(*n))).collect::<Vec<_>>().join(", ")
+}
+
+/// Whose frames came under the gateway's link address: `2 from 10.0.0.9`.
+pub(crate) fn disguised(map: &BTreeMap<String, u64>) -> String {
+    map.iter().map(|(who, n)| format!("{} from {who}", number(*n))).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn number(n: u64) -> String {

@@ -194,7 +194,7 @@ pub(crate) fn hole_of_run(case: &Case, cx: &Context<'_>, concern: Concern) -> Op
     }
     // Whose a flow is matters only to what is said of a whole device.
     let of_device = case.subject.device.is_some() && case.subject.peer.is_none();
-    let nobodys = ledgers.iter().last().filter(|(ledger, _)| of_device && ledger.unattributed > 0);
+    let nobodys = ledgers.iter().last().filter(|(ledger, _)| of_device && (ledger.unattributed > 0 || !ledger.disguised.is_empty()));
     nobodys.map(|(_, span)| Hole { reason: Reason::NotAttributed, line: Some(span.first) })
 }
 

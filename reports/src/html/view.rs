@@ -1,7 +1,5 @@
 //! What the page's template shows, in words: every choice of what and how much is made here, none in the template.
 
-use std::collections::BTreeMap;
-
 use analyzers::board::RequirementVerdict;
 use analyzers::encode::Digest;
 use analyzers::observation::{Exposure, Grade};
@@ -432,10 +430,6 @@ fn coverage_parts(report: &Report) -> Vec<Part> {
     svg::parts(bytes).into_iter().map(part).collect()
 }
 
-fn listed(map: &BTreeMap<String, u64>) -> String {
-    map.iter().map(|(k, n)| format!("{} {k}", words::number(*n))).collect::<Vec<_>>().join(", ")
-}
-
 fn fact(label: &'static str, text: impl Into<String>) -> Option<Fact> {
     let text = text.into();
     (!text.is_empty()).then_some(Fact { label, text, mono: false })
@@ -448,13 +442,14 @@ fn code(label: &'static str, text: impl Into<String>) -> Option<Fact> {
 fn coverage_facts(report: &Report) -> Vec<Fact> {
     let c = &report.coverage;
     let facts = [
-        fact("Flows", format!("{}: {}", words::number(c.flows), listed(&c.flows_by_protocol))),
-        fact("Not opened", listed(&c.undecrypted)),
-        fact("Odd", listed(&c.odd)),
+        fact("Flows", format!("{}: {}", words::number(c.flows), words::listed(&c.flows_by_protocol))),
+        fact("Not opened", words::listed(&c.undecrypted)),
+        fact("Odd", words::listed(&c.odd)),
         (c.unattributed > 0)
             .then(|| fact("Nobody's", format!("{} of no known device", words::count(c.unattributed, "flow", "flows"))))
             .flatten(),
-        fact("Folded away", listed(&c.folded)),
+        fact("Under the gateway's link address", words::disguised(&c.disguised)),
+        fact("Folded away", words::listed(&c.folded)),
         fact("Answers", format!("{} decided of {} in scope", words::number(c.decided), words::number(c.in_scope))),
         code("Never exercised", c.not_exercised.join(", ")),
     ];
@@ -580,10 +575,7 @@ fn input(row: &crate::rows::InputRow) -> Input {
         fact("Cut", if row.truncated { "the file ends inside a packet or block" } else { "" }),
         fact("Damage", damage.join("; ")),
         fact("Not read", unread.join(", ")),
-        fact(
-            "Dropped",
-            row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, while capturing", words::number(n))),
-        ),
+        fact("Dropped", row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, while capturing", words::number(n)))),
     ];
     Input { path: row.path.to_string(), facts: facts.into_iter().flatten().collect() }
 }

@@ -94,4 +94,11 @@ const EXAMPLES: &[Example] = &[
         "inconclusive not-attributed",
     )
     .declared(STRICT),
+    Example::new(
+        "strict, and somebody sends under the gateway's link address",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"disguised":[{"name":"10.0.0.9","count":2}],"by_app":[],"folded":[]}}"#,
+        "inconclusive not-attributed",
+    )
+    .declared(STRICT),
 ];

@@ -1,14 +1,16 @@
 //! Every flow belongs to one device
 //!
 //! # What it does
-//! Counts flows that could not be tied to a device by address, lease or by who opened them.
+//! Counts flows that could not be tied to a device by address, lease or by who opened them; and, live, frames that somebody else sent under
+//! a link address of the machine that watches.
 //!
 //! # Why it matters
-//! A flow of an unknown device says nothing about the one under test, and what it says is lost for it.
+//! A flow of an unknown device says nothing about the one under test, and what it says is lost for it. Who takes the gateway's link address
+//! may be the device under test.
 //!
 //! # How it is judged
-//! *Pass*: every flow is tied to a device. Unbound flows leave it undecided; they are left out of verdicts and counted. It never
-//! fails.
+//! *Pass*: every flow is tied to a device, and nobody took the gateway's link address. Else it is undecided, and so is every pass about a
+//! device as a whole; unbound flows are left out of verdicts and counted. It never fails.
 //!
 //! # Evidence
 //! The `ledger` line, written at the end of the run from all flows.
@@ -35,8 +37,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::NotTested(Reason::NotExercised);
     }
     let expected = "every flow tied to one device";
-    let observed = format!("{} of {} flows tied to no device", ledger.unattributed, ledger.flows);
-    if ledger.unattributed > 0 {
+    let mut observed = format!("{} of {} flows tied to no device", ledger.unattributed, ledger.flows);
+    if !ledger.disguised.is_empty() {
+        let who: Vec<&str> = ledger.disguised.iter().map(|t| t.name.as_str()).collect();
+        observed = format!("{observed}; the gateway's link address taken by {}", who.join(", "));
+    }
+    if ledger.unattributed > 0 || !ledger.disguised.is_empty() {
         return Outcome::inconclusive(Reason::NotAttributed, proof, expected, observed);
     }
     settle(cx, &seen, case, Concern::Trials, proof, expected, observed)
@@ -45,5 +51,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 const EXAMPLES: &[Example] = &[
     Example::new("all bound", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}"#, "pass"),
     Example::new("one unbound", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":1,"by_app":[],"folded":[]}}"#, "inconclusive not-attributed"),
+    Example::new(
+        "somebody sends under the gateway's link address",
+        r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"disguised":[{"name":"10.0.0.9","count":2}],"by_app":[],"folded":[]}}"#,
+        "inconclusive not-attributed",
+    ),
     Example::new("no flows", "", "not-tested not-exercised"),
 ];

@@ -60,4 +60,10 @@ const EXAMPLES: &[Example] = &[
            {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"dropped":20}}"#,
         "inconclusive missed-bytes",
     ),
+    Example::new(
+        "pieces that found no place among made packets",
+        r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"missed":{"why":"dropped","offset":0,"len":905,"repeats":905}}"#,
+        "inconclusive missed-bytes",
+    ),
 ];
