@@ -31,7 +31,14 @@ use crate::fault::Fault;
 fn main() -> ExitCode {
     // Before anything else, and before any thread: a re-executed self may be a role of the lab.
     let stage = lab::stage::enter();
-    let cli = Cli::parse_from(&stage.args);
+    let cli = match Cli::try_parse_from(&stage.args) {
+        Ok(cli) => cli,
+        Err(told) => {
+            let _ = told.print();
+            // clap would say 2, which here means that something is undecided.
+            return ExitCode::from(if told.use_stderr() { fault::exit::FAULT } else { 0 });
+        }
+    };
     match run(cli, &stage) {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
