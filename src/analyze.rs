@@ -159,7 +159,7 @@ impl Job<'_> {
         secrets.extend(in_file.unwrap_or_default());
         let frame_times = self.frame_times(input)?;
         let (events, windows) = match &self.args.events {
-            Some(path) => knowledge::events(path, &|n| frame_times.get(&n).copied())?,
+            Some(path) => knowledge::events(path, &self.known.engine, &|n| frame_times.get(&n).copied())?,
             None => Default::default(),
         };
         let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();

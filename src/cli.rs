@@ -348,6 +348,12 @@ pub(crate) struct Mark {
     /// A note
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
+    /// The persona of the run, so that words that say something of it are masked; a running gateway knows it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) persona: Option<PathBuf>,
+    /// The project key the run was made with
+    #[arg(long, value_name = "FILE", env = "OVERHEAR_PROJECT_KEY")]
+    pub(crate) project_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

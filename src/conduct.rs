@@ -115,6 +115,7 @@ pub(crate) fn conduct(
         let done = Arc::new(AtomicBool::new(false));
         let mut eyes = LiveEyes {
             desk: live.desk.clone(),
+            veil: live.veil.clone(),
             gateway: live.gateway.clone(),
             table: reins.table.clone(),
             stop: reins.stop.clone(),

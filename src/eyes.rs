@@ -9,7 +9,7 @@ use analyzers::board::Board;
 use analyzers::journal::Line;
 use analyzers::observation::Event;
 use analyzers::reading::Reading;
-use analyzers::text::Text;
+use analyzers::text::{Text, Veil};
 use dashboard::{Action, Judge, Screen, Snapshot, Source, State};
 use policies::Time;
 use proxy::gateway::Gateway;
@@ -17,6 +17,7 @@ use proxy::gateway::Gateway;
 use crate::conduct::Table;
 use crate::desk::RunDesk;
 use crate::fault::Fault;
+use crate::knowledge;
 use crate::live::lock;
 use crate::runs::now;
 
@@ -33,6 +34,7 @@ pub(crate) fn watch(source: &mut dyn Source) -> Result<(), Fault> {
 /// A run that is going on.
 pub(crate) struct LiveEyes {
     pub(crate) desk: Arc<Mutex<RunDesk>>,
+    pub(crate) veil: Arc<dyn Veil>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) table: Table,
     pub(crate) stop: Arc<AtomicBool>,
@@ -73,7 +75,7 @@ impl Source for LiveEyes {
             }
             Action::Mark { kind, phase } => {
                 let event = Event { at: now(), kind: Text::ours(kind.as_str()), phase, confirmed: true, by: None, note: None };
-                lock(&self.desk).say_at(now(), event);
+                lock(&self.desk).say_at(now(), knowledge::veil(event, &*self.veil));
             }
             Action::Quit => self.stop.store(true, Ordering::SeqCst),
         }

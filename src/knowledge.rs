@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use analyzers::board::Demands;
 use analyzers::encode::{Digest, hex};
-use analyzers::leak::{Engine, Seed};
+use analyzers::leak::{Budget, Engine, Seed};
 use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
-use analyzers::text::Text;
+use analyzers::text::{Text, Veil};
 use policies::{ActorRow, Declaration, EventRow, Persona, Phase, Policy, Time, When};
 
 use crate::cli;
@@ -59,7 +59,32 @@ impl Knowledge {
             persona.iter().flat_map(|p| &p.values).map(|v| Seed { name: v.name.clone(), kind: v.kind, value: v.value.reveal().to_owned() });
         let engine = Arc::new(Engine::new(seeds, &key));
         let demands = Arc::new(demands(policy, declaration));
-        Ok(Knowledge { policy_text, declaration_text, persona, engine, demands })
+        let known = Knowledge { policy_text, declaration_text, persona, engine, demands };
+        // Both are kept in the run as they are.
+        known.free_of_planted("the policy", &known.policy_text)?;
+        known.free_of_planted("the declaration", known.declaration_text.as_deref().unwrap_or_default())?;
+        Ok(known)
+    }
+
+    /// Refuses a text that would be kept as it is and says a planted value.
+    fn free_of_planted(&self, what: &str, text: &str) -> Result<(), Fault> {
+        let mut planted = None;
+        let peeled = self.engine.peel(text.as_bytes(), None, Budget::DEEP, &mut |found| planted = planted.take().or(found.seed));
+        match planted {
+            Some(name) => Err(Fault::new(
+                format!("{what} says the planted value '{name}'"),
+                "it would stand unmasked in the run's folder: write it in other words",
+            )),
+            None if peeled.stopped.is_some() => {
+                Err(Fault::new(format!("{what} cannot be searched for planted values: it codes too much"), "write it plainly"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Words of the operator that may say something planted.
+    pub(crate) fn veiled(&self, words: &str) -> Text {
+        Text::veiled(words.as_bytes(), &*self.engine)
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -136,10 +161,16 @@ pub(crate) fn told(words: &[String]) -> Result<Vec<Told>, Fault> {
         .collect()
 }
 
+/// Hides what an event says of the planted identity.
+pub(crate) fn veil(event: Event, veil: &dyn Veil) -> Event {
+    let words = |text: Text| Text::veiled(text.as_str().as_bytes(), veil);
+    Event { kind: words(event.kind), by: event.by.map(words), note: event.note.map(words), ..event }
+}
+
 /// Events as journal lines, and the windows they open. Rows by frame are placed when the frame's time is known: `time_of`.
-pub(crate) fn events(path: &Path, time_of: &dyn Fn(u64) -> Option<Time>) -> Result<(Vec<Event>, Vec<Window>), Fault> {
+pub(crate) fn events(path: &Path, engine: &Engine, time_of: &dyn Fn(u64) -> Option<Time>) -> Result<(Vec<Event>, Vec<Window>), Fault> {
     let rows = policies::events::parse(&path.display().to_string(), &read(path)?)?;
-    let events: Vec<Event> = rows.iter().filter_map(|row| event(row, time_of)).collect();
+    let events: Vec<Event> = rows.iter().filter_map(|row| event(row, time_of)).map(|event| veil(event, engine)).collect();
     let windows = windows(&events);
     Ok((events, windows))
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use analyzers::observation::{RunKind, RunMode};
-use analyzers::text::Text;
 use lab::dut::{Dut, Exit, Order};
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
@@ -89,7 +88,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
             rules,
             authority,
             roots,
-            label: Some(Text::ours(label)),
+            label: Some(known.veiled(&label)),
             anchor: args.anchor.word(),
             watched: conduct::is_shown(args.terms.headless),
         },

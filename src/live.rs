@@ -1,7 +1,7 @@
 //! The live side: a gateway between a device and the Internet (or the lab's), its journal, and what starts and ends it.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Read as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -32,7 +32,7 @@ use rustls::RootCertStore;
 use crate::analyze::run_line;
 use crate::desk::{Finished, RunDesk};
 use crate::fault::Fault;
-use crate::knowledge::Knowledge;
+use crate::knowledge::{self, Knowledge};
 use crate::run::Folder;
 use crate::runs::{MARKS, now};
 use crate::twice::{self, Facts};
@@ -141,6 +141,8 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Live {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) desk: Arc<Mutex<RunDesk>>,
+    /// Hides what was planted.
+    pub(crate) veil: Arc<dyn Veil>,
     pub(crate) folder: Folder,
     pub(crate) feed: Feed,
     journal: std::thread::JoinHandle<Scribe>,
@@ -228,9 +230,9 @@ impl Live {
         });
         let broken = Arc::new(AtomicBool::new(false));
         let journal = {
-            let (desk, folder, broken) = (desk.clone(), folder.clone(), broken.clone());
+            let (desk, folder, veil, broken) = (desk.clone(), folder.clone(), veil.clone(), broken.clone());
             let thread = std::thread::Builder::new().name("journal".to_owned());
-            let run = move || keep(scribe, &outs, &desk, &folder, &broken);
+            let run = move || keep(scribe, &outs, &desk, &folder, &*veil, &broken);
             thread.spawn(run).map_err(|e| Fault::new(format!("cannot start a thread: {e}"), ""))?
         };
         let mint = Mint::new(plan.authority, now()).map_err(said)?;
@@ -243,11 +245,11 @@ impl Live {
             required: known.policy().n,
             mode: plan.pace,
             rules: Arc::new(plan.rules),
-            veil: Arc::new(Veiled(veil)),
+            veil: Arc::new(Veiled(veil.clone())),
         });
         gateway.standing("anchor", plan.anchor);
         lock(&desk).twice = Some(Facts::default());
-        Ok(Live { gateway, desk, folder, feed, journal, broken, secrets: Some(secrets), synthesis, capture: None })
+        Ok(Live { gateway, desk, veil, folder, feed, journal, broken, secrets: Some(secrets), synthesis, capture: None })
     }
 
     /// Captures what passes an interface and pleases `look`, from now on.
@@ -354,9 +356,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const CAPTURE: &str = "capture.pcapng";
 
 /// The journal's thread: takes drafts, seals every second, takes up marks.
-fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder: &Folder, broken: &AtomicBool) -> Scribe {
+fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder: &Folder, veil: &dyn Veil, broken: &AtomicBool) -> Scribe {
     let mut sealed = Instant::now();
-    let mut marks = 0;
     loop {
         match outs.recv_timeout(SEAL_EVERY / 4) {
             Ok(first) => {
@@ -367,12 +368,15 @@ fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder:
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return scribe,
+            Err(RecvTimeoutError::Disconnected) => {
+                take_marks(folder, veil, &mut lock(desk));
+                return scribe;
+            }
         }
         if sealed.elapsed() >= SEAL_EVERY {
             sealed = Instant::now();
             let mut desk = lock(desk);
-            take_marks(folder, &mut marks, &mut desk);
+            take_marks(folder, veil, &mut desk);
             desk.seal();
             if desk.failed() {
                 broken.store(true, Ordering::Relaxed);
@@ -381,14 +385,18 @@ fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder:
     }
 }
 
-/// Marks that `overhear mark` left since the last look.
-fn take_marks(folder: &Folder, taken: &mut usize, desk: &mut RunDesk) {
-    let Ok(text) = std::fs::read_to_string(folder.file(MARKS)) else { return };
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    for line in whole.lines().skip(*taken) {
-        *taken += 1;
+/// Takes up the marks that `overhear mark` left. Their words are masked here, and nothing of them stays behind.
+fn take_marks(folder: &Folder, veil: &dyn Veil, desk: &mut RunDesk) {
+    let path = folder.file(MARKS);
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    let Ok(mut file) = opened.and_then(crate::private::alone) else { return };
+    let mut text = String::new();
+    if file.read_to_string(&mut text).is_err() || text.is_empty() || file.set_len(0).is_err() {
+        return;
+    }
+    for line in text.lines() {
         if let Ok(event) = serde_json::from_str::<Event>(line) {
-            desk.say_at(now(), event);
+            desk.say_at(now(), knowledge::veil(event, veil));
         }
     }
 }

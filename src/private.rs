@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::fault::Fault;
 
@@ -34,6 +35,11 @@ fn beside(path: &Path) -> PathBuf {
 /// A file that only its owner may read, to add to.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// The same file, once no other process holds it so; given back when it is closed.
+pub(crate) fn alone(file: File) -> io::Result<Flock<File>> {
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
 }
 
 /// A folder that only its owner may enter.

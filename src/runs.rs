@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use analyzers::board::{Board, Demands};
-use analyzers::encode::Digest;
+use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{Broken, Line, Tail};
+use analyzers::leak::Engine;
 use analyzers::observation::{Event, Observation, Purged, Revealed, Run, RunKind};
 use analyzers::reading::Reading;
 use analyzers::scribe::Desk;
 use analyzers::text::Text;
-use policies::{Declaration, Phase, Policy, Time};
+use policies::{Declaration, Persona, Phase, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::{Limits, Tables};
 
@@ -344,18 +345,49 @@ pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
     let words = |t: &Option<String>| t.as_ref().map(Text::ours);
     let event = Event { at: now(), kind: Text::ours(&args.kind), phase, confirmed: true, by: words(&args.by), note: words(&args.note) };
     if folder.is_whole() {
+        let event = masked(&folder, args, event)?;
         folder.append(&mut [line_now(event)])?;
         render::print(b"marked in the finished run\n")?;
     } else {
-        // A running gateway reads this file; it writes the journal alone.
+        // A running gateway takes it from this file; it writes the journal alone.
         let path = folder.file(MARKS);
-        let mut file = crate::private::append(&path).map_err(|e| Fault::io("write", &path, &e))?;
+        let mut file = crate::private::append(&path).and_then(crate::private::alone).map_err(|e| Fault::io("write", &path, &e))?;
         let mut text = serde_json::to_vec(&event).map_err(|e| Fault::new(e.to_string(), ""))?;
         text.push(b'\n');
         file.write_all(&text).map_err(|e| Fault::io("write", &path, &e))?;
         render::print(b"marked; the running gateway takes it up\n")?;
     }
     Ok(0)
+}
+
+/// The event with what it says of the planted identity hidden: a run that is over knows of that only tokens.
+fn masked(folder: &Folder, args: &cli::Mark, event: Event) -> Result<Event, Fault> {
+    let mut planted: Vec<Text> = Vec::new();
+    folder.read(|line| {
+        if let Observation::Planted(it) = line.seen {
+            planted.push(it.token);
+        }
+    })?;
+    let wordless = event.by.is_none() && event.note.is_none() && !event.kind.as_str().contains(':');
+    if planted.is_empty() || wordless {
+        return Ok(event);
+    }
+    let Some(path) = &args.persona else {
+        return Err(Fault::new(
+            "the run had a persona: the words of a mark could say something of it",
+            "name it with --persona, or mark without words",
+        ));
+    };
+    let persona = Persona::parse(&path.display().to_string(), &knowledge::read(path)?)?;
+    let engine = Engine::for_persona(&persona, &crate::private::project_key(args.project_key.as_deref())?);
+    let tokens: Vec<Text> = persona.values.iter().map(|v| Text::ours(hex(&engine.token(v.kind, v.value.reveal())))).collect();
+    if planted.iter().any(|token| !tokens.contains(token)) {
+        return Err(Fault::new(
+            format!("{} is not the persona of this run", path.display()),
+            "or it was made with another project key: name that with --project-key",
+        ));
+    }
+    Ok(knowledge::veil(event, &engine))
 }
 
 /// Where marks for a running gateway are left.

@@ -1,6 +1,6 @@
 //! What a device gives away, or names itself, through the binary: no planted value is in anything that is written or printed, in none of its
 //! forms, and no name acts on a terminal, page, cell or parser.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use policies::{IdentifierType, Persona};
+use support::{no_namespaces, overhear};
+
+mod support;
 
 /// Random bytes of a fixed seed (Knuth's MMIX generator): values that are rare, and the same in every run.
 fn random(seed: u64) -> impl FnMut(&mut [u8]) {
@@ -244,17 +250,72 @@ fn everywhere(capture: &mut Capture, text: &[u8]) {
     capture.datagram([239, 255, 255, 250], 1900, &search.concat());
 }
 
+/// What was planted: the persona's text, its values, and all that is sought of them with the names of the values.
+struct Planted {
+    text: String,
+    values: Vec<String>,
+    sought: Vec<(String, String)>,
+}
+
+impl Planted {
+    fn new() -> Planted {
+        let text = policies::persona::synthetic(&mut random(1));
+        let persona = Persona::parse("persona", &text).unwrap();
+        // One contact stands for five.
+        let some = || persona.values.iter().filter(|v| !v.name.starts_with("contact-") || v.name.starts_with("contact-1"));
+        let forms = |v: &policies::PersonaValue| codings(v.value.reveal(), is_exact(v.kind));
+        let sought = some().flat_map(|v| forms(v).into_iter().map(|form| (v.name.clone(), form))).collect();
+        let values = some().map(|v| v.value.reveal().to_owned()).collect();
+        Planted { text, values, sought }
+    }
+
+    /// Nothing of it is in any of these.
+    #[track_caller]
+    fn is_nowhere_in(&self, all: &BTreeMap<String, Vec<u8>>) {
+        let mut found = Vec::new();
+        for (name, bytes) in all {
+            let lower = bytes.to_ascii_lowercase();
+            for (field, form) in &self.sought {
+                // Base64 is of the case it is of; what has one case is sought in any.
+                let any_case = *form == form.to_lowercase() || *form == form.to_uppercase();
+                let folded = || any_case && memchr::memmem::find(&lower, form.to_lowercase().as_bytes()).is_some();
+                if memchr::memmem::find(bytes, form.as_bytes()).is_some() || folded() {
+                    found.push(format!("{field} as {form} in {name}"));
+                }
+            }
+        }
+        assert!(found.is_empty(), "{} finds:\n{}", found.len(), found[..found.len().min(60)].join("\n"));
+    }
+
+    /// Events whose words say it.
+    fn events(&self) -> String {
+        let cell = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let mut rows = "time,phase,kind,confirmed,operator,note\n".to_owned();
+        for (n, (_, form)) in self.sought.iter().enumerate() {
+            let kind = if form.contains(char::is_whitespace) { "idle".to_owned() } else { format!("app:{form}") };
+            let (hour, minute, second) = (n / 3600, n / 60 % 60, n % 60);
+            let note = format!("then {form} was typed");
+            writeln!(rows, "2023-11-15T{hour:02}:{minute:02}:{second:02}Z,at,{},yes,{},{}", cell(&kind), cell(form), cell(&note)).unwrap();
+        }
+        rows
+    }
+}
+
 /// Everything the binary wrote and printed, by name; sealed values, which are what they are, and the persona are not among it.
-fn outputs(capture: &Capture, persona: Option<&str>) -> BTreeMap<String, Vec<u8>> {
+fn outputs(capture: &Capture, planted: Option<&Planted>) -> BTreeMap<String, Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("in.pcap");
     fs::write(&input, &capture.bytes).unwrap();
     let (out, key) = (dir.path().join("run"), dir.path().join("key"));
     let mut common = vec!["--project-key".to_owned(), key.display().to_string()];
-    if let Some(text) = persona {
+    let mut events = Vec::new();
+    if let Some(planted) = planted {
         let path = dir.path().join("persona.toml");
-        fs::write(&path, text).unwrap();
+        fs::write(&path, &planted.text).unwrap();
         common.extend(["--persona".to_owned(), path.display().to_string()]);
+        let path = dir.path().join("events.csv");
+        fs::write(&path, planted.events()).unwrap();
+        events.extend(["--events".to_owned(), path.display().to_string()]);
     }
     let mut all = BTreeMap::new();
     let mut run = |name: &str, args: &[&str]| {
@@ -265,10 +326,17 @@ fn outputs(capture: &Capture, persona: Option<&str>) -> BTreeMap<String, Vec<u8>
     };
     let out = out.display().to_string();
     let mut analyze = vec!["analyze", "--tables", "--out", &out];
-    analyze.extend(common.iter().map(String::as_str));
+    analyze.extend(common.iter().chain(&events).map(String::as_str));
     let input = input.display().to_string();
     analyze.push(&input);
     run("analyze", &analyze);
+    for value in planted.iter().flat_map(|p| &p.values) {
+        let (by, note) = (format!("--by={value}"), format!("--note={value}"));
+        let mut mark = vec!["mark", &out, "sham", "at", &by, &note];
+        mark.extend(common.iter().map(String::as_str));
+        run("mark", &mark);
+    }
+    run("plan", &["plan", "--from", &out]);
     for format in ["text", "json", "junit"] {
         run(&format!("report {format}"), &["report", &out, "--format", format]);
     }
@@ -293,32 +361,114 @@ fn files(dir: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
 
 #[test]
 fn no_planted_value_is_repeated() {
-    let text = policies::persona::synthetic(&mut random(1));
-    let persona = Persona::parse("persona", &text).unwrap();
+    let planted = Planted::new();
     let mut capture = Capture::new();
-    let mut sought = Vec::new();
-    // One contact stands for five.
-    for value in persona.values.iter().filter(|v| !v.name.starts_with("contact-") || v.name.starts_with("contact-1")) {
-        for form in codings(value.value.reveal(), is_exact(value.kind)) {
-            everywhere(&mut capture, form.as_bytes());
-            sought.push((value.name.clone(), form));
-        }
+    for (_, form) in &planted.sought {
+        everywhere(&mut capture, form.as_bytes());
     }
-    let all = outputs(&capture, Some(&text));
+    let all = outputs(&capture, Some(&planted));
     assert!(all.keys().any(|name| name.ends_with("report.html")) && all.keys().any(|name| name.contains("tables")), "{:?}", all.keys());
-    let mut found = Vec::new();
-    for (name, bytes) in &all {
-        let lower = bytes.to_ascii_lowercase();
-        for (field, form) in &sought {
-            // Base64 is of the case it is of; what has one case is sought in any.
-            let any_case = *form == form.to_lowercase() || *form == form.to_uppercase();
-            let folded = || any_case && memchr::memmem::find(&lower, form.to_lowercase().as_bytes()).is_some();
-            if memchr::memmem::find(bytes, form.as_bytes()).is_some() || folded() {
-                found.push(format!("{field} as {form} in {name}"));
-            }
-        }
+    planted.is_nowhere_in(&all);
+    // What was said of the device is there, but for the values.
+    let journal = all.iter().find(|(name, _)| name.ends_with("journal.jsonl")).unwrap().1;
+    let events = memchr::memmem::find_iter(journal, b"{\"event\":").count();
+    assert_eq!(events, planted.sought.len() + planted.values.len());
+    assert!(memchr::memmem::find(journal, "then ‹".as_bytes()).is_some());
+}
+
+#[test]
+fn what_would_be_kept_as_it_is_may_say_nothing_planted() {
+    let planted = Planted::new();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(at("persona"), &planted.text).unwrap();
+    fs::write(at("in.pcap"), &Capture::new().bytes).unwrap();
+    let mut all = BTreeMap::new();
+    let mut refused = |name: &str, args: &[&str]| {
+        let done = overhear().args(args).args(["--persona", &at("persona"), "--project-key", &at("key")]).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "{name}");
+        all.insert(format!("stdout of {name}"), done.stdout);
+        all.insert(format!("stderr of {name}"), done.stderr);
+    };
+    let out = at("run");
+    for (n, value) in planted.values.iter().enumerate() {
+        let value = toml::Value::String(value.clone()).to_string();
+        fs::write(
+            at("policy"),
+            format!("schema = \"overhear/policy/1\"\n[authorisation]\nowner = {value}\nreference = \"a\"\nby = \"b\"\n"),
+        )
+        .unwrap();
+        refused(&format!("a policy with {n}"), &["analyze", &at("in.pcap"), "--out", &out, "--policy", &at("policy")]);
+        fs::write(at("declaration"), format!("schema = \"overhear/declaration/1\"\nlabel = {value}\n")).unwrap();
+        refused(&format!("a declaration with {n}"), &["analyze", &at("in.pcap"), "--out", &out, "--declaration", &at("declaration")]);
     }
-    assert!(found.is_empty(), "{} finds:\n{}", found.len(), found[..found.len().min(60)].join("\n"));
+    assert!(!Path::new(&out).exists());
+    // A run that is over knows no value: it has to be told them, or no words.
+    let common = ["--persona", &at("persona"), "--project-key", &at("key")];
+    assert!(overhear().args(["analyze", &at("in.pcap"), "--out", &out]).args(common).status().unwrap().code() < Some(3));
+    let before = fs::read(Path::new(&out).join("journal.jsonl")).unwrap();
+    let other = policies::persona::synthetic(&mut random(2));
+    fs::write(at("other"), other).unwrap();
+    let value = &planted.values[0];
+    for (name, args) in [
+        ("a note", &["--note", value][..]),
+        ("a name", &["--by", value]),
+        ("another persona", &["--note", value, "--persona", &at("other"), "--project-key", &at("key")]),
+        ("another key", &["--note", value, "--persona", &at("persona"), "--project-key", &at("other-key")]),
+    ] {
+        let done = overhear().args(["mark", &out, "sham"]).args(args).env("HOME", dir.path()).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "{name}");
+        all.insert(format!("stderr of {name}"), done.stderr);
+    }
+    assert_eq!(fs::read(Path::new(&out).join("journal.jsonl")).unwrap(), before);
+    assert_eq!(overhear().args(["mark", &out, "sham"]).status().unwrap().code(), Some(0), "a mark without words needs no persona");
+    planted.is_nowhere_in(&all);
+}
+
+/// A lab run whose program is named by the values, sends them, and is marked with them: only packets and sealed values hold them.
+#[test]
+fn a_live_run_repeats_none_either() {
+    if let Some(why) = no_namespaces().or_else(|| Command::new("curl").arg("-V").output().err().map(|_| "no curl here".to_owned())) {
+        println!("skipped: {why}");
+        return;
+    }
+    let planted = Planted::new();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(at("persona"), &planted.text).unwrap();
+    fs::write(at("body"), planted.values.join("\n")).unwrap();
+    let script = format!(
+        "curl -s -m 5 --data-binary @{0} http://plain.shop.test/; curl -sk -m 5 --data-binary @{0} https://shop.test/; sleep 1; true",
+        at("body")
+    );
+    let run = overhear()
+        .args(["lab", "--headless", "--budget", "60", "--attacks", "cert.untrusted-ca,cert.expired", "--out", &at("run")])
+        .args(["--persona", &at("persona"), "--project-key", &at("key"), "--", "sh", "-c", &script, "program"])
+        .args(&planted.values)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    let journal = dir.path().join("run/journal.jsonl");
+    while !fs::read(&journal).is_ok_and(|j| memchr::memmem::find(&j, b"{\"hello\":").is_some()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for value in &planted.values {
+        let done =
+            overhear().args(["mark", &at("run"), "sham", "at", &format!("--by={value}"), &format!("--note={value}")]).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let done = run.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut all = BTreeMap::from([("stdout".to_owned(), done.stdout), ("stderr".to_owned(), done.stderr)]);
+    files(&dir.path().join("run"), &mut all);
+    // The packets are what they are.
+    all.retain(|name, _| !ends(name, "pcapng"));
+    planted.is_nowhere_in(&all);
+    let journal = fs::read(&journal).unwrap();
+    assert_eq!(memchr::memmem::find_iter(&journal, b"{\"event\":").count(), planted.values.len(), "every mark was taken up");
+    assert!(memchr::memmem::find(&journal, b"{\"hit\":").is_some(), "the values were seen");
 }
 
 /// Names that act, if anything lets them.
