@@ -61,6 +61,10 @@ fn every_target_has_its_place() {
     };
     assert_eq!(listed("corpus"), names);
     assert_eq!(listed("fuzz_targets"), names);
+    let manifest: toml::Table = std::fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    let mut built: Vec<&str> = manifest["bin"].as_array().unwrap().iter().filter_map(|bin| bin["name"].as_str()).collect();
+    built.sort_unstable();
+    assert_eq!(built, names, "`[[bin]]` of fuzz/Cargo.toml");
     let size: u64 = names.iter().flat_map(|n| files(n)).map(|f| f.metadata().unwrap().len()).sum();
     assert!(size < 1 << 20, "{size} bytes of corpora: minimise them");
 }

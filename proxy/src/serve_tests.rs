@@ -203,20 +203,10 @@ pub(crate) fn attack(defect: Defect) -> Treatment {
     Treatment::Attack { id: format!("{defect:?}"), defect }
 }
 
-const CHAIN: [Defect; 12] = [
-    Defect::SelfSigned,
-    Defect::UntrustedCa,
-    Defect::ReplacedKey,
-    Defect::SignatureCorrupt,
-    Defect::HostnameMismatch,
-    Defect::HostnameCnOnly,
-    Defect::Expired,
-    Defect::NotYetValid,
-    Defect::EkuClientOnly,
-    Defect::IntermediateCaFalse,
-    Defect::LeafAsIssuer,
-    Defect::UnknownCriticalExtension,
-];
+/// Every shipped defect that lies in the chain.
+fn chain_defects() -> Vec<Defect> {
+    policies::attack::catalogue().into_iter().map(|a| a.defect).filter(crate::forge::mint::in_chain).collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn controls_and_passes_reach_the_origin() {
@@ -257,7 +247,7 @@ async fn strict_clients_refuse_and_careless_ones_talk() {
         // One visit, so that the origin is learned; then nothing more of a device may arrive there.
         scene.meet(&Treatment::Control { twin: None }, Client::Strict).await;
         let (connections, heard) = (scene.reached.load(Ordering::SeqCst), scene.heard.load(Ordering::SeqCst));
-        for defect in CHAIN {
+        for defect in chain_defects() {
             let conduct = scene.meet(&attack(defect.clone()), Client::Strict).await;
             assert_eq!(conduct.hindrance, None, "{defect:?}");
             assert_eq!((conduct.grade, conduct.end), (Evidence::E2, TrialEnd::Alert), "{defect:?}");
@@ -398,7 +388,7 @@ async fn real_clients() {
         return;
     };
     assert_eq!((conduct.grade, conduct.hindrance), (Evidence::E5, None));
-    for defect in CHAIN {
+    for defect in chain_defects() {
         let strict = program(&scene, attack(defect.clone()), &curl("-S")).await.unwrap();
         match defect {
             // curl looks at the name after the handshake.
