@@ -4,7 +4,7 @@
 //!
 //! Long, for it is one answer read from top to bottom: lines into cases, cases into findings, findings into requirements.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -12,14 +12,14 @@ use policies::{Attack, Declaration, Needs, Policy, Requirement, Severity, Streng
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Caps, Case};
-use crate::checks::{self, Context};
+use crate::checks::{self, Check, Context};
 use crate::encode;
 use crate::flow::{FlowId, Transport};
 use crate::journal::Line;
 use crate::observation::{self, Bound, Ledger, Observation, Run};
 use crate::outcome::{Outcome, Reason, Verdict};
 use crate::reading::Reading;
-use crate::subject::{Actor, ActorClass, Peer, Scope, Subject};
+use crate::subject::{Actor, ActorClass, ClientClass, DeviceId, Peer, Scope, Subject};
 use crate::text::Text;
 use crate::trial::{self, Terms};
 
@@ -47,7 +47,7 @@ pub struct Board {
     /// For each open flow its subject's cases, widest first.
     flows: HashMap<FlowId, Homes, Fixed>,
     /// Open flows under attack: what was served there is our own doing.
-    provoked: std::collections::HashSet<FlowId, Fixed>,
+    provoked: HashSet<FlowId, Fixed>,
     /// Who caused what a subject did: the classes seen, by case.
     actors: HashMap<usize, Vec<Actor>, Fixed>,
     run: Option<Run>,
@@ -81,15 +81,15 @@ impl Homes {
 /// A check's answer for one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    pub check: String,
-    pub subject: Subject,
+    pub check: Arc<str>,
+    pub subject: Arc<Subject>,
     pub outcome: Outcome,
     pub severity: Severity,
     pub transport: Option<Transport>,
     /// The one who caused it, when all flows of the subject agree; `unknown` otherwise.
     pub actor: Actor,
     pub waived: Option<String>,
-    /// Stable across runs: check, peer, actor and client, without addresses, times and keys.
+    /// Stable across runs: check, peer, actor and client, without addresses, times and keys. Empty where nothing was answered.
     pub fingerprint: String,
     pub active: bool,
 }
@@ -312,90 +312,68 @@ impl Board {
 
     /// Every check on every subject it speaks of, in a fixed order: by check, then by subject.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut out = Vec::new();
-        for check in checks::all() {
-            self.each(check.rule.scope, &mut |index, case| {
-                let cx = self.context(&case.subject);
-                let outcome = check.judge(case, &cx);
-                out.push(self.finding(&check.id, index, case, outcome, check.rule.severity, false));
-            });
-        }
+        let docket = Docket::of(self);
         let selected: Vec<&Text> = self.run.iter().flat_map(|r| &r.attacks).collect();
-        for attack in &self.demands.attacks {
-            self.each(Scope::Client, &mut |index, case| {
-                if case.seen::<observation::Hello>().is_empty() && case.seen::<observation::Trial>().is_empty() {
-                    return;
+        let checks = checks::all().iter().map(|check| (check.id.as_str(), Judge::Check(check)));
+        let attacks = self.demands.attacks.iter().map(|attack| (attack.id.as_str(), Judge::Attack(attack)));
+        let mut judges: Vec<(&str, Judge<'_>)> = checks.chain(attacks).collect();
+        judges.sort_by_key(|(id, _)| *id);
+        let mut out = Vec::new();
+        for (id, judge) in judges {
+            let id: Arc<str> = id.into();
+            match judge {
+                Judge::Check(check) => {
+                    for heard in docket.at(check.rule.scope) {
+                        let outcome = check.judge(heard.case, &self.context(heard));
+                        out.push(self.finding(&id, heard, outcome, check.rule.severity, false));
+                    }
                 }
-                let terms = self.terms(attack, case, selected.iter().any(|s| s.as_str() == attack.id));
-                let outcome = checks::excuse(&attack.id, case, &self.context(&case.subject), trial::judge(attack, case, &terms));
-                out.push(self.finding(&attack.id, index, case, outcome, attack.severity, true));
-            });
+                Judge::Attack(attack) => {
+                    let selected = selected.iter().any(|s| s.as_str() == attack.id);
+                    for heard in docket.at(Scope::Client) {
+                        let case = heard.case;
+                        if case.seen::<observation::Hello>().is_empty() && case.seen::<observation::Trial>().is_empty() {
+                            continue;
+                        }
+                        let terms = self.terms(attack, case, &docket, selected);
+                        let outcome = checks::excuse(&attack.id, case, &self.context(heard), trial::judge(attack, case, &terms));
+                        out.push(self.finding(&id, heard, outcome, attack.severity, true));
+                    }
+                }
+            }
         }
-        out.sort_by(|a, b| (&a.check, &a.subject).cmp(&(&b.check, &b.subject)));
         out
     }
 
-    fn each(&self, scope: Scope, apply: &mut dyn FnMut(usize, &Case)) {
-        for (index, (subject, case)) in self.cases.iter().enumerate() {
-            // Folded cases stand in for whatever scope was folded; for a device only if it has no case of its own.
-            let alone = || !self.cases.contains_key(&Subject { device: subject.device, peer: None, client: None });
-            let no_device = subject.device.is_none();
-            let stands_in = case.is_folded() && (scope > Scope::Device || scope == Scope::Device && (no_device || alone()));
-            let fits = subject.scope() == scope || stands_in;
-            if fits {
-                apply(index, case);
-            }
-        }
-    }
-
-    fn context<'a>(&'a self, subject: &'a Subject) -> Context<'a> {
-        let device = subject.at(Scope::Device).and_then(|d| self.cases.get(&d));
+    fn context<'a>(&'a self, heard: &'a Heard<'_>) -> Context<'a> {
         let demands = &self.demands;
+        let (subject, device) = (&*heard.subject, heard.device);
         Context { subject, run: self.run_case(), device, policy: &demands.policy, declaration: demands.declaration.as_ref() }
     }
 
-    fn finding(&self, check: &str, index: usize, case: &Case, outcome: Outcome, severity: Severity, active: bool) -> Finding {
-        let subject = case.subject.clone();
+    fn finding(&self, check: &Arc<str>, heard: &Heard<'_>, outcome: Outcome, severity: Severity, active: bool) -> Finding {
+        let subject = heard.subject.clone();
         let severity = match &outcome {
             Outcome::Judged(j) => j.severity.unwrap_or(severity),
             _ => severity,
         };
-        let actor = match self.actors.get(&index).map(Vec::as_slice) {
-            Some([one]) => one.clone(),
-            _ => Actor::default(),
-        };
+        let actor = heard.actor.cloned().unwrap_or_default();
         let named = subject.peer.as_ref().and_then(|p| p.name.as_ref().map(|n| (n.as_str(), p.port)));
         let waived = outcome.is_fail().then(|| self.demands.policy.waiver(check, named, self.last)).flatten().map(|w| w.reason.clone());
-        let fingerprint = fingerprint(check, &subject, &actor);
+        let answered = matches!(outcome, Outcome::Judged(_) | Outcome::Error(_));
+        let fingerprint = if answered { fingerprint(check, &subject, &actor) } else { String::new() };
         let transport = subject.peer.as_ref().map(|p| p.transport);
-        Finding { check: check.to_owned(), subject, outcome, severity, transport, actor, waived, fingerprint, active }
+        Finding { check: check.clone(), subject, outcome, severity, transport, actor, waived, fingerprint, active }
     }
 
-    fn terms(&self, attack: &Attack, case: &Case, selected: bool) -> Terms {
+    fn terms(&self, attack: &Attack, case: &Case, docket: &Docket<'_>, selected: bool) -> Terms {
         let demands = &self.demands;
         let peer = case.subject.peer.as_ref();
         let name = peer.and_then(|p| p.name.as_ref()).map_or("", Text::as_str);
         let port = peer.map_or(0, |p| p.port);
         let listed = |patterns: &[policies::PeerPattern]| patterns.iter().any(|p| p.matches(name, port));
-        let live = |other: &Case| {
-            other
-                .seen::<observation::Trial>()
-                .iter()
-                .any(|(t, _)| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted)
-        };
-        let anchor_live = self.cases.values().any(|other| {
-            other.subject.scope() == Scope::Client
-                && other.subject.device == case.subject.device
-                && other.subject.client == case.subject.client
-                && live(other)
-        });
-        // The set-up is said of the run, so the case of the run holds it.
-        let user_anchor = self
-            .cases
-            .get(&Subject::default())
-            .is_some_and(|run| run.seen::<observation::Standing>().iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
         Terms {
-            user_anchor,
+            user_anchor: docket.user_anchor,
             required: demands.policy.n.of(attack.severity),
             beside: demands.declaration.as_ref().filter(|d| !d.pins.is_empty()).map_or(trial::Beside::NoPins, |d| {
                 match (d.pinned(name), d.beside_pin(name)) {
@@ -406,7 +384,7 @@ impl Board {
             }),
             pin_claimed: listed(&demands.policy.pins_required) || demands.declaration.as_ref().is_some_and(|d| d.pinned(name)),
             strict: listed(&demands.policy.strict),
-            anchor_live,
+            anchor_live: docket.anchored.contains(&(case.subject.device, case.subject.client)),
             selected,
         }
     }
@@ -433,6 +411,69 @@ impl Board {
                 Rolled { index, id: requirement.id.clone(), verdict, checks: words.collect() }
             })
             .collect()
+    }
+}
+
+/// What answers for an id.
+#[derive(Clone, Copy)]
+enum Judge<'a> {
+    Check(&'a Check),
+    Attack(&'a Attack),
+}
+
+/// A case to be judged, and what is the same for every check that judges it.
+struct Heard<'a> {
+    subject: Arc<Subject>,
+    case: &'a Case,
+    device: Option<&'a Case>,
+    /// The one who caused it, when all flows agree.
+    actor: Option<&'a Actor>,
+}
+
+/// Every case, by the scopes it is judged at, each in the order of subjects.
+struct Docket<'a> {
+    cases: Vec<Heard<'a>>,
+    at: [Vec<usize>; Scope::ALL.len()],
+    /// Clients whose control was accepted somewhere.
+    anchored: HashSet<(Option<DeviceId>, Option<ClientClass>), Fixed>,
+    /// The set-up, which is said of the run, has the lab's authority in the user store.
+    user_anchor: bool,
+}
+
+impl<'a> Docket<'a> {
+    fn of(board: &'a Board) -> Docket<'a> {
+        let mut order: Vec<usize> = (0..board.cases.len()).collect();
+        order.sort_unstable_by(|a, b| board.cases.get_index(*a).map(|(s, _)| s).cmp(&board.cases.get_index(*b).map(|(s, _)| s)));
+        let standing = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Standing>());
+        let user_anchor = standing.is_some_and(|s| s.iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
+        let accepted = |t: &observation::Trial| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted;
+        let mut out = Docket { cases: Vec::with_capacity(order.len()), at: Default::default(), anchored: HashSet::default(), user_anchor };
+        for (index, subject, case) in order.into_iter().filter_map(|i| board.cases.get_index(i).map(|(s, c)| (i, s, c))) {
+            let device = subject.at(Scope::Device);
+            // Folded cases stand in for whatever scope was folded; for a device only if it has no case of its own.
+            let no_device = device.as_ref().is_none_or(|d| !board.cases.contains_key(d));
+            for (scope, list) in Scope::ALL.into_iter().zip(&mut out.at) {
+                let stands_in = case.is_folded() && (scope > Scope::Device || scope == Scope::Device && no_device);
+                if subject.scope() == scope || stands_in {
+                    list.push(out.cases.len());
+                }
+            }
+            let actor = match board.actors.get(&index).map(Vec::as_slice) {
+                Some([one]) => Some(one),
+                _ => None,
+            };
+            let device = device.and_then(|d| board.cases.get(&d));
+            if subject.scope() == Scope::Client && case.seen::<observation::Trial>().iter().any(|(t, _)| accepted(t)) {
+                out.anchored.insert((subject.device, subject.client));
+            }
+            out.cases.push(Heard { subject: Arc::new(subject.clone()), case, device, actor });
+        }
+        out
+    }
+
+    fn at(&self, scope: Scope) -> impl Iterator<Item = &Heard<'a>> {
+        let list = Scope::ALL.iter().position(|s| *s == scope).and_then(|at| self.at.get(at));
+        list.into_iter().flatten().filter_map(|i| self.cases.get(*i))
     }
 }
 

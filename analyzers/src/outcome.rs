@@ -149,7 +149,7 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    Judged(Judged),
+    Judged(Box<Judged>),
     NotTested(Reason),
     NotApplicable(Reason),
     Error(Fault),
@@ -157,14 +157,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn fail(evidence: Proof, expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
-        Outcome::Judged(Judged {
-            verdict: Verdict::Fail,
-            reason: None,
-            evidence,
-            expected: expected.into(),
-            observed: observed.into(),
-            severity: None,
-        })
+        Outcome::judged(Verdict::Fail, None, evidence, expected.into(), observed.into())
     }
 
     /// A pass consumes the token that nothing which could matter was missed.
@@ -173,25 +166,15 @@ impl Outcome {
             Some(coverage) => evidence.and(&coverage),
             None => evidence,
         };
-        Outcome::Judged(Judged {
-            verdict: Verdict::Pass,
-            reason: None,
-            evidence,
-            expected: expected.into(),
-            observed: observed.into(),
-            severity: None,
-        })
+        Outcome::judged(Verdict::Pass, None, evidence, expected.into(), observed.into())
     }
 
     pub fn inconclusive(reason: Reason, evidence: Proof, expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
-        Outcome::Judged(Judged {
-            verdict: Verdict::Inconclusive,
-            reason: Some(reason),
-            evidence,
-            expected: expected.into(),
-            observed: observed.into(),
-            severity: None,
-        })
+        Outcome::judged(Verdict::Inconclusive, Some(reason), evidence, expected.into(), observed.into())
+    }
+
+    fn judged(verdict: Verdict, reason: Option<Reason>, evidence: Proof, expected: String, observed: String) -> Outcome {
+        Outcome::Judged(Box::new(Judged { verdict, reason, evidence, expected, observed, severity: None }))
     }
 
     /// The same outcome at another severity.

@@ -129,8 +129,8 @@ impl Findings {
         let told = devices.len() > 1;
         let mut rows: BTreeMap<Subject, MatrixRow> = BTreeMap::new();
         for finding in all {
-            let Some(place) = places.get(finding.check.as_str()) else { continue };
-            let wide = Subject { client: None, ..finding.subject.clone() };
+            let Some(place) = places.get(&*finding.check) else { continue };
+            let wide = Subject { client: None, ..(*finding.subject).clone() };
             let cell = Cell { mark: Mark::of(finding), key: key(finding) };
             let row = rows.entry(wide).or_insert_with_key(|subject| MatrixRow {
                 label: label(subject, told),
@@ -161,8 +161,8 @@ fn row(mark: Mark, finding: &Finding) -> FindingRow {
     let package = finding.actor.package.as_ref().map(|p| format!(" {p}")).unwrap_or_default();
     FindingRow {
         key: key(finding),
-        check: finding.check.clone(),
-        subject: finding.subject.clone(),
+        check: finding.check.to_string(),
+        subject: (*finding.subject).clone(),
         mark,
         severity: finding.severity,
         reason: finding.outcome.reason(),

@@ -61,9 +61,9 @@ pub(crate) fn rows(findings: &[Finding], catalogue: &Catalogue, tabled: &Tabled)
                 (verdict, j.reason, j.expected.as_str(), j.observed.as_str(), Some(&j.evidence))
             }
         };
-        let subject = SubjectRow::from(&finding.subject);
+        let subject = SubjectRow::from(&*finding.subject);
         let row = FindingRow {
-            check: finding.check.clone(),
+            check: finding.check.to_string(),
             title: catalogue.title(&finding.check).to_owned(),
             active: finding.active,
             subjects: vec![subject.clone()],

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::sync::Arc;
+
 use analyzers::board::{Demands, Finding, RequirementVerdict, Rolled};
 use analyzers::flow::Transport;
 use analyzers::journal::{self, Line};
@@ -145,7 +147,7 @@ fn row(row: &str) -> Finding {
 fn judged(verdict: Verdict, reason: Option<Reason>, lines: &[u64], expected: &str, observed: &str) -> Outcome {
     let evidence = Proof::of(lines.iter().copied()).unwrap();
     let (expected, observed) = (expected.to_owned(), observed.to_owned());
-    Outcome::Judged(Judged { verdict, reason, evidence, expected, observed, severity: None })
+    Outcome::Judged(Box::new(Judged { verdict, reason, evidence, expected, observed, severity: None }))
 }
 
 fn finding(check: &str, subject: Subject, outcome: Outcome, severity: Severity, waived: Option<String>) -> Finding {
@@ -153,7 +155,7 @@ fn finding(check: &str, subject: Subject, outcome: Outcome, severity: Severity, 
     let transport = subject.peer.as_ref().map(|p| p.transport);
     let fingerprint = format!("{check}-{}", subject.peer.as_ref().and_then(|p| p.name.as_ref()).map_or("-", |n| n.as_str()));
     let actor = Actor { class: ActorClass::Os, ..Actor::default() };
-    Finding { check: check.to_owned(), subject, outcome, severity, transport, actor, waived, fingerprint, active }
+    Finding { check: check.into(), subject: Arc::new(subject), outcome, severity, transport, actor, waived, fingerprint, active }
 }
 
 pub(crate) fn subject(name: &str, port: u16, client: bool) -> Subject {
@@ -294,7 +296,7 @@ pub(crate) fn hostile() -> Report {
     assert_eq!(broken, []);
     let mut findings = told();
     for finding in &mut findings {
-        finding.subject = subject(HOSTILE, 443, true);
+        finding.subject = Arc::new(subject(HOSTILE, 443, true));
         finding.waived = finding.waived.as_ref().map(|_| HOSTILE.to_owned());
         finding.fingerprint = "f".to_owned();
         if let Outcome::Judged(j) = &mut finding.outcome {

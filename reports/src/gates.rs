@@ -39,13 +39,12 @@ impl<'a> Selection<'a> {
         Selection { demands, scope: Scope::Attacks { selected, named } }
     }
 
-    fn needs(&self, finding: &Finding) -> bool {
-        let policy = |id: &str| self.demands.policy.profile.needs_check(id, &self.demands.requirements);
+    fn needs(&self, check: &str, active: bool) -> bool {
+        let policy = || self.demands.policy.profile.needs_check(check, &self.demands.requirements);
+        let among = |list: &[String]| list.iter().any(|id| id == check);
         match &self.scope {
-            Scope::Passive => !finding.active && policy(&finding.check),
-            Scope::Attacks { selected, named } => {
-                finding.active && (named.contains(&finding.check) || (selected.contains(&finding.check) && policy(&finding.check)))
-            }
+            Scope::Passive => !active && policy(),
+            Scope::Attacks { selected, named } => active && (among(named) || (among(selected) && policy())),
         }
     }
 
@@ -171,9 +170,13 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     // Needed answers that are pass or fail, counted or not.
     let mut decided = 0;
     let mut baseline = gates.baseline.clone();
+    // One check has a finding for each of many subjects.
+    let mut needs: HashMap<(&str, bool), bool> = HashMap::new();
     for finding in worst_first(findings) {
-        let required = gates.require.contains(&finding.check);
-        if !required && !needed.needs(finding) {
+        let (check, active) = (&*finding.check, finding.active);
+        let counts =
+            *needs.entry((check, active)).or_insert_with(|| gates.require.iter().any(|id| id == check) || needed.needs(check, active));
+        if !counts {
             exit.uncounted += u64::from(finding.outcome.is_fail() && finding.waived.is_none());
             exit.waived += u64::from(finding.waived.is_some());
             continue;
@@ -207,10 +210,10 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
                 RequirementVerdict::NotApplicable | RequirementVerdict::FailWaived => continue,
             }
             exit.required.push((id.clone(), requirement.verdict.word()));
-        } else if !findings.iter().any(|f| f.check == *id && is_decided(f)) {
+        } else if !findings.iter().any(|f| *f.check == **id && is_decided(f)) {
             // A check that was asked for by name and answered nothing at all is undecided, whatever its precondition was.
-            let applies = !findings.iter().any(|f| f.check == *id) || findings.iter().any(|f| f.check == *id && !is_not_applicable(f));
-            let counted = findings.iter().any(|f| f.check == *id && leaves_undecided(&f.outcome, f.active));
+            let applies = !findings.iter().any(|f| *f.check == **id) || findings.iter().any(|f| *f.check == **id && !is_not_applicable(f));
+            let counted = findings.iter().any(|f| *f.check == **id && leaves_undecided(&f.outcome, f.active));
             if applies {
                 exit.needed.undecided += u64::from(!counted);
                 exit.required.push((id.clone(), "undecided"));
@@ -232,8 +235,9 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
 
 /// So that the baseline's severest known fail excuses the severest of now.
 fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
-    let mut out: Vec<&Finding> = findings.iter().collect();
+    let (mut out, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|f| f.outcome.is_fail());
     out.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    out.extend(rest);
     out
 }
 

@@ -94,7 +94,7 @@ mod tests {
         let findings: Vec<_> = (0..300)
             .map(|i| {
                 let mut finding = fixture::findings("channel.x fail").remove(0);
-                finding.subject = fixture::subject(&format!("peer-{i}.test"), 80, false);
+                finding.subject = fixture::subject(&format!("peer-{i}.test"), 80, false).into();
                 finding
             })
             .collect();
