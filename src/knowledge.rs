@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use analyzers::board::Demands;
 use analyzers::encode::{Digest, hex};
-use analyzers::leak::{Budget, Engine, Seed};
+use analyzers::leak::{Budget, Engine, Found, Seed};
 use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
 use analyzers::text::{Text, Veil};
@@ -69,7 +69,7 @@ impl Knowledge {
     /// Refuses a text that would be kept as it is and says a planted value.
     fn free_of_planted(&self, what: &str, text: &str) -> Result<(), Fault> {
         let mut planted = None;
-        let peeled = self.engine.peel(text.as_bytes(), None, Budget::DEEP, &mut |found| planted = planted.take().or(found.seed));
+        let peeled = self.engine.peel(text.as_bytes(), None, Budget::DEEP, &mut |found: Found| planted = planted.take().or(found.seed));
         match planted {
             Some(name) => Err(Fault::new(
                 format!("{what} says the planted value '{name}'"),

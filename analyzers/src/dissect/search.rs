@@ -11,7 +11,7 @@ use crate::chunk::Layer;
 use crate::dissect::Cx;
 use crate::dissect::marks::{Marks, Origin};
 use crate::flow::{Dir, Ends};
-use crate::leak::{Budget, Carry, Engine, Found};
+use crate::leak::{Budget, Carry, Finds, Found, Glance};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -136,6 +136,53 @@ struct Again {
     times: u64,
 }
 
+impl Hits {
+    /// Counts what was found before, at a place of the same name.
+    fn again(&mut self, key: u64, grade: Grade, origin: Origin) -> bool {
+        let Some(again) = self.seen.get_mut(&key).filter(|again| again.hit.grade >= grade) else { return false };
+        again.times += 1;
+        (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
+        (again.frame, again.at) = (origin.frame, origin.time);
+        true
+    }
+}
+
+/// What a value and the place it was found at are known by.
+fn again_key(token: &[u8; 16], spot: &Spot<'_>) -> u64 {
+    use std::hash::{BuildHasher, Hash, Hasher};
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    (token, spot.layer as u8, spot.dir, std::mem::discriminant(&spot.place)).hash(&mut hasher);
+    if let Place::Of(place) | Place::Field(place, _) = spot.place {
+        place.hash(&mut hasher);
+    }
+    if let Some(name) = spot.place.name() {
+        name.len().hash(&mut hasher);
+        for b in name {
+            hasher.write_u8(b.to_ascii_lowercase());
+        }
+    }
+    hasher.finish()
+}
+
+/// Finds of one message on their way: those that were told before are only counted.
+struct Telling<'a, 'c, F> {
+    cx: &'a mut Cx<'c>,
+    /// The spot and origin of a find, by its place in the searched bytes and its length.
+    at: F,
+}
+
+impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for Telling<'_, '_, F> {
+    fn again(&mut self, glance: &Glance) -> bool {
+        let (spot, origin) = (self.at)(glance.span.start, glance.span.end - glance.span.start);
+        self.cx.known.hits.again(again_key(&glance.token, &spot), glance.grade, origin)
+    }
+
+    fn found(&mut self, found: Found) {
+        let (spot, origin) = (self.at)(found.span.start, found.span.end - found.span.start);
+        self.cx.found(&found, &spot, origin);
+    }
+}
+
 /// A find on its way to a line.
 struct Find<'a> {
     kind: IdentifierType,
@@ -155,29 +202,21 @@ impl Cx<'_> {
 
     /// Searches a whole message whose parts have places of their own, by where a find begins.
     pub fn search_parts<'p>(&mut self, spot: &Spot<'_>, bytes: &[u8], place: impl Fn(u64) -> Place<'p>) {
-        let Some(engine) = self.tools.engine.clone() else { return };
-        for f in self.peel(&engine, bytes) {
-            let origin = spot.origin(f.span.start, f.span.end - f.span.start);
-            self.found(&f, &Spot { place: place(f.span.start), ..*spot }, origin);
-        }
+        self.peel(bytes, |at, len| (Spot { place: place(at), ..*spot }, spot.origin(at, len)));
     }
 
-    fn peel(&mut self, engine: &Engine, bytes: &[u8]) -> SmallVec<[Found; 2]> {
-        let mut found = SmallVec::new();
-        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut |f| found.push(f));
+    fn peel<'s>(&mut self, bytes: &[u8], at: impl Fn(u64, u64) -> (Spot<'s>, Origin)) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut Telling { cx: self, at });
         if peeled.stopped.is_some() {
             self.known.hits.unpeeled += bytes.len() as u64;
         }
-        found
     }
 
     /// Searches a datagram nobody knows; finds stand where they are in it.
     pub fn search_datagram(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
-        let Some(engine) = self.tools.engine.clone() else { return };
         let from = spot.origin(0, 0);
-        for f in self.peel(&engine, bytes) {
-            self.found(&f, spot, Origin { offset: f.span.start, len: f.span.end - f.span.start, ..from });
-        }
+        self.peel(bytes, |at, len| (*spot, Origin { offset: at, len, ..from }));
     }
 
     /// Searches what of a message lies behind `from` for planted values only.
@@ -264,19 +303,13 @@ impl Cx<'_> {
     }
 
     fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
-        use std::hash::BuildHasher;
+        let key = again_key(&find.token, spot);
+        if self.known.hits.again(key, find.grade, origin) {
+            return;
+        }
         // A header's name is the sender's word too, and lower case would hide what it says in base64.
         let told = spot.place.name().is_none_or(|name| self.text(name).as_str().as_bytes() == name);
         let place = if told { spot.place } else { spot.place.unnamed() }.to_string();
-        let key = foldhash::fast::FixedState::default().hash_one((find.token, &place, spot.layer as u8, spot.dir));
-        if let Some(again) = self.known.hits.seen.get_mut(&key)
-            && again.hit.grade >= find.grade
-        {
-            again.times += 1;
-            (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
-            (again.frame, again.at) = (origin.frame, origin.time);
-            return;
-        }
         if self.known.hits.seen.len() >= MOST_HITS {
             self.known.hits.folded += origin.len;
             return;

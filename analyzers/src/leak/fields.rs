@@ -41,12 +41,17 @@ impl Fields {
     /// Reads JSON where the text is JSON, parameters where it has some, and nothing else.
     pub(super) fn read(text: &[u8]) -> Fields {
         let mut out = Fields::default();
-        let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-        match text.get(start) {
-            Some(b'{' | b'[') => out.json(text, start),
-            _ => out.form(text),
+        if Fields::is_json(text) {
+            out.json(text, start(text));
+        } else {
+            out.form(text);
         }
         out
+    }
+
+    /// Whether a text is read as JSON, by its first character.
+    pub(super) fn is_json(text: &[u8]) -> bool {
+        matches!(text.get(start(text)), Some(b'{' | b'['))
     }
 
     /// The innermost field that holds `span`.
@@ -168,17 +173,37 @@ impl Fields {
         while at < text.len() && self.fields.len() < MOST_FIELDS {
             let rest = &text[at..];
             let len = rest.iter().position(|b| ends_parameter(*b)).unwrap_or(rest.len());
-            let piece = &rest[..len];
-            if let Some(sign) = memchr::memchr(b'=', piece)
-                && sign > 0
-                && sign <= LONGEST_KEY
-            {
-                let value = at + sign + 1..at + len;
-                let coded = piece[sign + 1..].iter().any(|b| matches!(b, b'%' | b'+'));
-                self.push(value, Name { parent: None, part: Part::Key(at..at + sign) }, coded, true);
+            if let Some(value) = parameter(text, at..at + len) {
+                let coded = text[value.clone()].iter().any(|b| matches!(b, b'%' | b'+'));
+                let key = at..value.start - 1;
+                self.push(value, Name { parent: None, part: Part::Key(key) }, coded, true);
             }
             at += len + 1;
         }
+    }
+}
+
+/// Where the first character that is no space stands.
+fn start(text: &[u8]) -> usize {
+    text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0)
+}
+
+/// The value of the parameter that a piece between delimiters is.
+fn parameter(text: &[u8], piece: Range<usize>) -> Option<Range<usize>> {
+    let sign = memchr::memchr(b'=', &text[piece.clone()]).filter(|sign| (1..=LONGEST_KEY).contains(sign))?;
+    Some(piece.start + sign + 1..piece.end)
+}
+
+/// Calls `take` for the value of every parameter that holds percent signs or `+`.
+pub(super) fn coded_values(text: &[u8], mut take: impl FnMut(Range<usize>)) {
+    let mut from = 0;
+    while let Some(sign) = text.get(from..).and_then(|rest| memchr::memchr2(b'%', b'+', rest)).map(|sign| from + sign) {
+        let start = text[from..sign].iter().rposition(|b| ends_parameter(*b)).map_or(from, |before| from + before + 1);
+        let end = text[sign..].iter().position(|b| ends_parameter(*b)).map_or(text.len(), |after| sign + after);
+        if let Some(value) = parameter(text, start..end).filter(|value| memchr::memchr2(b'%', b'+', &text[value.clone()]).is_some()) {
+            take(value);
+        }
+        from = end + 1;
     }
 }
 
@@ -231,6 +256,17 @@ mod tests {
         check("GET /p?q=1&r= HTTP/1.1", &[("q", "1"), ("r", "")]);
         check("plain text", &[]);
         check("", &[]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn coded_values_are_those_of_coded_fields(text in "([a-c=&;%+ ?]|a=%40&)*") {
+            let fields = Fields::read(text.as_bytes()).fields;
+            let expect: Vec<Range<usize>> = fields.into_iter().filter(|f| f.coded).map(|f| f.value).collect();
+            let mut found = Vec::new();
+            coded_values(text.as_bytes(), |value| found.push(value));
+            proptest::prop_assert_eq!(found, expect);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What the name of a field promises about its value.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use policies::IdentifierType as Kind;
 
@@ -51,155 +53,119 @@ pub(super) enum Promise {
 
 /// Reads a name without regard to case and punctuation.
 pub(super) fn promise(name: &[u8]) -> Option<Promise> {
-    use Promise::{Device, Latitude, Longitude, NotPersonal, Place};
     let mut folded = [0u8; LONGEST];
     let mut len = 0;
     for b in name.iter().filter(|b| b.is_ascii_alphanumeric()) {
         *folded.get_mut(len)? = b.to_ascii_lowercase();
         len += 1;
     }
-    let word = std::str::from_utf8(folded.get(..len)?).ok()?;
-    let exact = |words: &[&str]| words.contains(&word);
-    let ends = |words: &[&str]| words.iter().any(|w| word.ends_with(w));
-    Some(if word.contains("imei") || exact(&["meid"]) {
-        Promise::Kind(Kind::Imei)
-    } else if word.contains("imsi") || exact(&["subscriberid", "simsubscriberid"]) {
-        Promise::Kind(Kind::Imsi)
-    } else if word.contains("iccid") || exact(&["simserial", "simserialnumber"]) {
-        Promise::Kind(Kind::Iccid)
-    } else if exact(&["eid", "euiccid"]) {
-        Promise::Kind(Kind::Eid)
-    } else if word.contains("msisdn")
-        || ends(&["phone", "phonenumber", "phoneno", "mobile", "mobilenumber", "telephone", "cellphone", "callinglineid"])
-        || exact(&["tel", "msid"])
-    {
-        Promise::Kind(Kind::Msisdn)
-    } else if exact(&["androidid", "ssaid", "aid", "andid"]) || ends(&["androidid"]) {
-        Promise::Kind(Kind::AndroidId)
-    } else if exact(&[
-        "idfa",
-        "gaid",
-        "aaid",
-        "adid",
-        "ifa",
-        "rdid",
-        "oaid",
-        "gpsadid",
-        "googleadid",
-        "googleaid",
-        "advertisingid",
-        "advertiserid",
-        "advertisingidentifier",
-        "deviceifa",
-    ]) || ends(&["advertisingid", "adid"])
-    {
-        Promise::Kind(Kind::AdId)
-    } else if exact(&["bssid", "apmac", "apmacaddress"]) || ends(&["bssid"]) {
-        Promise::Kind(Kind::Bssid)
-    } else if exact(&["btmac", "bluetoothmac", "bluetoothaddress", "btaddress", "btaddr"]) {
-        Promise::Kind(Kind::BluetoothMac)
-    } else if exact(&["mac", "macaddr", "macaddress", "wifimac", "wlanmac", "ethmac", "hwaddr", "macid", "devicemac", "wifimacaddress"])
-        || ends(&["macaddress", "macaddr", "wifimac"])
-    {
-        Promise::Kind(Kind::Mac)
-    } else if exact(&["ssid", "wifissid", "wifiname"]) {
-        Promise::Kind(Kind::Ssid)
-    } else if exact(&["serial", "serialno", "serialnumber", "deviceserial", "hwserial", "sernum"]) || ends(&["serialnumber"]) {
-        Promise::Kind(Kind::Serial)
-    } else if exact(&[
-        "password",
-        "passwd",
-        "pwd",
-        "pass",
-        "passphrase",
-        "userpassword",
-        "userpass",
-        "loginpassword",
-        "userpwd",
-        "jpassword",
-        "txtpassword",
-    ]) || ends(&["password", "passwd"])
-    {
-        Promise::Kind(Kind::Password)
-    } else if exact(&[
-        "accesstoken",
-        "refreshtoken",
-        "authtoken",
-        "apikey",
-        "clientsecret",
-        "sessiontoken",
-        "idtoken",
-        "oauthtoken",
-        "secretkey",
-    ]) {
-        Promise::Kind(Kind::Token)
-    } else if exact(&["pushtoken", "fcmtoken", "gcmtoken", "registrationid", "devicetoken", "apnstoken", "regid"]) {
-        Promise::Kind(Kind::PushToken)
-    } else if exact(&["username", "userlogin", "loginname", "uname", "login", "screenname", "nickname"]) {
-        Promise::Kind(Kind::UserName)
-    } else if exact(&["fullname", "firstname", "lastname", "surname", "givenname", "familyname", "realname"]) {
-        Promise::Kind(Kind::PersonName)
-    } else if exact(&["birthday", "birthdate", "dateofbirth", "dob", "bday"]) {
-        Promise::Kind(Kind::BirthDate)
-    } else if exact(&["cardnumber", "ccnumber", "pan", "creditcard", "cardno"]) {
-        Promise::Kind(Kind::PaymentCard)
-    } else if exact(&[
-        "deviceid",
-        "devid",
-        "did",
-        "udid",
-        "duid",
-        "uniqueid",
-        "hwid",
-        "hardwareid",
-        "openudid",
-        "deviceuuid",
-        "deviceuid",
-        "idfv",
-        "uniquedeviceid",
-        "androiddeviceid",
-        "installationid",
+    WORDS.promise(folded.get(..len)?)
+}
+
+/// Words that promise something: anywhere in a name, at its end, or as the whole of it.
+struct Rule {
+    promise: Promise,
+    inside: &'static [&'static str],
+    ends: &'static [&'static str],
+    whole: &'static [&'static str],
+}
+
+const fn rule(promise: Promise, inside: &'static [&'static str], ends: &'static [&'static str], whole: &'static [&'static str]) -> Rule {
+    Rule { promise, inside, ends, whole }
+}
+
+/// In order: the first that holds is what a name promises.
+#[rustfmt::skip]
+const RULES: [Rule; 24] = [
+    rule(Promise::Kind(Kind::Imei), &["imei"], &[], &["meid"]),
+    rule(Promise::Kind(Kind::Imsi), &["imsi"], &[], &["subscriberid", "simsubscriberid"]),
+    rule(Promise::Kind(Kind::Iccid), &["iccid"], &[], &["simserial", "simserialnumber"]),
+    rule(Promise::Kind(Kind::Eid), &[], &[], &["eid", "euiccid"]),
+    rule(Promise::Kind(Kind::Msisdn), &["msisdn"], &["phone", "phonenumber", "phoneno", "mobile", "mobilenumber", "callinglineid"], &["tel", "msid"]),
+    rule(Promise::Kind(Kind::AndroidId), &[], &["androidid"], &["ssaid", "aid", "andid"]),
+    rule(Promise::Kind(Kind::AdId), &[], &["advertisingid", "adid"], &[
+        "idfa", "gaid", "aaid", "ifa", "rdid", "oaid", "googleaid", "advertiserid", "advertisingidentifier", "deviceifa",
+    ]),
+    rule(Promise::Kind(Kind::Bssid), &[], &["bssid"], &["apmac", "apmacaddress"]),
+    rule(Promise::Kind(Kind::BluetoothMac), &[], &[], &["btmac", "bluetoothmac", "bluetoothaddress", "btaddress", "btaddr"]),
+    rule(Promise::Kind(Kind::Mac), &[], &["macaddress", "macaddr", "wifimac"], &["mac", "wlanmac", "ethmac", "hwaddr", "macid", "devicemac"]),
+    rule(Promise::Kind(Kind::Ssid), &[], &[], &["ssid", "wifissid", "wifiname"]),
+    rule(Promise::Kind(Kind::Serial), &[], &["serialnumber"], &["serial", "serialno", "deviceserial", "hwserial", "sernum"]),
+    rule(Promise::Kind(Kind::Password), &[], &["password", "passwd"], &["pwd", "pass", "passphrase", "userpass", "userpwd"]),
+    rule(Promise::Kind(Kind::Token), &[], &[], &[
+        "accesstoken", "refreshtoken", "authtoken", "apikey", "clientsecret", "sessiontoken", "idtoken", "oauthtoken", "secretkey",
+    ]),
+    rule(Promise::Kind(Kind::PushToken), &[], &[], &[
+        "pushtoken", "fcmtoken", "gcmtoken", "registrationid", "devicetoken", "apnstoken", "regid",
+    ]),
+    rule(Promise::Kind(Kind::UserName), &[], &[], &["username", "userlogin", "loginname", "uname", "login", "screenname", "nickname"]),
+    rule(Promise::Kind(Kind::PersonName), &[], &[], &[
+        "fullname", "firstname", "lastname", "surname", "givenname", "familyname", "realname",
+    ]),
+    rule(Promise::Kind(Kind::BirthDate), &[], &[], &["birthday", "birthdate", "dateofbirth", "dob", "bday"]),
+    rule(Promise::Kind(Kind::PaymentCard), &[], &[], &["cardnumber", "ccnumber", "pan", "creditcard", "cardno"]),
+    rule(Promise::Device, &[], &["deviceid"], &[
+        "devid", "did", "udid", "duid", "uniqueid", "hwid", "hardwareid", "openudid", "deviceuuid", "deviceuid", "idfv", "installationid",
         "installid",
-    ]) || ends(&["deviceid"])
-    {
-        Device
-    } else if exact(&["lat", "latitude", "geolat", "userlat", "loclat", "gpslat"]) {
-        Latitude
-    } else if exact(&["lon", "lng", "long", "longitude", "geolon", "geolng", "userlon", "userlng", "loclng", "loclon", "gpslon", "gpslng"])
-    {
-        Longitude
-    } else if exact(&[
-        "ll",
-        "latlng",
-        "latlon",
-        "lnglat",
-        "lonlat",
-        "geo",
-        "loc",
-        "location",
-        "coords",
-        "coordinates",
-        "position",
-        "gps",
-        "geolocation",
-    ]) {
-        Place
-    } else if exact(&[
-        "messageid",
-        "inreplyto",
-        "references",
-        "contentid",
-        "cid",
-        "listid",
-        "xmessageid",
-        "returnpath",
-        "kexalgorithms",
-        "distinctid",
-    ]) {
-        NotPersonal
-    } else {
-        return None;
-    })
+    ]),
+    rule(Promise::Latitude, &[], &[], &["lat", "latitude", "geolat", "userlat", "loclat", "gpslat"]),
+    rule(Promise::Longitude, &[], &[], &[
+        "lon", "lng", "long", "longitude", "geolon", "geolng", "userlon", "userlng", "loclng", "loclon", "gpslon", "gpslng",
+    ]),
+    rule(Promise::Place, &[], &[], &[
+        "ll", "latlng", "latlon", "lnglat", "lonlat", "geo", "loc", "location", "coords", "coordinates", "position", "gps", "geolocation",
+    ]),
+    rule(Promise::NotPersonal, &[], &[], &[
+        "messageid", "inreplyto", "references", "contentid", "cid", "listid", "xmessageid", "returnpath", "kexalgorithms", "distinctid",
+    ]),
+];
+
+/// The rules by what is looked up: names stand in front of every value of a message, and nearly none of them promises anything.
+struct Words {
+    whole: HashMap<&'static [u8], u8, foldhash::fast::FixedState>,
+    /// By their last letter.
+    ends: [Vec<(&'static [u8], u8)>; 256],
+    inside: Vec<(&'static [u8], u8)>,
+}
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    let mut out = Words { whole: HashMap::default(), ends: std::array::from_fn(|_| Vec::new()), inside: Vec::new() };
+    for (n, rule) in (0u8..).zip(&RULES) {
+        out.inside.extend(rule.inside.iter().map(|word| (word.as_bytes(), n)));
+        for word in rule.ends {
+            if let Some(list) = word.bytes().last().and_then(|last| out.ends.get_mut(usize::from(last))) {
+                list.push((word.as_bytes(), n));
+            }
+        }
+        for word in rule.whole {
+            out.whole.entry(word.as_bytes()).or_insert(n);
+        }
+    }
+    out
+});
+
+impl Words {
+    fn promise(&self, word: &[u8]) -> Option<Promise> {
+        let mut first = self.whole.get(word).copied();
+        let mut take = |n: u8| first = Some(first.map_or(n, |known| known.min(n)));
+        let ends = word.last().and_then(|last| self.ends.get(usize::from(*last)));
+        for (end, n) in ends.into_iter().flatten() {
+            if word.ends_with(end) {
+                take(*n);
+            }
+        }
+        for window in word.windows(4) {
+            // All begin with an `i` or an `m`, and go on with an `m`, a `c` or an `s`.
+            if matches!(window, [b'i', b'm' | b'c', ..] | [b'm', b's', ..]) {
+                for (inside, n) in &self.inside {
+                    if inside.starts_with(window) && memchr::memmem::find(word, inside).is_some() {
+                        take(*n);
+                    }
+                }
+            }
+        }
+        RULES.get(usize::from(first?)).map(|rule| rule.promise)
+    }
 }
 
 #[cfg(test)]
@@ -227,7 +193,37 @@ mod tests {
         assert_eq!(promise(b"device_IMEI-1"), Some(Promise::Kind(Kind::Imei)));
         assert_eq!(promise(b"X-WAP-Network-Client-IMSI"), Some(Promise::Kind(Kind::Imsi)));
         assert_eq!(promise(b"$.device[0].macAddress"), Some(Promise::Kind(Kind::Mac)));
+        assert_eq!(promise(b"X-Loc"), None);
         assert_eq!(promise(b"colour"), None);
         assert_eq!(promise(&[b'a'; 500]), None);
+    }
+
+    /// What the tables say is what the rules say, read one after the other.
+    fn by_the_rules(word: &str) -> Option<Promise> {
+        let holds = |rule: &&Rule| {
+            rule.inside.iter().any(|w| word.contains(w)) || rule.ends.iter().any(|w| word.ends_with(w)) || rule.whole.contains(&word)
+        };
+        RULES.iter().find(holds).map(|rule| rule.promise)
+    }
+
+    #[test]
+    fn every_word_is_looked_up() {
+        for rule in &RULES {
+            for word in [rule.inside, rule.ends, rule.whole].into_iter().flatten() {
+                assert!(word.bytes().all(|b| b.is_ascii_lowercase()), "{word} can never be in a folded name");
+                for word in [(*word).to_owned(), format!("x{word}"), format!("{word}x"), format!("imei{word}"), format!("{word}adid")] {
+                    assert_eq!(promise(word.as_bytes()), by_the_rules(&word), "{word}");
+                }
+            }
+            assert!(rule.inside.iter().all(|w| matches!(w.as_bytes(), [b'i', b'm' | b'c', _, _, ..] | [b'm', b's', _, _, ..])));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tables_and_rules_agree(parts in proptest::collection::vec("imei|imsi|iccid|msisdn|mac|address|adid|phone|device|id|[a-z]{0,3}", 0..5)) {
+            let word = parts.concat();
+            proptest::prop_assert_eq!(promise(word.as_bytes()), by_the_rules(&word));
+        }
     }
 }

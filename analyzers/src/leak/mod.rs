@@ -9,11 +9,14 @@ mod code;
 mod fields;
 mod forms;
 mod found;
+mod heads;
 mod keys;
 mod needles;
 mod peel;
 mod regions;
+mod rows;
 mod shapes;
+mod signs;
 mod stream;
 mod table;
 mod undo;
@@ -26,7 +29,7 @@ use aws_lc_rs::hmac;
 use policies::{Persona, PersonaValue};
 
 pub use self::found::{Found, Secret};
-pub use self::peel::{Budget, Peeled, Stop};
+pub use self::peel::{Budget, Finds, Glance, Peeled, Stop};
 pub use self::stream::Carry;
 pub use self::undo::Packed;
 pub use policies::IdentifierType as Kind;
@@ -58,9 +61,8 @@ impl fmt::Debug for Seed {
 /// Everything the leak search knows; made once per run and shared.
 pub struct Engine {
     seeds: Box<[Planted]>,
+    /// Parts of values among them: they count in whole messages only, in a stream they would be noise.
     table: Table,
-    /// Parts of values, sought in whole messages only: in a stream they would be noise, and slow it down.
-    partial: Table,
     meanings: Box<[Meaning]>,
     places: Box<[shapes::Place]>,
     key: hmac::Key,
@@ -101,13 +103,11 @@ impl Engine {
             });
         }
         let Needles { sought, meanings, .. } = needles;
-        let (partial, whole) = sought.into_iter().partition(|needle| meanings.get(needle.id as usize).is_some_and(|m| m.partial));
         let secret = token(&key, Kind::Text, b"decoded content");
         let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Engine {
             seeds: planted.into(),
-            table: Table::new(whole),
-            partial: Table::new(partial),
+            table: Table::new(sought),
             meanings: meanings.into(),
             places: places.into(),
             key,
@@ -134,7 +134,7 @@ impl Engine {
 
     /// How many byte strings are sought.
     pub fn needles(&self) -> usize {
-        self.table.len() + self.partial.len()
+        self.table.len()
     }
 
     /// The same by tier of the matcher: of 15 bytes and more, of 8, of 6, of 4; and of less than 8 whose case matters.

@@ -5,7 +5,8 @@
 //! [`Budget`]; each knows its way back to the message, so every find has a place in the original bytes and a chain that says
 //! how it was coded.
 
-use std::collections::{HashSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::fields::Fields;
 use super::found::{Found, Secret};
 use super::regions::{self, Coding};
 use super::shapes;
+use super::signs::Signs;
 use super::table::Hit;
 use super::undo::{Map, Packed};
 use crate::observation::Grade;
@@ -54,6 +56,33 @@ pub enum Stop {
     Finds,
 }
 
+/// What is known of a find before it is told how it was coded and under which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Where in the message.
+    pub span: Range<u64>,
+    pub grade: Grade,
+    pub token: [u8; 16],
+    mask: Text,
+    planted: Option<u32>,
+}
+
+/// Takes finds, in the order of their place.
+pub trait Finds {
+    /// Whether this was found before and needs no telling again: most finds in a long capture are.
+    fn again(&mut self, _glance: &Glance) -> bool {
+        false
+    }
+
+    fn found(&mut self, found: Found);
+}
+
+impl<F: FnMut(Found)> Finds for F {
+    fn found(&mut self, found: Found) {
+        self(found);
+    }
+}
+
 /// How far a search through a message went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Peeled {
@@ -65,13 +94,14 @@ pub struct Peeled {
 }
 
 /// One piece of decoded bytes.
-struct Layer {
-    bytes: Vec<u8>,
+struct Layer<'m> {
+    bytes: Cow<'m, [u8]>,
     /// The layer it was coded in, and where; none for the message itself.
     from: Option<(usize, Range<usize>)>,
     map: Map,
     coding: Coding,
     depth: u8,
+    fields: Option<Fields>,
 }
 
 /// A find in a layer.
@@ -97,14 +127,18 @@ impl Engine {
     /// Seeks planted values and shapes in a whole message, through everything that codes them.
     ///
     /// `packed` is the compression the message declares, if it is still on. Finds come in the order of their place.
-    pub fn peel(&self, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn FnMut(Found)) -> Peeled {
+    pub fn peel(&self, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
         let mut work = Work::new(self, budget, message, false);
         let peeled = work.run(packed);
-        let mut finds: Vec<Found> = work.resolve().into_iter().filter_map(|spotted| work.found(&spotted)).collect();
-        finds.sort_by(|a, b| {
-            (a.span.start, a.span.end, a.kind, &a.seed, &a.chain).cmp(&(b.span.start, b.span.end, b.kind, &b.seed, &b.chain))
-        });
-        finds.into_iter().for_each(sink);
+        let mut finds: Vec<(Glance, Spotted)> = work.resolve().into_iter().map(|spotted| (work.glance(&spotted), spotted)).collect();
+        finds.sort_by_key(|(glance, spotted)| (glance.span.start, glance.span.end, spotted.kind, glance.planted, spotted.layer));
+        for (glance, spotted) in finds {
+            if !sink.again(&glance)
+                && let Some(found) = work.found(&spotted, &glance)
+            {
+                sink.found(found);
+            }
+        }
         peeled
     }
 
@@ -124,10 +158,10 @@ impl Engine {
 struct Work<'a> {
     engine: &'a Engine,
     budget: Budget,
-    layers: Vec<Layer>,
-    queue: VecDeque<usize>,
+    /// In the order they are worked off.
+    layers: Vec<Layer<'a>>,
     /// Decoded content by place, so that nothing is searched twice.
-    known: HashSet<u64>,
+    known: HashSet<u64, foldhash::fast::FixedState>,
     spotted: Vec<Spotted>,
     output: usize,
     stopped: Option<Stop>,
@@ -139,16 +173,15 @@ struct Work<'a> {
 const MOST_FINDS: usize = 1024;
 
 impl<'a> Work<'a> {
-    fn new(engine: &'a Engine, budget: Budget, message: &[u8], eager: bool) -> Work<'a> {
-        let root = Layer { bytes: message.to_vec(), from: None, map: Map::default(), coding: Coding::None, depth: 0 };
+    fn new(engine: &'a Engine, budget: Budget, message: &'a [u8], eager: bool) -> Work<'a> {
+        let root = Layer { bytes: Cow::Borrowed(message), from: None, map: Map::default(), coding: Coding::None, depth: 0, fields: None };
         // However large the budget, a small message cannot ask for all of it: no amplification by small hostile packets.
         let output = budget.output.min(FLOOR + message.len().saturating_mul(budget.ratio));
         Work {
             engine,
             budget: Budget { output, ..budget },
             layers: vec![root],
-            queue: VecDeque::from([0]),
-            known: HashSet::new(),
+            known: HashSet::default(),
             spotted: Vec::new(),
             output: 0,
             stopped: None,
@@ -158,40 +191,42 @@ impl<'a> Work<'a> {
 
     fn run(&mut self, packed: Option<Packed>) -> Peeled {
         let mut declared = packed;
-        while let Some(at) = self.queue.pop_front() {
-            let bytes = self.layers.get_mut(at).map(|layer| std::mem::take(&mut layer.bytes)).unwrap_or_default();
-            self.look(at, &bytes);
-            self.undo(at, &bytes, declared.take());
+        let mut at = 0;
+        while let Some(layer) = self.layers.get_mut(at) {
+            let bytes = std::mem::take(&mut layer.bytes);
+            let signs = Signs::of(&bytes);
+            self.look(at, &bytes, signs);
+            self.undo(at, &bytes, signs, declared.take());
             if let Some(layer) = self.layers.get_mut(at) {
                 layer.bytes = bytes;
             }
+            at += 1;
         }
         Peeled { layers: self.layers.len() - 1, output: self.output, stopped: self.stopped }
     }
 
     /// Searches one layer as it is.
-    fn look(&mut self, at: usize, bytes: &[u8]) {
+    fn look(&mut self, at: usize, bytes: &[u8], signs: Signs) {
         let engine = self.engine;
         let first = self.spotted.len();
         let mut hits = Vec::new();
-        for table in [&engine.table, &engine.partial] {
-            table.find(bytes, None, &mut |hit| {
-                if hits.len() < MOST_FINDS {
-                    hits.push(hit);
-                }
-            });
-        }
+        engine.table.find(bytes, None, &mut |hit| {
+            if hits.len() < MOST_FINDS {
+                hits.push(hit);
+            }
+        });
         for Hit { id, span } in hits {
             let Some(meaning) = engine.meanings.get(id as usize) else { continue };
             let Some(planted) = engine.planted(meaning.seed) else { continue };
             let span = meaning.reach(bytes, span);
             self.spotted.push(Spotted { layer: at, span, kind: planted.kind, what: What::Planted(id), key: None, detail: None });
         }
-        shapes::positions(bytes, &engine.places, &mut |place, span, detail| {
+        let places = if signs.has(Signs::DIGIT) { &engine.places[..] } else { &[] };
+        shapes::positions(bytes, places, &mut |place, span, detail| {
             self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
         });
         let planted = self.spotted.len();
-        shapes::find(bytes, self.eager, &mut |shape| {
+        shapes::find(bytes, signs, self.eager, &mut |shape| {
             let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
             if self.spotted.len() < MOST_FINDS && (!hidden || self.eager) {
                 self.spotted.push(Spotted {
@@ -211,7 +246,7 @@ impl<'a> Work<'a> {
     }
 
     /// Undoes what codes one layer, or parts of it.
-    fn undo(&mut self, at: usize, bytes: &[u8], declared: Option<Packed>) {
+    fn undo(&mut self, at: usize, bytes: &[u8], signs: Signs, declared: Option<Packed>) {
         let Some(layer) = self.layers.get(at) else { return };
         let (depth, inner) = (layer.depth, !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html));
         let (budget, mut output, mut layers) = (self.budget, self.output, self.layers.len());
@@ -236,20 +271,24 @@ impl<'a> Work<'a> {
             } else {
                 output += undone.bytes.len();
                 layers += 1;
-                found.push(Layer { bytes: undone.bytes, from: Some((at, region)), map: undone.map, coding, depth: depth + 1 });
+                found.push(Layer {
+                    bytes: Cow::Owned(undone.bytes),
+                    from: Some((at, region)),
+                    map: undone.map,
+                    coding,
+                    depth: depth + 1,
+                    fields: None,
+                });
                 return true;
             }
             false
         };
         let room = budget.output.saturating_sub(self.output);
-        regions::find(bytes, declared, inner, budget.ratio, room, &mut accept);
+        regions::find(bytes, signs, declared, inner, budget.ratio, room, &mut accept);
         self.known = known;
         self.stopped = self.stopped.or(stopped);
         self.output = output;
-        for layer in found {
-            self.queue.push_back(self.layers.len());
-            self.layers.push(layer);
-        }
+        self.layers.append(&mut found);
     }
 
     /// The span of the message that a span of a layer was coded in.
@@ -347,46 +386,62 @@ impl<'a> Work<'a> {
         self.layers.get(spotted.layer).and_then(|l| l.bytes.get(spotted.span.clone())).unwrap_or_default()
     }
 
-    fn mask(&self, spotted: &Spotted) -> (Text, [u8; 16]) {
-        let planted = match spotted.what {
+    /// The planted value a find is.
+    fn planted(&self, spotted: &Spotted) -> Option<u32> {
+        match spotted.what {
             What::Planted(id) => self.seed(id),
             What::Place(place) => self.engine.places.get(place as usize).map(|p| p.seed),
             What::Shape => None,
-        };
-        if let Some(planted) = planted.and_then(|seed| self.engine.planted(seed)) {
+        }
+    }
+
+    fn mask(&self, spotted: &Spotted) -> (Text, [u8; 16]) {
+        if let Some(planted) = self.planted(spotted).and_then(|seed| self.engine.planted(seed)) {
             return (planted.mask.clone(), planted.token);
         }
         let token = self.engine.token(spotted.kind, &String::from_utf8_lossy(self.value(spotted)));
         (super::mask(spotted.kind, &token), token)
     }
 
-    fn found(&self, spotted: &Spotted) -> Option<Found> {
+    fn glance(&self, spotted: &Spotted) -> Glance {
         let root = self.root(spotted.layer, &spotted.span);
         let (mask, token) = self.mask(spotted);
-        let (chain, key) = self.chain(spotted);
-        let (seed, grade, value) = match spotted.what {
-            What::Planted(id) => {
-                let meaning = self.engine.meanings.get(id as usize)?;
-                let planted = self.engine.planted(meaning.seed)?;
-                (Some(planted.name.clone()), if meaning.partial { Grade::Structural } else { Grade::Proof }, planted.value.clone())
-            }
-            What::Place(place) => {
-                let place = self.engine.places.get(place as usize)?;
-                let planted = self.engine.planted(place.seed)?;
-                (Some(planted.name.clone()), Grade::Proof, planted.value.clone())
-            }
-            What::Shape => (None, Grade::Structural, Secret::new(self.value(spotted))),
+        let whole = match spotted.what {
+            What::Planted(id) => self.engine.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial),
+            What::Place(_) => true,
+            What::Shape => false,
         };
-        let span = root.start as u64..root.end as u64;
+        let grade = if whole { Grade::Proof } else { Grade::Structural };
+        Glance { span: root.start as u64..root.end as u64, grade, token, mask, planted: self.planted(spotted) }
+    }
+
+    fn found(&mut self, spotted: &Spotted, glance: &Glance) -> Option<Found> {
+        let (chain, key) = self.chain(spotted);
+        let (seed, value) = match glance.planted {
+            Some(planted) => {
+                let planted = self.engine.planted(planted)?;
+                (Some(planted.name.clone()), planted.value.clone())
+            }
+            None => (None, Secret::new(self.value(spotted))),
+        };
+        let Glance { span, grade, token, mask, .. } = glance.clone();
         Some(Found { kind: spotted.kind, seed, grade, chain, span, key, mask, token, detail: spotted.detail, value })
     }
 
+    /// Fields are read where something was found, and once.
+    fn name_fields(&mut self, layer: usize) {
+        if let Some(layer) = self.layers.get_mut(layer) {
+            layer.fields.get_or_insert_with(|| Fields::read(&layer.bytes));
+        }
+    }
+
     /// How a find was coded, from the message inward, and the name of the field that holds it.
-    fn chain(&self, spotted: &Spotted) -> (Arc<[Text]>, Option<Text>) {
+    fn chain(&mut self, spotted: &Spotted) -> (Arc<[Text]>, Option<Text>) {
         let mut steps: Vec<Text> = Vec::new();
         let mut key = None;
         let lineage = self.lineage(spotted.layer);
         for (n, at) in lineage.iter().enumerate() {
+            self.name_fields(*at);
             let Some(layer) = self.layers.get(*at) else { continue };
             if let Some(word) = layer.coding.word()
                 && layer.from.is_some()
@@ -396,8 +451,9 @@ impl<'a> Work<'a> {
             // Where in this layer the next one, or the find itself, stands.
             let next = lineage.get(n + 1).and_then(|next| self.layers.get(*next));
             let span = next.and_then(|next| next.from.as_ref()).map_or(&spotted.span, |(_, region)| region);
-            let fields = Fields::read(&layer.bytes);
-            if let Some(field) = fields.around(span) {
+            if let Some(fields) = &layer.fields
+                && let Some(field) = fields.around(span)
+            {
                 key = Some(Text::veiled(fields.key(&layer.bytes, field), &super::veil::Planted(self.engine)));
                 if !field.form {
                     let path = [b"json:", &fields.path(&layer.bytes, field)[..]].concat();

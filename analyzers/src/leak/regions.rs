@@ -1,8 +1,14 @@
 //! Where a layer is coded: finds the stretches that show a coding's signs, and undoes them.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use super::fields::Fields;
+use memchr::memmem::Finder;
+
+use super::fields::{self, Fields};
+use super::heads;
+use super::rows;
+use super::signs::Signs;
 use super::undo::{self, Packed, SEXTET, Undone};
 use crate::encode::nibble;
 
@@ -60,6 +66,7 @@ const LONGEST_UNSIGNED: usize = 64 << 10;
 /// `inner`: the layer came out of a coding that carries arbitrary bytes, so compression without a signature is tried as well.
 pub(super) fn find(
     text: &[u8],
+    signs: Signs,
     declared: Option<Packed>,
     inner: bool,
     ratio: usize,
@@ -74,52 +81,61 @@ pub(super) fn find(
         go
     };
     let limit = |len: usize| room.min(len.saturating_mul(ratio)).max(1);
-    compressed(text, declared, inner, &limit, &mut give);
+    compressed(text, signs, declared, inner, &limit, &mut give);
     let binary = binary(text);
     if !binary {
-        textual(text, &mut give);
+        textual(text, signs, &mut give);
     }
-    wide(text, &mut give);
-    runs(text, &mut give);
-    if !binary {
+    if signs.has(Signs::ZERO) {
+        wide(text, &mut give);
+    }
+    runs(text, signs, &mut give);
+    if !binary && signs.has(Signs::BRACKET) {
         arrays(text, &mut give);
     }
 }
 
 /// The codings of text in text.
-fn textual(text: &[u8], mut give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
-    if memchr::memchr3(b'%', b'\\', b'+', text).is_some() {
-        let fields = Fields::read(text);
-        for field in fields.fields.iter().filter(|field| field.coded) {
-            let value = &text[field.value.clone()];
-            if field.form {
-                percent(value, field.value.start, &mut give);
-            } else if let Some(undone) = undo::json(value) {
-                give(field.value.clone(), Coding::Json, undone);
+fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
+    if Fields::is_json(text) {
+        if signs.has(Signs::BACKSLASH) {
+            for field in Fields::read(text).fields.iter().filter(|field| field.coded) {
+                if let Some(undone) = undo::json(&text[field.value.clone()]) {
+                    give(field.value.clone(), Coding::Json, undone);
+                }
             }
         }
+    } else if signs.has(Signs::PERCENT.or(Signs::PLUS)) {
+        fields::coded_values(text, |value| {
+            percent(&text[value.clone()], value.start, &mut give);
+        });
     }
-    around(text, b'%', |rest| matches!(rest, [_, a, b, ..] if nibble(*a).is_some() && nibble(*b).is_some()), ends_percent, &mut |region| {
-        percent(&text[region.clone()], region.start, &mut give)
-    });
-    around(
-        text,
-        b'\\',
-        |rest| matches!(rest.get(1), Some(b'u' | b'/' | b'"' | b'x' | b'n' | b'r' | b't' | b'\\')),
-        ends_line,
-        &mut |region| undo::json(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Json, undone)),
-    );
-    around(
-        text,
-        b'&',
-        |rest| rest.get(1).is_some_and(|b| *b == b'#' || b.is_ascii_alphabetic()) && rest.iter().take(12).any(|b| *b == b';'),
-        ends_markup,
-        &mut |region| undo::html(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Html, undone)),
-    );
-    if quoted_printable(text)
-        && let Some(undone) = undo::quoted_printable(text)
-    {
-        give(0..text.len(), Coding::QuotedPrintable, undone);
+    if signs.has(Signs::PERCENT) {
+        let real = |rest: &[u8]| matches!(rest, [_, a, b, ..] if nibble(*a).is_some() && nibble(*b).is_some());
+        around(text, b'%', real, ends_percent, &mut |region| percent(&text[region.clone()], region.start, &mut give));
+    }
+    if signs.has(Signs::BACKSLASH) {
+        let real = |rest: &[u8]| matches!(rest.get(1), Some(b'u' | b'/' | b'"' | b'x' | b'n' | b'r' | b't' | b'\\'));
+        around(text, b'\\', real, ends_line, &mut |region| {
+            undo::json(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Json, undone))
+        });
+    }
+    if signs.has(Signs::AMPERSAND) {
+        let real =
+            |rest: &[u8]| rest.get(1).is_some_and(|b| *b == b'#' || b.is_ascii_alphabetic()) && rest.iter().take(12).any(|b| *b == b';');
+        around(text, b'&', real, ends_markup, &mut |region| {
+            undo::html(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Html, undone))
+        });
+    }
+    if signs.has(Signs::EQUALS) && quoted_printable(text) {
+        let real = |rest: &[u8]| match rest {
+            [_, b'\n', ..] | [_, b'\r', b'\n', ..] => true,
+            [_, a, b, ..] => nibble(*a).is_some() && nibble(*b).is_some(),
+            _ => false,
+        };
+        around(text, b'=', real, |_| false, &mut |region| {
+            undo::quoted_printable(&text[region.clone()]).is_none_or(|undone| give(region, Coding::QuotedPrintable, undone))
+        });
     }
 }
 
@@ -152,8 +168,14 @@ fn percent(value: &[u8], start: usize, give: &mut dyn FnMut(Range<usize>, Coding
     go
 }
 
+/// Signatures strong enough to look for inside a layer.
+static SIGNATURES: LazyLock<[(Signs, Finder<'static>, Packed); 2]> = LazyLock::new(|| {
+    [(Signs::GZIP, Finder::new(b"\x1f\x8b\x08"), Packed::Gzip), (Signs::ZSTD, Finder::new(b"\x28\xb5\x2f\xfd"), Packed::Zstd)]
+});
+
 fn compressed(
     text: &[u8],
+    signs: Signs,
     declared: Option<Packed>,
     inner: bool,
     limit: &dyn Fn(usize) -> usize,
@@ -180,20 +202,24 @@ fn compressed(
         }
     }
     if inner && sniffed.is_none() && (16..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
-        unpack(Packed::Deflate, 0, false);
-        if undo::may_be_brotli(text, limit(text.len())) {
+        if heads::may_be_deflate(text) {
+            unpack(Packed::Deflate, 0, false);
+        }
+        if heads::may_be_brotli(text, limit(text.len())) {
             unpack(Packed::Brotli, 0, false);
         }
     }
-    for (signature, packed) in [(&b"\x1f\x8b\x08"[..], Packed::Gzip), (&b"\x28\xb5\x2f\xfd"[..], Packed::Zstd)] {
-        for at in memchr::memmem::find_iter(text, signature).filter(|at| *at > 0).take(MOST_PACKED) {
+    for (_, signature, packed) in SIGNATURES.iter().filter(|(sign, ..)| signs.has(*sign)) {
+        let packed = *packed;
+        for at in signature.find_iter(text).filter(|at| *at > 0).take(MOST_PACKED) {
             if Packed::sniff(&text[at..]) == Some(packed) && !unpack(packed, at, true) {
                 return;
             }
         }
     }
     // zlib has only a weak signature: inside a layer it is tried where it is most often written.
-    for at in memchr::memchr_iter(0x78, text)
+    let weak = if signs.has(Signs::ZLIB) { text } else { &[] };
+    for at in memchr::memchr_iter(0x78, weak)
         .filter(|at| *at > 0 && matches!(text.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda)))
         .take(MOST_PACKED)
     {
@@ -209,20 +235,38 @@ fn readable_share(bytes: &[u8]) -> bool {
     readable * 10 >= bytes.len() * 9
 }
 
-/// Calls `take` for each stretch between delimiters that holds a sign, until that says stop.
+/// What lies further from a coded place than this is the same decoded or not, and has been searched: longer than any needle, and than a value
+/// with its name.
+const REACH: usize = 1024;
+
+/// Calls `take` for each stretch with signs in it, as far as delimiters let it and a sign is near, until that says stop.
 fn around(text: &[u8], sign: u8, real: impl Fn(&[u8]) -> bool, ends: impl Fn(u8) -> bool, take: &mut dyn FnMut(Range<usize>) -> bool) {
+    let next = |from: usize, until: usize| {
+        let within = text.get(from..until.min(text.len())).unwrap_or_default();
+        memchr::memchr_iter(sign, within).map(|at| from + at).find(|at| real(&text[*at..]))
+    };
     let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| memchr::memchr(sign, rest)).map(|at| from + at) {
-        if !real(&text[at..]) {
-            from = at + 1;
-            continue;
-        }
-        let start = text[..at].iter().rposition(|b| ends(*b)).map_or(0, |before| before + 1);
-        let end = text[at..].iter().position(|b| ends(*b)).map_or(text.len(), |after| at + after);
-        if !take(start.min(at)..end) {
+    while let Some(first) = next(from, text.len()) {
+        let near = first.saturating_sub(REACH).max(from);
+        let near = near - text[from..near].iter().rev().take(LONGEST_UNALIGNED).take_while(|b| SEXTET[usize::from(**b)] != 0xff).count();
+        let start = text[near..first].iter().rposition(|b| ends(*b)).map_or(near, |before| near + before + 1);
+        let mut last = first;
+        let end = loop {
+            let following = next(last + 1, last + 2 * REACH);
+            let until = following.unwrap_or((last + REACH).min(text.len()));
+            if let Some(stop) = text[last + 1..until].iter().position(|b| ends(*b)) {
+                break last + 1 + stop;
+            }
+            let Some(following) = following else {
+                let rest = text[until..].iter().take(LONGEST_UNALIGNED);
+                break until + rest.take_while(|b| SEXTET[usize::from(**b)] != 0xff && !ends(**b)).count();
+            };
+            last = following;
+        };
+        if !take(start..end) {
             return;
         }
-        from = end.max(at + 1);
+        from = end.max(first + 1);
     }
 }
 
@@ -240,11 +284,8 @@ fn ends_markup(b: u8) -> bool {
 
 /// Signs of quoted-printable that forms and base64 do not have.
 fn quoted_printable(text: &[u8]) -> bool {
-    memchr::memchr(b'=', text).is_some()
-        && (memchr::memmem::find(text, b"=\r\n").is_some()
-            || memchr::memmem::find(text, b"=\n").is_some()
-            || memchr::memmem::find(text, b"=3D").is_some()
-            || memchr::memmem::find(text, b"=40").is_some())
+    memchr::memchr_iter(b'=', text)
+        .any(|at| matches!(&text[at + 1..], [b'\r', b'\n', ..] | [b'\n', ..] | [b'3', b'D', ..] | [b'4', b'0', ..]))
 }
 
 /// UTF-16: printable characters and zeros by turns, six and more.
@@ -281,19 +322,18 @@ fn wide(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool)
 }
 
 /// Runs of base64 and of hex.
-fn runs(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
+fn runs(text: &[u8], signs: Signs, give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
     let mut at = 0;
-    while at < text.len() {
-        // A run of sixteen has one of its bytes at every sixteenth place.
-        let probe = at + SHORTEST_BASE64 - 1;
-        let Some(b) = text.get(probe) else { break };
-        if SEXTET[usize::from(*b)] == 0xff {
-            at = probe + 1;
+    // A run of sixteen holds eight bytes in a row that begin at a multiple of eight; and those are no delimiters.
+    let (blocks, _) = text.as_chunks::<8>();
+    for (n, block) in blocks.iter().enumerate() {
+        let probe = n * 8;
+        if probe < at || !may_be_run(*block) || block.iter().any(|b| SEXTET[usize::from(*b)] == 0xff) {
             continue;
         }
         let start = text[at..probe].iter().rposition(|b| SEXTET[usize::from(*b)] == 0xff).map_or(at, |before| at + before + 1);
-        let end = run_end(text, start);
-        at = end + 1;
+        let end = run_end(text, probe);
+        at = end;
         if end - start < SHORTEST_BASE64 {
             continue;
         }
@@ -309,7 +349,16 @@ fn runs(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool)
             }
         }
     }
-    parted(text, give);
+    if signs.has(Signs::PART) {
+        rows::find(text, &mut |_, row| row.len() < 8 * 3 - 1 || give(row.clone(), Coding::Hex, undo::parted_hex(&text[row])));
+    }
+}
+
+/// Whether none of these bytes comes before the first of the base64 alphabets, or is beyond ASCII.
+fn may_be_run(block: [u8; 8]) -> bool {
+    const UPPER: u64 = 0x8080_8080_8080_8080;
+    let block = u64::from_le_bytes(block);
+    (block | (block | UPPER).wrapping_sub(0x2b2b_2b2b_2b2b_2b2b) ^ UPPER) & UPPER == 0
 }
 
 fn run_end(text: &[u8], start: usize) -> usize {
@@ -387,27 +436,6 @@ fn telling(bytes: &[u8]) -> bool {
     Packed::sniff(bytes).is_some()
         || memchr::memmem::find(bytes, b"\x1f\x8b\x08").is_some()
         || memchr::memmem::find(bytes, b"\x78\x9c").is_some()
-}
-
-/// Hex pairs with one and the same character between, eight and more.
-fn parted(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
-    let mut at = 0;
-    while let Some(sign) = text.get(at..).and_then(|rest| memchr::memchr3(b':', b'-', b' ', rest)).map(|sign| at + sign) {
-        at = sign + 1;
-        let (Some(start), by) = (sign.checked_sub(2), text[sign]) else { continue };
-        let pair = |at: usize| text.get(at..at + 2).is_some_and(|p| p.iter().all(u8::is_ascii_hexdigit));
-        if !pair(start) || text.get(sign + 3) != Some(&by) {
-            continue;
-        }
-        let mut end = start + 2;
-        while text.get(end) == Some(&by) && pair(end + 1) {
-            end += 3;
-        }
-        at = at.max(end);
-        if end - start >= 8 * 3 - 1 && !give(start..end, Coding::Hex, undo::parted_hex(&text[start..end])) {
-            return;
-        }
-    }
 }
 
 /// Arrays of numbers that are bytes.

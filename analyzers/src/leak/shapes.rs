@@ -6,11 +6,15 @@
 //! Long, for every shape has its grammar here, beside its exceptions.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use policies::IdentifierType as Kind;
 
 use super::code::luhn;
 use super::keys::{self, Promise};
+use super::rows;
+use super::signs::Signs;
 
 /// A value told by its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +26,34 @@ pub(super) struct Shape {
     pub(super) detail: Option<&'static str>,
 }
 
-pub(super) fn find(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
+pub(super) fn find(text: &[u8], signs: Signs, eager: bool, sink: &mut dyn FnMut(Shape)) {
     if text.len() < 4 {
         return;
     }
-    addresses(text, eager, sink);
-    numbers(text, eager, sink);
-    phones(text, eager, sink);
-    hardware(text, sink);
-    tokens(text, sink);
-    parts(text, sink);
-    named(text, sink);
+    if signs.has(Signs::AT) {
+        addresses(text, eager, sink);
+    }
+    if signs.has(Signs::DIGIT) {
+        numbers(text, eager, sink);
+    }
+    if signs.has(Signs::PLUS) {
+        phones(text, eager, sink);
+    }
+    if signs.has(Signs::PART) {
+        hardware(text, sink);
+    }
+    if signs.has(Signs::TOKEN) {
+        tokens(text, sink);
+    }
+    if text.len() >= PUSH_TOKEN {
+        push_tokens(text, sink);
+    }
+    if signs.has(Signs::QUOTE) {
+        parts(text, sink);
+    }
+    if signs.has(Signs::NAME) {
+        named(text, sink);
+    }
 }
 
 fn at(text: &[u8], index: Option<usize>) -> Option<u8> {
@@ -259,36 +280,28 @@ fn phones(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
 
 /// Hardware addresses with their separators.
 fn hardware(text: &[u8], sink: &mut dyn FnMut(Shape)) {
-    for by in [b':', b'-'] {
-        let mut next = 0;
-        while let Some(sign) = text.get(next..).and_then(|rest| memchr::memchr(by, rest)).map(|sign| next + sign) {
-            next = sign + 1;
-            let Some(start) = sign.checked_sub(2) else { continue };
-            let Some(bytes) = text.get(start..start + 17) else { break };
-            if bytes[5] != by || bytes[8] != by || bytes[11] != by || bytes[14] != by {
-                continue;
-            }
-            let Some(mac) = spelled(bytes) else { continue };
-            let (before, after) = (at(text, start.checked_sub(1)), at(text, Some(start + 17)));
-            next = start + 17;
-            // Longer rows of pairs are digests and keys.
-            if alnum(before) || alnum(after) || before == Some(by) || (after == Some(by) && alnum(at(text, Some(start + 18)))) {
-                continue;
-            }
-            let key = keys::before(text, start);
+    rows::find(text, &mut |by, row| {
+        let (before, after) = (at(text, row.start.checked_sub(1)), at(text, Some(row.end)));
+        // Longer rows of pairs are digests and keys.
+        let longer = before == Some(by) || (after == Some(by) && alnum(at(text, Some(row.end + 1))));
+        let mac = if by == b' ' || longer || alnum(before) || alnum(after) { None } else { spelled(&text[row.clone()]) };
+        if let Some(detail) = mac.and_then(address_class) {
+            let key = keys::before(text, row.start);
             let kind = match key.clone().and_then(|key| keys::promise(&text[key])) {
                 Some(Promise::Kind(kind @ (Kind::Bssid | Kind::BluetoothMac))) => kind,
                 _ => Kind::Mac,
             };
-            if let Some(detail) = address_class(mac) {
-                sink(Shape { kind, span: start..start + 17, key, detail: Some(detail) });
-            }
+            sink(Shape { kind, span: row, key, detail: Some(detail) });
         }
-    }
+        true
+    });
 }
 
 fn spelled(text: &[u8]) -> Option<[u8; 6]> {
     let mut out = [0; 6];
+    if text.len() != 17 {
+        return None;
+    }
     for (byte, pair) in out.iter_mut().zip(text.chunks(3)) {
         *byte = crate::encode::nibble(pair[0])? << 4 | crate::encode::nibble(*pair.get(1)?)?;
     }
@@ -307,14 +320,11 @@ fn address_class(mac: [u8; 6]) -> Option<&'static str> {
 
 /// Tokens told by how they begin.
 fn tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
-    let word = |from: usize| {
-        text[from..].iter().take(4096).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')).count()
-    };
-    for start in memchr::memmem::find_iter(text, b"eyJ") {
-        if alnum(at(text, start.checked_sub(1))) {
+    for start in memchr::memchr_iter(b'J', text).filter_map(|at| at.checked_sub(2)) {
+        if text[start..start + 2] != *b"ey" || alnum(at(text, start.checked_sub(1))) {
             continue;
         }
-        let token = &text[start..start + word(start)];
+        let token = &text[start..start + word(text, start)];
         let mut parts = token.split(|b| *b == b'.');
         let header = parts.next().map(|p| super::undo::base64(p).bytes).unwrap_or_default();
         let body = parts.next().map(|p| super::undo::base64(p).bytes).unwrap_or_default();
@@ -323,9 +333,21 @@ fn tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             sink(Shape { kind: Kind::Token, span: start..start + token.len(), key: keys::before(text, start), detail: Some("jwt") });
         }
     }
-    for sign in memchr::memmem::find_iter(text, b"APA91b") {
-        let end = sign + word(sign);
-        if end - sign >= 100 {
+}
+
+/// How far a token reaches.
+fn word(text: &[u8], from: usize) -> usize {
+    text[from..].iter().take(4096).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')).count()
+}
+
+/// Registration tokens of Firebase Cloud Messaging are no shorter.
+const PUSH_TOKEN: usize = 100;
+
+fn push_tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"APA91b"));
+    for sign in SIGN.find_iter(text) {
+        let end = sign + word(text, sign);
+        if end - sign >= PUSH_TOKEN {
             sink(Shape { kind: Kind::PushToken, span: sign..end, key: keys::before(text, sign), detail: None });
         }
     }
@@ -335,7 +357,8 @@ fn tokens(text: &[u8], sink: &mut dyn FnMut(Shape)) {
 fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     const NAME: &[u8] = b"form-data; name=\"";
     const BLANK: &[u8] = b"\r\n\r\n";
-    for sign in memchr::memmem::find_iter(text, NAME) {
+    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+    for sign in SIGN.find_iter(text) {
         let from = sign + NAME.len();
         let head = &text[from..(from + 512).min(text.len())];
         let (Some(quote), Some(blank)) = (memchr::memchr(b'"', head), memchr::memmem::find(head, BLANK)) else { continue };
@@ -553,25 +576,38 @@ pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32,
     }
     let mut last: Option<(Degrees, bool, Range<usize>)> = None;
     let mut next = 0;
-    while let Some(found) = text.get(next..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
-        let start = next + found;
-        let len = text[start..].iter().take(24).take_while(|b| b.is_ascii_digit() || **b == b'.').count();
-        next = start + len.max(1);
-        let minus = at(text, start.checked_sub(1)) == Some(b'-');
-        let Some(value) = degrees(&text[start..start + len]) else { continue };
-        let span = start - usize::from(minus)..start + len;
-        if let Some((other, other_minus, before)) = &last
-            && span.start - before.end <= 64
-        {
-            for (n, place) in (0u32..).zip(places) {
-                let straight = other.near(*other_minus, place.latitude) && value.near(minus, place.longitude);
-                let swapped = other.near(*other_minus, place.longitude) && value.near(minus, place.latitude);
-                if straight || swapped {
-                    sink(n, before.start..span.end, precision(value.decimals().min(other.decimals())));
+    let part = |b: &u8| b.is_ascii_digit() || *b == b'.';
+    // Degrees are no shorter than `1.234`: a run of five has one of its bytes at every fifth place.
+    let mut probe = 4;
+    while let Some(b) = text.get(probe) {
+        if !part(b) {
+            probe += 5;
+            continue;
+        }
+        next = text[next..probe].iter().rposition(|b| !part(b)).map_or(next, |before| next + before + 1);
+        let end = text[probe..].iter().position(|b| !part(b)).map_or(text.len(), |after| probe + after);
+        while let Some(found) = text[next..end].iter().position(u8::is_ascii_digit) {
+            let start = next + found;
+            let len = (end - start).min(24);
+            next = start + len;
+            let minus = at(text, start.checked_sub(1)) == Some(b'-');
+            let Some(value) = degrees(&text[start..start + len]) else { continue };
+            let span = start - usize::from(minus)..start + len;
+            if let Some((other, other_minus, before)) = &last
+                && span.start - before.end <= 64
+            {
+                for (n, place) in (0u32..).zip(places) {
+                    let straight = other.near(*other_minus, place.latitude) && value.near(minus, place.longitude);
+                    let swapped = other.near(*other_minus, place.longitude) && value.near(minus, place.latitude);
+                    if straight || swapped {
+                        sink(n, before.start..span.end, precision(value.decimals().min(other.decimals())));
+                    }
                 }
             }
+            last = Some((value, minus, span));
         }
-        last = Some((value, minus, span));
+        next = end;
+        probe = end + 5;
     }
 }
 

@@ -79,7 +79,7 @@ impl Engine {
         hits: &mut Vec<(Range<u64>, u32)>,
     ) {
         self.table.find(text, before, &mut |Hit { id, span }| {
-            if wanted(&span) {
+            if wanted(&span) && self.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial) {
                 hits.push((base + span.start as u64..base + span.end as u64, id));
             }
         });

@@ -318,7 +318,13 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
 
 /// Up to eight bytes as a little-endian number.
 fn gather(window: &[u8]) -> u64 {
-    window.iter().take(8).rev().fold(0, |sum, b| sum << 8 | u64::from(*b))
+    if let Some(eight) = window.first_chunk::<8>() {
+        u64::from_le_bytes(*eight)
+    } else if let Some(four) = window.first_chunk::<4>() {
+        u64::from(u32::from_le_bytes(*four))
+    } else {
+        window.iter().rev().fold(0, |sum, b| sum << 8 | u64::from(*b))
+    }
 }
 
 /// Eight bytes of a block as a little-endian number.

@@ -39,7 +39,7 @@ fn engine() -> &'static Engine {
 /// What is found in a message, as `name[chain]`.
 fn found(message: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
-    engine().peel(message, None, Budget::MESSAGE, &mut |f| {
+    engine().peel(message, None, Budget::MESSAGE, &mut |f: Found| {
         let name = f.seed.map_or_else(|| format!("?{}", f.kind), |s| s.to_string());
         let chain: Vec<String> = f.chain.iter().map(ToString::to_string).collect();
         out.push(format!("{name}[{}]", chain.join(",")));
@@ -160,7 +160,7 @@ fn defects_of_others() {
 fn spans_lead_back_to_the_message() {
     let message = format!("GET /p?x=1&mail={}&y=2 HTTP/1.1", percent(EMAIL.as_bytes()));
     let mut spans = Vec::new();
-    engine().peel(message.as_bytes(), None, Budget::MESSAGE, &mut |f| spans.push((f.span, f.key.map(|k| k.to_string()), f.grade)));
+    engine().peel(message.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| spans.push((f.span, f.key.map(|k| k.to_string()), f.grade)));
     let (span, key, grade) = spans.pop().unwrap();
     assert_eq!(&message[span.start as usize..span.end as usize], "anna.quist%40example.org");
     assert_eq!((key.as_deref(), grade), (Some("mail"), Grade::Proof));
@@ -172,7 +172,7 @@ fn shapes_without_a_persona() {
     fn check(text: &str, expect: &[&str]) {
         let engine = Engine::bare(&[1; 32]);
         let mut out = Vec::new();
-        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f| {
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
             assert_eq!((f.grade, f.seed), (Grade::Structural, None));
             let value = String::from_utf8_lossy(f.value.expose()).into_owned();
             out.push(format!("{}={value}{}", f.kind, f.detail.map(|d| format!(" ({d})")).unwrap_or_default()));
@@ -285,14 +285,14 @@ fn queries_are_veiled() {
 fn bombs_do_not_burst() {
     let engine = engine();
     let zeros = gzip(&vec![0; 64 << 20]);
-    let peeled = engine.peel(&zeros, None, Budget::MESSAGE, &mut |_| ());
+    let peeled = engine.peel(&zeros, None, Budget::MESSAGE, &mut |_: Found| ());
     assert!(peeled.output <= Budget::MESSAGE.output && peeled.stopped.is_some(), "{peeled:?}");
     // Base64 in base64 in base64, deeper than the limit.
     let mut onion = EMAIL.as_bytes().to_vec();
     for _ in 0..15 {
         onion = base64(&onion).into_bytes();
     }
-    let peeled = engine.peel(&onion, None, Budget { depth: 4, ..Budget::MESSAGE }, &mut |_| ());
+    let peeled = engine.peel(&onion, None, Budget { depth: 4, ..Budget::MESSAGE }, &mut |_: Found| ());
     assert!(peeled.stopped == Some(Stop::Depth), "{peeled:?}");
     assert!(Text::veiled(&onion, engine).as_str().contains('‹'), "what cannot be searched is not shown");
     for hostile in [
@@ -305,7 +305,7 @@ fn bombs_do_not_burst() {
         "61:".repeat(50_000),
         "aa:zz:".repeat(50_000),
     ] {
-        let peeled = engine.peel(hostile.as_bytes(), None, Budget::MESSAGE, &mut |_| ());
+        let peeled = engine.peel(hostile.as_bytes(), None, Budget::MESSAGE, &mut |_: Found| ());
         assert!(peeled.output <= Budget::MESSAGE.output && peeled.layers <= Budget::MESSAGE.layers);
     }
 }
@@ -315,7 +315,7 @@ fn equal_values_equal_tokens() {
     let engine = engine();
     let tokens = |text: &str| {
         let mut out = Vec::new();
-        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f| out.push(f.token));
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| out.push(f.token));
         out
     };
     let other = tokens("imei=356938035643809");
@@ -328,7 +328,7 @@ fn equal_values_equal_tokens() {
 fn nothing_prints_a_value() {
     let engine = engine();
     let mut out = Vec::new();
-    engine.peel(format!("{EMAIL} {IMEI} other@mail.test").as_bytes(), None, Budget::MESSAGE, &mut |f| out.push(format!("{f:?}")));
+    engine.peel(format!("{EMAIL} {IMEI} other@mail.test").as_bytes(), None, Budget::MESSAGE, &mut |f: Found| out.push(format!("{f:?}")));
     out.push(format!("{engine:?} {:?}", persona()));
     for line in &out {
         assert!(!line.contains(EMAIL) && !line.contains(IMEI) && !line.contains("other@"), "{line}");
@@ -340,7 +340,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let engine = engine();
-        engine.peel(&bytes, None, Budget::MESSAGE, &mut |_| ());
+        engine.peel(&bytes, None, Budget::MESSAGE, &mut |_: Found| ());
         let _ = Text::veiled(&bytes, engine);
         let _ = engine.veil_query(&bytes);
     }
@@ -348,7 +348,7 @@ proptest! {
     /// Bytes that mean something to a decoder, in every order.
     #[test]
     fn telling_bytes(text in "[aAf09%&#;:=+@.,x\\\\/\"{}\\[\\]<> -]{0,120}") {
-        engine().peel(text.as_bytes(), None, Budget::MESSAGE, &mut |_| ());
+        engine().peel(text.as_bytes(), None, Budget::MESSAGE, &mut |_: Found| ());
     }
 
     /// Mutations of messages that decoders open: nothing panics, finds stay inside the message.
@@ -370,7 +370,7 @@ proptest! {
         message.truncate(cut.index(message.len()) + 1);
         let len = message.len() as u64;
         for packed in [None, Some(Packed::Brotli), Some(Packed::Deflate)] {
-            engine().peel(&message, packed, Budget::MESSAGE, &mut |f| assert!(f.span.start < f.span.end && f.span.end <= len, "{f:?} in {len}"));
+            engine().peel(&message, packed, Budget::MESSAGE, &mut |f: Found| assert!(f.span.start < f.span.end && f.span.end <= len, "{f:?} in {len}"));
         }
         let _ = Text::veiled(&message, engine());
     }

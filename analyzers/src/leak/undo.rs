@@ -406,68 +406,6 @@ pub(super) fn unpack(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Undo
     (!out.is_empty()).then_some((Undone { bytes: out, map, cut }, whole))
 }
 
-/// Whether bytes can be a brotli stream of at most `limit` bytes, by its first head (RFC 7932 §9.1 and §9.2). A decoder allocates its whole
-/// window before it finds out, which costs more than all else that is tried on a piece of random bytes.
-pub(super) fn may_be_brotli(bytes: &[u8], limit: usize) -> bool {
-    let mut bits = Bits { bytes, at: 0 };
-    bits.brotli(limit).unwrap_or(false)
-}
-
-/// Reads bits, the least significant of each byte first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<usize> {
-        let mut value = 0;
-        for n in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            value |= usize::from(byte >> (self.at % 8) & 1) << n;
-            self.at += 1;
-        }
-        Some(value)
-    }
-
-    /// What is left of a byte must be zero; the whole bytes after it.
-    fn aligned(&mut self) -> Option<usize> {
-        let rest = self.at.next_multiple_of(8) - self.at;
-        (self.take(rest)? == 0).then(|| self.bytes.len() - self.at / 8)
-    }
-
-    fn brotli(&mut self, limit: usize) -> Option<bool> {
-        // A window of 16 bits, of 18 to 24, or of 10 to 17; one code is reserved.
-        if self.take(1)? == 1 && self.take(3)? == 0 && self.take(3)? == 1 {
-            return Some(false);
-        }
-        let last = self.take(1)? == 1;
-        if last && self.take(1)? == 1 {
-            // An empty stream.
-            return Some(false);
-        }
-        let nibbles = match self.take(2)? {
-            3 => {
-                // Metadata, which the last block cannot be: its reserved bit, and how much of it there is.
-                if last || self.take(1)? == 1 {
-                    return Some(false);
-                }
-                let count = self.take(2)?;
-                let len = if count == 0 { 0 } else { self.take(8 * count)? + 1 };
-                return Some(self.aligned()? >= len);
-            }
-            n => 4 + n,
-        };
-        let len = self.take(4 * nibbles)? + 1;
-        // The upper nibble is there to be used.
-        if len > limit || (nibbles > 4 && (len - 1) >> (4 * (nibbles - 1)) == 0) {
-            return Some(false);
-        }
-        let stored = !last && self.take(1)? == 1;
-        Some(!stored || self.aligned()? >= len)
-    }
-}
-
 /// Whether a stream came to its proper end with its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Whole(pub(super) bool);
@@ -566,49 +504,6 @@ mod tests {
         check(t, Some(utf16(t, false)), "anna", "nn", "n\0n\0");
         assert_eq!(percent(b"100%", true), None);
         assert_eq!(json(b"plain"), None);
-    }
-
-    proptest::proptest! {
-        /// Nothing that decodes to a proper end is turned away by its head, whatever is wrong with it.
-        #[test]
-        fn a_brotli_head_rules_out_only_what_is_none(
-            text in proptest::collection::vec(proptest::num::u8::ANY, 1..300),
-            at in 0..400usize,
-            byte in proptest::num::u8::ANY,
-            limit in 2..400usize,
-        ) {
-            let mut coded = brotli_of(&text);
-            if let Some(b) = coded.get_mut(at) {
-                *b = byte;
-            }
-            if !may_be_brotli(&coded, limit) {
-                let whole = unpack(Packed::Brotli, &coded, limit).is_some_and(|(_, whole)| whole == Whole(true));
-                proptest::prop_assert!(!whole);
-            }
-        }
-    }
-
-    #[test]
-    fn brotli_heads() {
-        // Of the RFC's own kind: window of 16 bits and a last block; one stored; metadata before the text; and what none can be.
-        assert!(may_be_brotli(b"\x0b\x02\x80hello\x03", 100));
-        assert!(!may_be_brotli(b"\x0b\x02\x80hello\x03", 4), "longer than may be");
-        assert!(!may_be_brotli(b"\x0b\x02\x80hell", 100), "a stored block of five bytes");
-        assert!(!may_be_brotli(b"\x11random", 100), "the reserved window");
-        assert!(!may_be_brotli(b"\x06", 100), "empty");
-        for len in [1, 20, 300, 5000] {
-            let text: Vec<u8> = (0..len).map(|n: usize| (n * n % 251) as u8).collect();
-            let coded = brotli_of(&text);
-            assert_eq!(unpack(Packed::Brotli, &coded, 10_000).unwrap().0.bytes, text);
-            assert!(may_be_brotli(&coded, text.len()), "{len}");
-            assert!(!may_be_brotli(&coded, text.len() - 1), "{len}");
-        }
-    }
-
-    /// Stored blocks: a window of 16 bits, each block with its length, and an empty last one.
-    fn brotli_of(text: &[u8]) -> Vec<u8> {
-        let head = (text.len() as u32 - 1) << 4 | 1 << 20;
-        [&head.to_le_bytes()[..3], text, &[3]].concat()
     }
 
     #[test]

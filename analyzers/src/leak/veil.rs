@@ -35,16 +35,14 @@ pub(super) struct Planted<'a>(pub(super) &'a Engine);
 impl Veil for Planted<'_> {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
         let mut hidden = Vec::new();
-        for table in [&self.0.table, &self.0.partial] {
-            table.find(bytes, None, &mut |Hit { id, span }| {
-                if let Some(meaning) = self.0.meanings.get(id as usize)
-                    && let Some(planted) = self.0.planted(meaning.seed)
-                {
-                    hidden.push((meaning.reach(bytes, span), planted.mask.clone()));
-                }
-            });
-        }
-        super::shapes::find(bytes, true, &mut |shape| {
+        self.0.table.find(bytes, None, &mut |Hit { id, span }| {
+            if let Some(meaning) = self.0.meanings.get(id as usize)
+                && let Some(planted) = self.0.planted(meaning.seed)
+            {
+                hidden.push((meaning.reach(bytes, span), planted.mask.clone()));
+            }
+        });
+        super::shapes::find(bytes, super::signs::Signs::of(bytes), true, &mut |shape| {
             if let Some(value) = bytes.get(shape.span.clone()) {
                 hidden.push((shape.span, self.0.mask(shape.kind, &String::from_utf8_lossy(value))));
             }
