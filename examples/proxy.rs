@@ -241,6 +241,7 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
         feed,
         attacks,
         required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
+        thresholds: policies::policy::Thresholds::default(),
         // One process run that never ends is one attempt, and an attempt keeps its treatment: its first is the control.
         mode: Mode::Runs,
         rules: Arc::new(All),

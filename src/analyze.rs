@@ -305,12 +305,18 @@ impl Analysis<'_> {
             ..Tools::default()
         });
         let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
-        let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, ..captures::run::Options::default() };
+        let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, limits: limits(self.known.policy()) };
         let report =
             captures::run::analyse(input, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut |out| scribe.take(out, desk), progress);
         let report = report.map_err(|e| Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed"))?;
         Ok((report, scribe.ledger()))
     }
+}
+
+/// How long the policy remembers silent flows.
+pub(crate) fn limits(policy: &Policy) -> captures::Limits {
+    let thresholds = policy.thresholds;
+    captures::Limits { tcp_idle: thresholds.tcp_idle_s, datagram_idle: thresholds.udp_idle_s, ..captures::Limits::default() }
 }
 
 /// The first line of a journal.

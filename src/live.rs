@@ -237,12 +237,13 @@ impl Live {
         };
         let mint = Mint::new(plan.authority, now()).map_err(said)?;
         let upstream = Upstream::new(plan.roots, Duration::from_secs(10)).map_err(said)?;
-        let server = Arc::new(Server::new(mint, upstream, Waits::default()).map_err(said)?);
+        let server = Arc::new(Server::new(mint, upstream, Waits::of(&known.policy().thresholds)).map_err(said)?);
         let gateway = Gateway::new(Setup {
             server,
             feed: feed.clone(),
             attacks: plan.attacks,
             required: known.policy().n,
+            thresholds: known.policy().thresholds,
             mode: plan.pace,
             rules: Arc::new(plan.rules),
             veil: Arc::new(Veiled(veil.clone())),

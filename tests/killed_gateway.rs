@@ -136,6 +136,7 @@ fn serve(root: &str, devices: &[&str]) {
         feed,
         attacks: Vec::new(),
         required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 },
+        thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Live,
         rules: Arc::new(These(devices.clone())),
         veil: Arc::new(Veiled(Arc::new(Bare))),

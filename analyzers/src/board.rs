@@ -375,6 +375,7 @@ impl Board {
         Terms {
             user_anchor: docket.user_anchor,
             required: demands.policy.n.of(attack.severity),
+            pin_trials: demands.policy.thresholds.pin_trials,
             beside: demands.declaration.as_ref().filter(|d| !d.pins.is_empty()).map_or(trial::Beside::NoPins, |d| {
                 match (d.pinned(name), d.beside_pin(name)) {
                     (true, _) => trial::Beside::Declared,

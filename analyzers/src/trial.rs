@@ -108,6 +108,8 @@ pub fn worst(results: impl IntoIterator<Item = TrialResult>) -> TrialResult {
 pub struct Terms {
     /// Bracketed refusals a pass needs (the policy's `n` for the attack's severity).
     pub required: u32,
+    /// Refusals, each between passes that worked, that tell a pin (the policy's `pin_trials`).
+    pub pin_trials: u32,
     /// The maker claims a pin for this peer, or the policy requires one.
     pub pin_claimed: bool,
     /// Where the peer stands to the pins of the declaration.
@@ -143,9 +145,6 @@ pub fn bound_percent(n: u32) -> u32 {
     let bound = 1.0 - 0.05_f64.powf(1.0 / f64::from(n));
     (bound * 100.0).round() as u32
 }
-
-/// Refusals that complete separation of pinned and unpinned needs: Fisher's exact test, one-sided, 1/C(2n,n) = 0.014 at n = 4.
-const PIN_SEPARATION: u32 = 4;
 
 struct Row<'c> {
     trial: &'c Trial,
@@ -343,7 +342,7 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         }
     }
     let required = match attack.defect {
-        Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(PIN_SEPARATION),
+        Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(terms.pin_trials),
         _ => terms.required.max(1),
     };
     let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
@@ -460,6 +459,7 @@ mod tests {
 
     const TERMS: Terms = Terms {
         required: 3,
+        pin_trials: 4,
         pin_claimed: false,
         beside: Beside::NoPins,
         strict: false,
@@ -557,6 +557,7 @@ mod tests {
         check(&a, "P+ C- P+ C- P+ C- P+ C- P+", claimed, "pass");
         check(&a, "P+ C- P+ C- P+ C- P+ C- P+", Terms { anchor_live: false, ..claimed }, "inconclusive no-discriminating-trial");
         check(&a, "P+ C- P+ C- P+ C- P+", claimed, "inconclusive too-few-attempts");
+        check(&a, "P+ C- P+ C- P+ C- P+ C- P+", Terms { pin_trials: 5, ..claimed }, "inconclusive too-few-attempts");
         check(&a, "P+ C+ P+", claimed, "fail");
         check(&a, "P+ C+ P+", TERMS, "not-applicable nothing-declared");
     }

@@ -6,25 +6,17 @@
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
-use policies::policy::Repeats;
+use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Defect, Need, Time};
 
 use crate::treatment::{Shape, Treatment};
 
-/// Connections of one subject this close to the first of them are one attempt: stacks race and retry at once.
-pub const GROUP: Duration = Duration::from_secs(3);
 /// Untouched attempts before anything is tried (live).
 const LEARN: usize = 2;
-/// At most one attempt in so many is an attack (live): the device must stay usable.
-const SHARE: usize = 3;
-/// Least time between two attacks on one host (live).
-const REST: Duration = Duration::from_secs(30);
 /// Attempts of one attack beyond those required, before it is given up as undecidable here.
 const SPARE: usize = 3;
 /// Controls that may fail in a row before a subject counts as not answering.
 const PATIENCE: usize = 3;
-/// Refusals that tell a pinned client from one that is merely broken: Fisher's exact test gives 1/C(8,4) = 0.014 at four.
-const PIN_SEPARATION: usize = 4;
 /// Peers on which a client class must have refused an unknown authority before its library is believed to refuse its like.
 const LIKE: usize = 3;
 
@@ -68,6 +60,8 @@ pub struct Terms<'a> {
     pub attacks: &'a [Attack],
     /// Refusals between good controls that a pass needs.
     pub required: Repeats,
+    /// How close together, how often and how soon again.
+    pub thresholds: Thresholds,
     pub mode: Mode,
     /// Authorised, in scope, not spared.
     pub allowed: bool,
@@ -118,10 +112,11 @@ pub fn undecided<'a>(history: &History, terms: &Terms<'a>) -> Vec<&'a str> {
 /// Live only: the share of attacks, the rest between them and the device's own backing off.
 fn restrained(history: &History, terms: &Terms<'_>, now: Time) -> Option<Treatment> {
     let attacks = history.past.iter().filter(|p| p.arm == Arm::Attack).count();
-    if (attacks + 1) * SHARE > history.past.len() + 1 {
+    if (attacks + 1) * 100 > (history.past.len() + 1) * terms.thresholds.attack_share_percent as usize {
         return Some(Treatment::Pass);
     }
-    let rest = terms.interval.map_or(REST, |i| REST.max(i * 2));
+    let rest = Duration::from_millis(terms.thresholds.attack_pause_ms.into());
+    let rest = terms.interval.map_or(rest, |i| rest.max(i * 2));
     let last = history.past.iter().rev().find(|p| p.arm == Arm::Attack);
     // An open bracket may be closed at any time; only the next attack has to wait.
     let waits = last.is_some_and(|p| now.since(p.at) < rest) && history.past.last().is_some_and(|p| p.arm != Arm::Attack);
@@ -228,7 +223,9 @@ impl<'a> View<'_, 'a> {
     /// Whether another attempt could still tell something about this attack.
     fn open(self, attack: &Attack) -> bool {
         let required = match attack.defect {
-            Defect::AddedAnchor | Defect::AddedAnchorSibling => PIN_SEPARATION.max(self.terms.required.of(attack.severity) as usize),
+            Defect::AddedAnchor | Defect::AddedAnchorSibling => {
+                self.terms.thresholds.pin_trials.max(self.terms.required.of(attack.severity)) as usize
+            }
             _ => (self.terms.required.of(attack.severity) as usize).max(1),
         };
         let tries = self.tries(attack).count();
@@ -351,6 +348,7 @@ mod tests {
         Terms {
             attacks,
             required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
+            thresholds: Thresholds::default(),
             mode,
             allowed: true,
             pin_near: false,
@@ -426,6 +424,20 @@ mod tests {
         let near = Terms { pin_near: true, ..terms(&attacks, Mode::Runs) };
         assert_eq!(undecided(&History::default(), &near), ["pin", "scope"]);
         assert_eq!(undecided(&History::default(), &terms(&attacks, Mode::Runs)), ["pin"], "nothing is declared near it");
+        let stricter = Thresholds { pin_trials: 5, ..Thresholds::default() };
+        for (thresholds, left) in [(Thresholds::default(), 0), (stricter, 1)] {
+            let past = |arm| Past {
+                arm,
+                attack: None,
+                shape: Shape::Mirrored,
+                result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
+                at: Time::default(),
+            };
+            let past: Vec<Past> = [Arm::Pass].into_iter().chain([Arm::Control, Arm::Pass].into_iter().cycle().take(8)).map(past).collect();
+            let history = History { past, ..History::default() };
+            let pins = [pin()];
+            assert_eq!(undecided(&history, &Terms { thresholds, ..terms(&pins, Mode::Runs) }).len(), left);
+        }
         // Nobody answers: it ends.
         let (_, left) = play(&[ca(), host()], Mode::Runs, 0, |_| TrialResult::None);
         assert!(left.is_empty());
@@ -448,7 +460,27 @@ mod tests {
         assert_eq!(words[..2], ["P", "P"]);
         for end in 1..=words.len() {
             let attacked = words[..end].iter().filter(|w| w.len() > 1).count();
-            assert!(attacked * SHARE <= end, "{got}");
+            assert!(attacked * 100 <= end * 34, "{got}");
+        }
+        // As the policy wants it: how large a share, and how soon again.
+        let past = |arm, secs| Past {
+            arm,
+            attack: Some("ca".to_owned()),
+            shape: Shape::Mirrored,
+            result: TrialResult::Rejected,
+            at: Time::from_secs(secs),
+        };
+        let past = [Arm::Pass, Arm::Pass, Arm::Pass, Arm::Pass, Arm::Attack, Arm::Pass]
+            .into_iter()
+            .zip(0..)
+            .map(|(arm, secs)| past(arm, secs))
+            .collect();
+        let history = History { past, ..History::default() };
+        for (share, pause, now, held) in [(34, 30_000, 20, true), (34, 30_000, 40, false), (34, 10_000, 20, false), (25, 10_000, 40, true)]
+        {
+            let thresholds = Thresholds { attack_share_percent: share, attack_pause_ms: pause, ..Thresholds::default() };
+            let terms = Terms { thresholds, ..terms(&attacks, Mode::Live) };
+            assert_eq!(restrained(&history, &terms, Time::from_secs(now)).is_some(), held, "{share} % {pause} ms {now} s");
         }
         let sick = Terms { healthy: false, ..terms(&attacks, Mode::Live) };
         let history = History { past: vec![], ..History::default() };

@@ -53,6 +53,13 @@ pub struct Waits {
     pub close: Duration,
 }
 
+impl Waits {
+    /// As the policy wants a silent connection watched.
+    pub fn of(thresholds: &policies::policy::Thresholds) -> Waits {
+        Waits { data: Duration::from_millis(thresholds.trial_idle_ms.into()), ..Waits::default() }
+    }
+}
+
 impl Default for Waits {
     fn default() -> Waits {
         Waits {

@@ -94,6 +94,7 @@ fn inside() {
         feed: feed.clone(),
         attacks: vec![untrusted()],
         required: policies::policy::Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 },
+        thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Runs,
         rules: Arc::new(One),
         veil: Arc::new(Veiled(Arc::new(Bare))),

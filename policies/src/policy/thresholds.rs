@@ -46,28 +46,27 @@ thresholds! {
     /// Connections of one subject that begin within this time of the first are one attempt and get one treatment (races of IPv4 and IPv6,
     /// browsers' spare sockets): 3 s covers RFC 8305 and what was measured of browsers.
     attempt_ms: u32 = 3_000, (100..=60_000);
-    /// How long a silent connection is watched after our flight before it counts as no data, unless the controls needed longer.
-    trial_idle_ms: u32 = 3_000, (100..=600_000);
+    /// How long a connection is watched after its handshake before it counts as silent: stacks that check names and pins in a callback have
+    /// sent or closed by then.
+    trial_idle_ms: u32 = 5_000, (100..=600_000);
     /// Least pause between two attacks on one peer: a device that keeps failing drops the network or backs off for hours.
     attack_pause_ms: u32 = 30_000, (0..=86_400_000);
     /// Largest share of a peer's attempts that may be attacks; the rest are controls and relayed.
     attack_share_percent: u32 = 34, (1..=90);
-    /// Failed peers within a minute, in percent, at which attacks stop for a while: the device is about to leave the network.
+    /// Untouched attempts of a device that failed within a minute, in percent, above which attacks stop for a while: the device is about to leave the network.
     health_failing_percent: u32 = 50, (1..=100);
     /// How long after a failed TLS connection a cleartext one counts as its substitute.
     fallback_ms: u32 = 60_000, (1_000..=3_600_000);
-    /// How recent a proof must be that the device trusts the lab's authority, for a refusal to speak of a pin.
-    anchor_proof_ms: u32 = 600_000, (1_000..=86_400_000);
-    /// Complete separation of this many trials and as many controls has a chance of 1/C(2n,n) without a pin: 1/70 for 4.
-    pin_trials: u32 = 4, (2..=20);
+    /// Complete separation of this many trials and as many controls has a chance of 1/C(2n,n) without a pin (Fisher's exact test, one-sided):
+    /// 1/70 for 4. A policy may ask for more, not for less.
+    pin_trials: u32 = 4, (4..=20);
     /// Confirmed windows of enrolment or verification, and as many sham ones.
     biometric_windows: u32 = 5, (1..=100);
-    /// How long after a biometric window late uploads are still looked for.
-    biometric_follow_up_hours: u32 = 24, (0..=720);
-    /// A TCP flow without packets for this long is closed. RFC 5382 asks NATs to hold two hours; phones' push channels speak every 15 minutes or so.
-    tcp_idle_s: u32 = 1_800, (1..=86_400);
-    /// The same for UDP: the least that RFC 4787 asks of NATs.
-    udp_idle_s: u32 = 120, (1..=86_400);
+    /// A TCP flow of a capture without packets for this long is closed. RFC 5382 asks NATs to hold two hours; phones refresh their push
+    /// connections within 30 minutes.
+    tcp_idle_s: u32 = 3_600, (1..=86_400);
+    /// The same for datagrams and for TCP that was never answered: RFC 4787 recommends five minutes.
+    udp_idle_s: u32 = 300, (1..=86_400);
 }
 
 /// Refused, bracketed trials that a pass needs, by the attack's severity. The chance of acceptance is then below 1 − 0.05^(1/n) with 95 %

@@ -23,7 +23,7 @@ use analyzers::pipeline::About;
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
 use foldhash::{HashMap, HashMapExt as _};
-use policies::policy::Repeats;
+use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Time};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -49,8 +49,8 @@ const ABSENT: Duration = Duration::from_secs(300);
 /// The window of the health guard, and how many attempts it needs.
 const HEALTH: Duration = Duration::from_secs(60);
 const HEALTH_LEAST: usize = 4;
-/// How long the end of a process run waits for attacks that still listen.
-const SETTLE: Duration = Duration::from_secs(7);
+/// How long the end of a process run waits for attacks that still listen, beyond the time in which a silent connection is watched.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Questions to the policy, which the binary answers.
 pub trait Rules: Send + Sync + std::fmt::Debug {
@@ -84,6 +84,8 @@ pub struct Setup {
     pub attacks: Vec<Attack>,
     /// Bracketed refusals that a pass needs, by severity.
     pub required: Repeats,
+    /// How close together, how often and how soon again.
+    pub thresholds: Thresholds,
     pub mode: Mode,
     pub rules: Arc<dyn Rules>,
     pub veil: Arc<Veiled>,
@@ -136,9 +138,9 @@ impl Gateway {
         let lanes = usize::from(setup.rules.lanes().max(1));
         let shares = (0..lanes).map(|lane| setup.attacks.iter().skip(lane).step_by(lanes).cloned().collect()).collect();
         Arc::new(Gateway {
+            subjects: Mutex::new(Subjects::new(setup.thresholds)),
             setup,
             shares,
-            subjects: Mutex::new(Subjects::new()),
             devices: Mutex::new(HashMap::new()),
             paused: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -265,7 +267,7 @@ impl Gateway {
 
     /// The process has ended: waits for attacks that still listen, then writes the run's trials.
     pub async fn end_run(&self, device: IpAddr) {
-        let until = tokio::time::Instant::now() + SETTLE;
+        let until = tokio::time::Instant::now() + Duration::from_millis(self.setup.thresholds.trial_idle_ms.into()) + SETTLE;
         while self.subjects().attacks_running(device) > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -457,6 +459,7 @@ impl Gateway {
         Terms {
             attacks: self.shares.get(usize::from(key.lane)).map_or(&[], Vec::as_slice),
             required: self.setup.required,
+            thresholds: self.setup.thresholds,
             mode: self.setup.mode,
             allowed: !self.paused() && self.setup.rules.may_attack(&key.host, key.port),
             pin_near: self.setup.rules.pin_near(&key.host),
@@ -465,7 +468,7 @@ impl Gateway {
         }
     }
 
-    /// Live: less than half of the device's latest untouched attempts failed.
+    /// Live: not more of the device's latest untouched attempts failed than the policy lets pass.
     fn healthy(&self, subjects: &Subjects, device: IpAddr, now: Time) -> bool {
         if self.setup.mode == Mode::Runs {
             return true;
@@ -473,7 +476,7 @@ impl Gateway {
         let mine = subjects.all.iter().filter(|(k, _)| k.device == device).flat_map(|(_, s)| &s.history.past);
         let recent: Vec<bool> =
             mine.filter(|p| p.arm == Arm::Pass && now.since(p.at) <= HEALTH).map(|p| p.result == TrialResult::Accepted).collect();
-        recent.len() < HEALTH_LEAST || recent.iter().filter(|ok| **ok).count() * 2 >= recent.len()
+        works_well_enough(&recent, self.setup.thresholds.health_failing_percent)
     }
 
     fn write(due: Vec<Tried>) {
@@ -507,6 +510,12 @@ impl Gateway {
     fn devices(&self) -> MutexGuard<'_, HashMap<IpAddr, Device>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether not more than so many percent failed, or there is too little to say.
+fn works_well_enough(recent: &[bool], failing_percent: u32) -> bool {
+    let failed = recent.iter().filter(|ok| !**ok).count();
+    recent.len() < HEALTH_LEAST || failed * 100 <= recent.len() * failing_percent as usize
 }
 
 /// What the class of this subject has refused on other peers: (attack, peers), and on how many peers an unknown authority.

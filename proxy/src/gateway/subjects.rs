@@ -9,15 +9,14 @@ use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
 use analyzers::trial::{Ending, classify, worst};
 use foldhash::{HashMap, HashMapExt as _};
+use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
 use crate::feed::FlowTap;
-use crate::plan::{GROUP, History, Mode, Past};
+use crate::plan::{History, Mode, Past};
 use crate::serve::{Conduct, Hindrance, Progress};
 use crate::treatment::Treatment;
 
-/// How long a cut-off device is watched for traffic in clear: its group stays open as long.
-const FALL_BACK: std::time::Duration = std::time::Duration::from_secs(60);
 /// Subjects beyond this are relayed without a plan.
 const MOST_SUBJECTS: usize = 1 << 14;
 /// Connections of one group that are kept in mind; browsers open eight. Of what comes beyond only the one that tells most is kept.
@@ -71,12 +70,12 @@ pub(super) enum Place {
 }
 
 impl Group {
-    fn is_over(&self, now: Time, attempt: Option<u64>) -> bool {
+    fn is_over(&self, now: Time, attempt: Option<u64>, thresholds: &Thresholds) -> bool {
         if let (Some(mine), Some(current)) = (self.attempt, attempt) {
             return mine != current;
         }
-        let window = if self.treatment.defect() == Some(&Defect::TlsBlocked) { FALL_BACK } else { GROUP };
-        now.since(self.started) > window
+        let blocked = self.treatment.defect() == Some(&Defect::TlsBlocked);
+        now.since(self.started) > millis(if blocked { thresholds.fallback_ms } else { thresholds.attempt_ms })
     }
 
     /// A connection that was not attacked has carried application data.
@@ -88,6 +87,11 @@ impl Group {
     fn running(&self) -> usize {
         self.members.iter().filter(|m| m.conduct.is_none()).count() + self.beyond
     }
+}
+
+/// A group under a cut of TLS stays open as long as what comes in clear counts as its substitute.
+fn millis(ms: u32) -> std::time::Duration {
+    std::time::Duration::from_millis(ms.into())
 }
 
 #[derive(Debug, Default)]
@@ -103,12 +107,12 @@ pub(super) struct State {
 impl State {
     /// TLS to this peer works, and nothing that was done to it lately could have made the device try something else. Between runs of a
     /// program nothing lingers; a live device is given as long as its group would stay open.
-    fn works(&self, now: Time, mode: Mode) -> bool {
+    fn works(&self, now: Time, mode: Mode, thresholds: &Thresholds) -> bool {
         if let Some(group) = &self.group {
             return group.works();
         }
         let past = &self.history.past;
-        let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= FALL_BACK;
+        let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= millis(thresholds.fallback_ms);
         past.last().is_some_and(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted)
             && (mode == Mode::Runs || !past.iter().any(lately))
     }
@@ -118,6 +122,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Subjects {
     pub(super) all: HashMap<Key, State>,
+    thresholds: Thresholds,
     groups: u64,
     trials: u64,
 }
@@ -130,8 +135,8 @@ pub(super) struct Tried {
 }
 
 impl Subjects {
-    pub(super) fn new() -> Subjects {
-        Subjects { all: HashMap::new(), groups: 0, trials: 0 }
+    pub(super) fn new(thresholds: Thresholds) -> Subjects {
+        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0 }
     }
 
     /// The subject's state; `None` when there are too many to remember.
@@ -145,7 +150,7 @@ impl Subjects {
     /// The group of a connection that comes now, if it is not the first of a new one.
     pub(super) fn open_group(&mut self, key: &Key, now: Time, attempt: Option<u64>) -> Option<(u64, Treatment)> {
         let group = self.all.get(key)?.group.as_ref()?;
-        if !group.is_over(now, attempt) {
+        if !group.is_over(now, attempt, &self.thresholds) {
             return Some((group.id, group.treatment.clone()));
         }
         if group.treatment.defect().is_none() || group.running() == 0 {
@@ -249,7 +254,7 @@ impl Subjects {
         }
         if !attacked {
             for (_, state) in self.all.iter_mut().filter(|(k, s)| same(k, s)) {
-                state.asks_in_clear |= state.works(now, mode);
+                state.asks_in_clear |= state.works(now, mode, &self.thresholds);
             }
         }
         follows
@@ -268,7 +273,7 @@ impl Subjects {
             let due = match all_of {
                 Some(device) => key.device == device,
                 // An attack that still runs has not said its last word; its own waits bound it.
-                None => group.is_over(now, group.attempt) && (group.treatment.defect().is_none() || group.running() == 0),
+                None => group.is_over(now, group.attempt, &self.thresholds) && (group.treatment.defect().is_none() || group.running() == 0),
             };
             due.then(|| (group.id, key.clone()))
         };

@@ -88,6 +88,7 @@ async fn campaign_of(rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
         feed: feed.clone(),
         attacks,
         required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
+        thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Runs,
         rules,
         veil: Arc::new(Veiled(Arc::new(Bare))),
@@ -316,4 +317,38 @@ async fn a_connection_is_small() {
     let addr = c.entrance;
     let size = std::mem::size_of_val(&c.gateway.clone().handle(stream, addr, addr, None));
     assert!(size <= 16 * 1024, "{size} bytes");
+}
+
+#[test]
+fn groups_end_when_the_policy_says() {
+    use analyzers::subject::ClientClass;
+    use policies::Defect;
+    let key = Key { device: IpAddr::from([10, 0, 0, 2]), host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let blocked = crate::treatment::Treatment::Attack { id: "block".to_owned(), defect: Defect::TlsBlocked };
+    for (treatment, attempt_ms, fallback_ms, secs, open) in [
+        (Treatment::Pass, 3_000, 60_000, 3, true),
+        (Treatment::Pass, 3_000, 60_000, 4, false),
+        (Treatment::Pass, 10_000, 60_000, 9, true),
+        (blocked.clone(), 3_000, 60_000, 59, true),
+        (blocked.clone(), 3_000, 20_000, 21, false),
+    ] {
+        let mut subjects = Subjects::new(Thresholds { attempt_ms, fallback_ms, ..Thresholds::default() });
+        subjects.begin(&key, treatment.clone(), key.device, Time::from_secs(0), None);
+        assert_eq!(subjects.open_group(&key, Time::from_secs(secs), None).is_some(), open, "{treatment:?} after {secs} s");
+    }
+}
+
+#[test]
+fn how_ill_a_device_may_be() {
+    for (failed, of, percent, expect) in [(2, 4, 50, true), (3, 4, 50, false), (3, 4, 75, true), (1, 4, 20, false), (3, 3, 50, true)] {
+        let recent: Vec<bool> = (0..of).map(|n| n >= failed).collect();
+        assert_eq!(works_well_enough(&recent, percent), expect, "{failed} of {of}, {percent} %");
+    }
+}
+
+#[test]
+fn a_silent_connection_is_watched_as_long_as_the_policy_says() {
+    let thresholds = Thresholds { trial_idle_ms: 9_000, ..Thresholds::default() };
+    assert_eq!(crate::serve::Waits::of(&thresholds).data, Duration::from_secs(9));
+    assert_eq!(crate::serve::Waits::of(&Thresholds::default()).data, crate::serve::Waits::default().data);
 }
