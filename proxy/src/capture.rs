@@ -157,6 +157,9 @@ pub fn record(
     for (_, time, len, packet) in held {
         writer.packet(&Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
     }
+    if let Source::Interface(packets, ..) = &mut source {
+        unread |= packets.settle().is_err();
+    }
     let mut dropped = source.dropped();
     dropped.packets += u64::from(unread);
     writer.statistics(number, clock(), received, dropped.packets)?;

@@ -1,6 +1,7 @@
 //! Real packets of one interface, from the kernel (AF_PACKET), with its own time stamps and its count of what it dropped.
 
 use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const LARGEST: usize = 65_536 + 64;
 const KERNEL_BUFFER: usize = 32 << 20;
 /// How often a silent interface lets the reader look around.
 const GLANCE: Duration = Duration::from_millis(200);
+
+/// Packets passed over while the count of dropped ones is brought up to date.
+const MOST_LATE: usize = 1024;
 
 /// A frame as the kernel saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,19 @@ impl Packets {
                 return Ok(Some(Packet { time, bytes, len, ours }));
             }
         }
+    }
+
+    /// Brings [`dropped`](Self::dropped) up to now: the kernel tells what it dropped only beside a packet that came later, so a burst at the very
+    /// end would stay unsaid. One packet is sent on the loopback, which this socket sees as well; what else comes meanwhile is passed over.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let knock = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        knock.send_to(b"overhear", knock.local_addr()?)?;
+        for _ in 0..MOST_LATE {
+            if self.take().map_err(io::Error::other)?.is_none() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     pub fn dropped(&self) -> u32 {
