@@ -32,6 +32,10 @@ pub(crate) const RULE: Rule =
 
 const EXPECTED: &str = "no HTTP in clear, beside what the policy excuses";
 
+fn in_clear(n: u64) -> String {
+    format!("{n} request{} in clear", if n == 1 { "" } else { "s" })
+}
+
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let requests = case.seen::<Request>();
     // A CONNECT asks a proxy for a tunnel; what runs inside is judged as itself.
@@ -39,15 +43,17 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let open = |r: &RequestFact| clear(r) && excuse(r, case, cx).is_none();
     if let Some(proof) = requests.proof(open) {
         let n = requests.count(open);
-        let first = requests.iter().find(|(r, _)| open(r)).map_or(String::new(), |(r, _)| format!(", first {} {}", r.method, r.path));
-        return Outcome::fail(proof, EXPECTED, format!("{n} requests in clear{first}"));
+        // Of a connection seen from its middle there may be answers alone.
+        let first = requests.iter().find(|(r, _)| open(r) && !r.method.is_empty());
+        let first = first.map_or_else(|| ", of which only answers were seen".to_owned(), |(r, _)| format!(", first {} {}", r.method, r.path));
+        return Outcome::fail(proof, EXPECTED, format!("{}{first}", in_clear(n)));
     }
     let excused = requests.proof(clear);
     let n = requests.count(clear);
     let rule = requests.iter().find_map(|(r, _)| if clear(r) { excuse(r, case, cx) } else { None });
     let Some(proof) = excused.or_else(|| case.seen::<Flow>().proof(|f| !f.empty)) else { return Outcome::NotTested(Reason::NotExercised) };
     let observed = match rule {
-        Some(rule) => format!("{n} requests in clear, excused by the rule {rule}"),
+        Some(rule) => format!("{}, excused by the rule {rule}", in_clear(n)),
         None => "no HTTP in clear".to_owned(),
     };
     settle(cx, &requests, case, Concern::Clear, proof, EXPECTED, observed)
