@@ -284,15 +284,21 @@ async fn bare(dir: &Path) {
 
 // ---- load ----
 
-/// CPU seconds and resident KiB of a process.
+/// CPU seconds and resident KiB of a process and its children: of sslsplit a child does the work.
 fn used(pid: u32) -> (f64, u64) {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
     let ticks: f64 = fields.get(11..13).into_iter().flatten().filter_map(|f| f.parse::<f64>().ok()).sum();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
+    let rss: Option<u64> =
+        status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     // USER_HZ is 100 on every Linux that Rust runs on.
-    (ticks / 100.0, rss.unwrap_or(0))
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .map(used)
+        .fold((ticks / 100.0, rss.unwrap_or(0)), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 #[derive(Clone)]
