@@ -28,6 +28,7 @@ use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::text::Bare;
 use policies::policy::Repeats;
 use policies::{Policy, Time};
+use proxy::batch::Batched;
 use proxy::capture::Source;
 use proxy::feed::Feed;
 use proxy::forge::ca::{Authority, LIFETIME};
@@ -98,7 +99,7 @@ fn serving(mint: &Mint, host: &str, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(chain.key.pkcs8().to_vec().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_no_client_auth().with_single_cert(chain.certificates, key).unwrap();
+    let mut config = builder.with_no_client_auth().with_single_cert(chain.certificates.clone(), key).unwrap();
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     config.send_tls13_tickets = 0;
     Arc::new(config)
@@ -210,6 +211,7 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
         .spawn(move || {
             let mut scribe = Scribe::new(Briefing::default());
             let mut sealed = Instant::now();
+            let mut outs = Batched::new(outs);
             loop {
                 match outs.recv_timeout(Duration::from_millis(250)) {
                     Ok(out) => scribe.take(out, &mut desk),

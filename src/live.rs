@@ -15,6 +15,7 @@ use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{Attack, Policy};
+use proxy::batch::Batched;
 use proxy::capture::{self, Look, Recorded, Source};
 use proxy::enrolment::{Disguised, Enrolment};
 use proxy::feed::Feed;
@@ -232,7 +233,7 @@ impl Live {
         let journal = {
             let (desk, folder, veil, broken) = (desk.clone(), folder.clone(), veil.clone(), broken.clone());
             let thread = std::thread::Builder::new().name("journal".to_owned());
-            let run = move || keep(scribe, &outs, &desk, &folder, &*veil, &broken);
+            let run = move || keep(scribe, Batched::new(outs), &desk, &folder, &*veil, &broken);
             thread.spawn(run).map_err(|e| Fault::new(format!("cannot start a thread: {e}"), ""))?
         };
         let mint = Mint::new(plan.authority, now()).map_err(said)?;
@@ -357,7 +358,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const CAPTURE: &str = "capture.pcapng";
 
 /// The journal's thread: takes drafts, seals every second, takes up marks.
-fn keep(mut scribe: Scribe, outs: &Receiver<Out>, desk: &Mutex<RunDesk>, folder: &Folder, veil: &dyn Veil, broken: &AtomicBool) -> Scribe {
+fn keep(mut scribe: Scribe, mut outs: Batched<Out>, desk: &Mutex<RunDesk>, folder: &Folder, veil: &dyn Veil, broken: &AtomicBool) -> Scribe {
     let mut sealed = Instant::now();
     loop {
         match outs.recv_timeout(SEAL_EVERY / 4) {

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 use rustls::{KeyLog, ServerConfig, SupportedProtocolVersion};
 
 use crate::error::Error;
@@ -24,8 +23,8 @@ pub struct Faces {
 /// What one connection is shown.
 #[derive(Debug)]
 pub struct Face {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: Arc<dyn SigningKey>,
+    /// Chain and key.
+    pub certified: Arc<CertifiedKey>,
     pub version: u16,
     pub alpn: Option<Vec<u8>>,
     /// Write the downgrade marker into the ServerHello random (TLS 1.2 only).
@@ -51,7 +50,7 @@ impl Faces {
         };
         let mut config = base.clone();
         config.alpn_protocols = face.alpn.into_iter().collect();
-        config.cert_resolver = Arc::new(Shown(Arc::new(CertifiedKey::new(face.chain, face.key))));
+        config.cert_resolver = Arc::new(Shown(face.certified));
         config.key_log = Arc::new(ToTap(tap));
         Arc::new(config)
     }

@@ -14,6 +14,7 @@ use analyzers::pipeline::{About, Draft, Out, Pipeline, Sink, Tools};
 use bytes::Bytes;
 use policies::Time;
 
+use crate::batch::Batched;
 use crate::error::Error;
 use crate::synthesis::{Piece, Pieces};
 use crate::wire::Tap;
@@ -98,7 +99,7 @@ impl Feed {
             let thread = std::thread::Builder::new().name(format!("pipeline-{i}"));
             threads.push(
                 thread
-                    .spawn(move || work(&inbox, Pipeline::new(tools), &mut ToScribe(out), &waiting, clock))
+                    .spawn(move || work(Batched::new(inbox), Pipeline::new(tools), &mut ToScribe(out), &waiting, clock))
                     .map_err(Error::io("a thread"))?,
             );
             all.push(Lane { notes, flows: AtomicU64::new(0), source: FIRST_SOURCE + i });
@@ -255,7 +256,7 @@ impl Sink for ToScribe {
     }
 }
 
-fn work(inbox: &Receiver<Note>, mut pipeline: Pipeline, out: &mut ToScribe, waiting: &AtomicUsize, clock: Clock) {
+fn work(mut inbox: Batched<Note>, mut pipeline: Pipeline, out: &mut ToScribe, waiting: &AtomicUsize, clock: Clock) {
     while let Ok(note) = inbox.recv() {
         match note {
             Note::Open { flow, ends, at } => pipeline.open(flow, &ends, at, 0, out),

@@ -1,6 +1,7 @@
 //! The live gateway: transparent interception, forged chains, tap, scheduling.
 
 mod acked;
+pub mod batch;
 pub mod capture;
 pub mod enrolment;
 pub mod error;

@@ -3,11 +3,13 @@
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, SockaddrStorage, bind, recvmsg,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeSpec, TimeVal};
 use policies::Time;
@@ -20,6 +22,10 @@ const LARGEST: usize = 65_536 + 64;
 const KERNEL_BUFFER: usize = 32 << 20;
 /// How often a silent interface lets the reader look around.
 const GLANCE: Duration = Duration::from_millis(200);
+
+/// How long after a packet the next is waited for in naps, and how long one lasts: what comes in it fits the kernel's buffer many times over.
+const BUSY: Duration = Duration::from_millis(20);
+const NAP: Duration = Duration::from_millis(1);
 
 /// Packets passed over while the count of dropped ones is brought up to date.
 const MOST_LATE: usize = 1024;
@@ -42,8 +48,10 @@ pub struct Packets {
     index: usize,
     buffer: Vec<u8>,
     control: Vec<u8>,
-    /// Packets the kernel could not hand over since the start, all interfaces together.
+    /// Packets the kernel could not hand over since the start.
     dropped: u32,
+    /// When the last packet came.
+    busy: Option<Instant>,
 }
 
 impl Packets {
@@ -59,18 +67,37 @@ impl Packets {
             setsockopt(&socket, sockopt::RxqOvfl, &1)?;
             setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, GLANCE.as_micros() as i64))?;
             let control = nix::cmsg_space!(TimeSpec, u32);
-            Ok(Packets { socket, index, buffer: vec![0; LARGEST], control, dropped: 0 })
+            let packets = Packets { socket, index, buffer: vec![0; LARGEST], control, dropped: 0, busy: None };
+            packets.narrow(interface)?;
+            Ok(packets)
         };
         open().map_err(Error::io("the packet socket (needs CAP_NET_RAW)"))
+    }
+
+    /// Asks the kernel for this interface alone: what passes the others need not be copied. The address of an interface names no protocol, and
+    /// so leaves that of the socket as it is (packet(7)).
+    fn narrow(&self, interface: &str) -> io::Result<()> {
+        let link = |address: &SockaddrStorage| address.family() == Some(AddressFamily::Packet);
+        let mine = getifaddrs()?.find(|a| a.interface_name == interface && a.address.as_ref().is_some_and(link));
+        if let Some(address) = mine.and_then(|a| a.address) {
+            bind(self.socket.as_raw_fd(), &address)?;
+        }
+        Ok(())
     }
 
     /// The next packet of the interface; `None` when none came for a while.
     pub fn take(&mut self) -> Result<Option<Packet<'_>>, Error> {
         loop {
+            // While packets keep coming the thread naps between them: to be woken by each costs more than to take it.
+            let napping = self.busy.is_some_and(|at| at.elapsed() < BUSY);
+            let flags = if napping { MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT } else { MsgFlags::MSG_TRUNC };
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            let got = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut self.control), MsgFlags::MSG_TRUNC);
-            let got = match got {
+            let got = match recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut self.control), flags) {
                 Ok(got) => got,
+                Err(nix::errno::Errno::EAGAIN) if napping => {
+                    std::thread::sleep(NAP);
+                    continue;
+                }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
                 // The interface is down for a moment.
                 Err(nix::errno::Errno::ENETDOWN) => {
@@ -93,6 +120,7 @@ impl Packets {
                 }
             }
             if mine {
+                self.busy = Some(Instant::now());
                 let bytes = self.buffer.get(..len.min(LARGEST)).unwrap_or_default();
                 return Ok(Some(Packet { time, bytes, len, ours }));
             }
@@ -100,8 +128,10 @@ impl Packets {
     }
 
     /// Brings [`dropped`](Self::dropped) up to now: the kernel tells what it dropped only beside a packet that came later, so a burst at the very
-    /// end would stay unsaid. One packet is sent on the loopback, which this socket sees as well; what else comes meanwhile is passed over.
+    /// end would stay unsaid. The socket turns to the loopback, where one packet is sent; what else comes meanwhile is passed over. The last
+    /// thing that is done with it.
     pub fn settle(&mut self) -> io::Result<()> {
+        self.narrow("lo")?;
         let knock = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         knock.send_to(b"overhear", knock.local_addr()?)?;
         for _ in 0..MOST_LATE {

@@ -5,6 +5,9 @@ use analyzers::observation::Evidence;
 /// The connection preface of HTTP/2 (RFC 9113 §3.4).
 const H2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Beyond so many bytes what is content stays content, whatever follows: no opening of a fixed shape is that long.
+pub const SETTLED: usize = 512;
+
 /// E3 for nothing, E4 for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
 pub fn grade(data: &[u8], alpn: Option<&[u8]>) -> Evidence {
     if data.is_empty() {
@@ -41,10 +44,13 @@ fn mqtt_connect(data: &[u8]) -> bool {
     *len < 128 && data.len() == usize::from(*len) + 2 && flags & 0xc4 == 0
 }
 
+const LONGEST_LINE: usize = 255;
+const _: () = assert!(LONGEST_LINE + 2 < SETTLED && 128 + 2 < SETTLED, "a greeting and a CONNECT fit");
+
 /// One line by which a mail client says hello or asks what the server can.
 fn greeting(data: &[u8]) -> bool {
     let Some((b"\r\n", line)) = data.split_last_chunk::<2>().map(|(line, end)| (end, line)) else { return false };
-    if line.len() > 255 || line.contains(&b'\n') {
+    if line.len() > LONGEST_LINE || line.contains(&b'\n') {
         return false;
     }
     let upper = line.to_ascii_uppercase();

@@ -14,6 +14,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use policies::{Defect, Time};
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -203,10 +204,6 @@ pub struct Conduct {
     pub waited: Duration,
     /// From our flight's last byte to the first application byte.
     pub first_data: Option<Duration>,
-    /// What was presented.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// What the real server presents, if learned.
-    pub honest: Vec<CertificateDer<'static>>,
 }
 
 impl Conduct {
@@ -228,8 +225,6 @@ impl Conduct {
             records: Vec::new(),
             waited: Duration::ZERO,
             first_data: None,
-            chain: Vec::new(),
-            honest: Vec::new(),
         }
     }
 }
@@ -250,7 +245,7 @@ pub struct Server {
 pub struct Prepared {
     treatment: Treatment,
     learned: Option<Arc<Learned>>,
-    chain: Option<Chain>,
+    chain: Option<Arc<Chain>>,
     /// The hand-written flight, for the treatments that have one.
     flight: Option<prober::Flight>,
     hindrance: Option<Hindrance>,
@@ -344,23 +339,16 @@ impl Server {
     /// Runs the connection to its end.
     pub async fn run<S: Link>(&self, visit: Visit<S>, prepared: Prepared) -> Conduct {
         let hindrance = prepared.hindrance;
-        let honest = prepared.honest().to_vec();
-        let shown = if hindrance.is_none() { prepared.chain().to_vec() } else { Vec::new() };
         let mut conduct = match (prepared.treatment().clone(), &visit.start) {
             (Treatment::Pass, _) | (_, Start::Other { .. } | Start::Silent { .. } | Start::Gone { .. }) => self.pass(visit).await,
-            (treatment, Start::Tls { hello, .. }) => {
-                let hello = hello.clone();
-                match (treatment.shape(), prepared.chain, prepared.flight) {
-                    (Shape::Cut, ..) => cut(visit).await,
-                    (Shape::Flight(_), _, Some(flight)) => self.probe(visit, flight).await,
-                    (_, Some(chain), None) => self.terminate(visit, &hello, &treatment, chain, prepared.learned).await,
-                    _ => Conduct::nothing(Some(Hindrance::Ours)),
-                }
-            }
+            (treatment, Start::Tls { .. }) => match (treatment.shape(), prepared.chain, prepared.flight) {
+                (Shape::Cut, ..) => cut(visit).await,
+                (Shape::Flight(_), _, Some(flight)) => self.probe(visit, flight).await,
+                (_, Some(chain), None) => self.terminate(visit, &treatment, &chain, prepared.learned).await,
+                _ => Conduct::nothing(Some(Hindrance::Ours)),
+            },
         };
         conduct.hindrance = conduct.hindrance.or(hindrance);
-        conduct.chain = shown;
-        conduct.honest = honest;
         conduct
     }
 
@@ -450,11 +438,11 @@ impl Server {
     async fn terminate<S: Link>(
         &self,
         visit: Visit<S>,
-        hello: &Hello,
         treatment: &Treatment,
-        chain: Chain,
+        chain: &Chain,
         learned: Option<Arc<Learned>>,
     ) -> Conduct {
+        let Some(hello) = visit.start.hello() else { return Conduct::nothing(Some(Hindrance::NotTls)) };
         let control = matches!(treatment, Treatment::Control { .. });
         // A control's channel to the real server stands before the device is answered: what it negotiates is what the device gets.
         let mut leg = None;
@@ -466,7 +454,8 @@ impl Server {
             };
             match opened.await {
                 Ok((tls, now)) => {
-                    leg = Some(tls);
+                    // Boxed, as the device's side below: a future keeps a place for all that it ever moves.
+                    leg = Some(Box::new(tls));
                     learned = Some(now);
                 }
                 Err(_) => return self.fall_back(visit, Hindrance::UpstreamDown).await,
@@ -482,24 +471,26 @@ impl Server {
             Some(l) if l.verified => l.alpn.clone().filter(|p| hello.alpn.contains(p)),
             _ => fallback(),
         };
-        let Ok(key) = chain.key.for_rustls() else { return Conduct::nothing(Some(Hindrance::Ours)) };
-        let key = match treatment.defect() {
-            Some(Defect::KxSignatureCorrupt | Defect::VerifySignatureCorrupt) => Arc::new(Astray(key)),
-            _ => key,
-        };
+        let certified = chain.certified().map(|sound| match treatment.defect() {
+            Some(Defect::KxSignatureCorrupt | Defect::VerifySignatureCorrupt) => {
+                Arc::new(CertifiedKey::new(sound.cert.clone(), Arc::new(Astray(sound.key.clone()))))
+            }
+            _ => sound,
+        });
+        let Ok(certified) = certified else { return Conduct::nothing(Some(Hindrance::Ours)) };
         let marked = treatment.defect() == Some(&Defect::DowngradeMarker12);
-        let face = Face { chain: chain.certificates, key, version, alpn, marked };
-        let config = self.faces.config(face, visit.tap.clone());
+        let config = self.faces.config(Face { certified, version, alpn, marked }, visit.tap.clone());
 
         let mut conduct = Conduct::nothing(None);
-        let prefix = visit.start.seen().clone();
-        let place = (visit.server, visit.host.clone());
-        let (tap, progress) = (visit.tap.clone(), visit.progress.clone());
-        let wire = Wire::new(visit.stream, prefix, visit.tap);
+        // Taken apart: the hello is not kept while the connection lasts.
+        let Visit { stream, start, server, host, tap, progress, .. } = visit;
+        let (prefix, place) = (start.seen().clone(), (server, host));
+        drop((start, learned));
+        let wire = Wire::new(stream, prefix, tap.clone());
         let log = wire.log();
         let accept = TlsAcceptor::from(config).accept(wire).into_fallible();
         let mut tls = match timeout(self.waits.handshake, accept).await {
-            Ok(Ok(tls)) => tls,
+            Ok(Ok(tls)) => Box::new(tls),
             Ok(Err((e, mut wire))) => {
                 read_error(&e, &log, &mut conduct);
                 let flight = log.lock().sent;
@@ -531,7 +522,7 @@ impl Server {
             self.relay(tls, leg, &log, (tap, progress), place, &mut conduct).await;
         } else {
             self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
-            let (mut wire, _) = tls.into_inner();
+            let (mut wire, _) = (*tls).into_inner();
             self.linger(&mut wire, &conduct).await;
         }
         note(&mut conduct, &log);
@@ -541,8 +532,8 @@ impl Server {
     /// A control: both legs stand, bytes pass unchanged.
     async fn relay<S: Link>(
         &self,
-        mut tls: TlsStream<Wire<S>>,
-        mut leg: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+        mut tls: Box<TlsStream<Wire<S>>>,
+        mut leg: Box<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>,
         log: &SharedLog,
         (tap, progress): (Arc<dyn Tap>, Progress),
         place: (SocketAddr, String),
@@ -553,8 +544,9 @@ impl Server {
         let mut greeting: Vec<u8> = Vec::new();
         let mut bytes = [0u64; 2];
         let mut first = None;
+        let mut settled = false;
         let alpn = conduct.alpn.clone();
-        let end = relay(&mut tls, &mut leg, |dir, piece| {
+        let end = relay(&mut *tls, &mut *leg, |dir, piece| {
             tap.plain(dir, piece);
             let count = &mut bytes[dir.index()];
             *count += piece.len() as u64;
@@ -563,8 +555,10 @@ impl Server {
                     first.get_or_insert_with(|| after.elapsed());
                     let room = KEPT.saturating_sub(data.len()).min(piece.len());
                     data.extend_from_slice(piece.get(..room).unwrap_or_default());
-                    if room > 0 {
-                        progress.grade(preamble::grade(&data, alpn.as_deref()));
+                    if room > 0 && !settled {
+                        let grade = preamble::grade(&data, alpn.as_deref());
+                        settled = grade >= Evidence::E5 && data.len() >= preamble::SETTLED;
+                        progress.grade(grade);
                     }
                 }
                 Dir::Back if first.is_none() && greeting.len() + piece.len() <= LONGEST_GREETING => greeting.extend_from_slice(piece),

@@ -107,15 +107,22 @@ impl Upstream {
         match result {
             Ok(tls) => {
                 let (_, session) = tls.get_ref();
-                let chain: Vec<_> = session.peer_certificates().unwrap_or_default().iter().map(|c| c.clone().into_owned()).collect();
-                let learned = Arc::new(Learned {
-                    mirror: Arc::new(mirror(host, chain)),
-                    version: session.protocol_version().map_or(0x0304, u16::from),
-                    suite: session.negotiated_cipher_suite().map_or(0, |s| u16::from(s.suite())),
-                    alpn: session.alpn_protocol().map(<[u8]>::to_vec),
-                    verified: true,
-                });
-                self.remember(addr, host, &learned);
+                let chain = session.peer_certificates().unwrap_or_default();
+                let version = session.protocol_version().map_or(0x0304, u16::from);
+                let suite = session.negotiated_cipher_suite().map_or(0, |s| u16::from(s.suite()));
+                let alpn = session.alpn_protocol();
+                let same = |l: &Learned| (l.verified, l.version, l.suite, l.alpn.as_deref()) == (true, version, suite, alpn) && l.mirror.chain == chain;
+                // Most servers say the same every time: their chain is read, and kept, once.
+                let learned = match self.known(addr, host).filter(|known| same(known)) {
+                    Some(known) => known,
+                    None => {
+                        let chain = chain.iter().map(|c| c.clone().into_owned()).collect();
+                        let alpn = alpn.map(<[u8]>::to_vec);
+                        let learned = Arc::new(Learned { mirror: Arc::new(mirror(host, chain)), version, suite, alpn, verified: true });
+                        self.remember(addr, host, &learned);
+                        learned
+                    }
+                };
                 Ok((tls, learned))
             }
             Err(e) => {

@@ -212,6 +212,10 @@ impl<S: Link> AsyncRead for Wire<S> {
             let n = self.prefix.len().min(buf.remaining());
             let now = self.prefix.slice(..n);
             self.prefix.advance(n);
+            if self.prefix.is_empty() {
+                // An empty rest would keep the whole alive.
+                self.prefix = Bytes::new();
+            }
             buf.put_slice(&now);
             self.received(&now, false);
             return Poll::Ready(Ok(()));

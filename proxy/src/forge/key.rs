@@ -1,13 +1,14 @@
 //! Private keys: made, kept as PKCS#8, and used to sign certificates.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::SigningKey;
 
 use super::der;
 use crate::error::Error;
@@ -30,6 +31,7 @@ pub struct Key {
     pkcs8: Vec<u8>,
     spki: Vec<u8>,
     pair: Pair,
+    rustls: OnceLock<Arc<dyn SigningKey>>,
 }
 
 impl Key {
@@ -54,12 +56,12 @@ impl Key {
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8) {
             let algorithm = der::seq(&[&der::oid(&[1, 2, 840, 10045, 2, 1]), &der::oid(&[1, 2, 840, 10045, 3, 1, 7])]);
             let spki = der::seq(&[&algorithm, &der::bits(pair.public_key().as_ref())]);
-            return Ok(Key { kind: KeyKind::P256, pkcs8, spki, pair: Pair::Ec(pair) });
+            return Ok(Key { kind: KeyKind::P256, pkcs8, spki, pair: Pair::Ec(pair), rustls: OnceLock::new() });
         }
         let pair = RsaKeyPair::from_pkcs8(&pkcs8).map_err(|_| Error::Key("neither a P-256 nor an RSA key in PKCS#8"))?;
         let algorithm = der::seq(&[&der::oid(&[1, 2, 840, 113_549, 1, 1, 1]), &der::tlv(der::NULL, &[])]);
         let spki = der::seq(&[&algorithm, &der::bits(pair.public_key().as_ref())]);
-        Ok(Key { kind: KeyKind::Rsa2048, pkcs8, spki, pair: Pair::Rsa(pair) })
+        Ok(Key { kind: KeyKind::Rsa2048, pkcs8, spki, pair: Pair::Rsa(pair), rustls: OnceLock::new() })
     }
 
     pub fn kind(&self) -> KeyKind {
@@ -111,10 +113,14 @@ impl Key {
         }
     }
 
-    /// The same key for rustls.
-    pub fn for_rustls(&self) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
+    /// The same key for rustls, read once.
+    pub fn for_rustls(&self) -> Result<Arc<dyn SigningKey>, Error> {
+        if let Some(key) = self.rustls.get() {
+            return Ok(key.clone());
+        }
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.clone()));
-        rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).map_err(Error::Tls)
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der).map_err(Error::Tls)?;
+        Ok(self.rustls.get_or_init(|| key).clone())
     }
 }
 

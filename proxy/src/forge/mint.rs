@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use foldhash::HashMap;
-use foldhash::HashMapExt as _;
 use policies::{Defect, Time};
 use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 
 use super::ca::{Authority, Issuer, serial, short_label};
 use super::cert::{self, CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Name, SERVER_AUTH, San, Template};
@@ -50,14 +50,53 @@ impl Mirror {
 }
 
 /// A chain to serve, leaf first, and the leaf's key.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Chain {
     pub certificates: Vec<CertificateDer<'static>>,
     pub key: Arc<Key>,
+    certified: OnceLock<Arc<CertifiedKey>>,
 }
 
-/// What a chain was made for.
-type Place = (Mirror, Option<Defect>);
+impl Chain {
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, key: Arc<Key>) -> Chain {
+        Chain { certificates, key, certified: OnceLock::new() }
+    }
+
+    /// The same for rustls, made once for all connections that are shown it.
+    pub fn certified(&self) -> Result<Arc<CertifiedKey>, Error> {
+        if let Some(certified) = self.certified.get() {
+            return Ok(certified.clone());
+        }
+        let certified = Arc::new(CertifiedKey::new(self.certificates.clone(), self.key.for_rustls()?));
+        Ok(self.certified.get_or_init(|| certified).clone())
+    }
+}
+
+/// The chains made so far.
+#[derive(Debug, Default)]
+struct Made {
+    of: HashMap<Mirror, Vec<(Option<Defect>, Time, Arc<Chain>)>>,
+    count: usize,
+}
+
+impl Made {
+    /// A leaf is served for a tenth of its life at most, then made anew.
+    fn fresh(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Option<Arc<Chain>> {
+        let (_, at, chain) = self.of.get(mirror)?.iter().find(|(of, ..)| of.as_ref() == defect)?;
+        (now.since(*at) < LEAF_LIFE / 10).then(|| chain.clone())
+    }
+
+    fn keep(&mut self, mirror: &Mirror, defect: Option<&Defect>, now: Time, chain: &Arc<Chain>) {
+        if self.count >= MOST_CHAINS {
+            *self = Made::default();
+        }
+        let all = self.of.entry(mirror.clone()).or_default();
+        let before = all.len();
+        all.retain(|(of, ..)| of.as_ref() != defect);
+        all.push((defect.cloned(), now, chain.clone()));
+        self.count = self.count - before + all.len();
+    }
+}
 
 /// Makes chains under one campaign's authority.
 #[derive(Debug)]
@@ -71,7 +110,7 @@ pub struct Mint {
     server: Issuer,
     ec: Arc<Key>,
     rsa: OnceLock<Arc<Key>>,
-    made: Mutex<HashMap<Place, (Time, Chain)>>,
+    made: Mutex<Made>,
 }
 
 impl Mint {
@@ -92,7 +131,7 @@ impl Mint {
             server,
             ec: Arc::new(Key::fresh(KeyKind::P256)?),
             rsa: OnceLock::new(),
-            made: Mutex::new(HashMap::new()),
+            made: Mutex::default(),
         })
     }
 
@@ -106,31 +145,22 @@ impl Mint {
     }
 
     /// The flawless chain: leaf and intermediate, root omitted, as servers do.
-    pub fn control(&self, mirror: &Mirror, now: Time) -> Result<Chain, Error> {
+    pub fn control(&self, mirror: &Mirror, now: Time) -> Result<Arc<Chain>, Error> {
         self.remembered(mirror, None, now)
     }
 
     /// The chain for `defect`. Defects of the handshake, and those of the anchor alone, serve the flawless chain.
-    pub fn forged(&self, mirror: &Mirror, defect: &Defect, now: Time) -> Result<Chain, Error> {
-        self.remembered(mirror, in_chain(defect).then(|| defect.clone()), now)
+    pub fn forged(&self, mirror: &Mirror, defect: &Defect, now: Time) -> Result<Arc<Chain>, Error> {
+        self.remembered(mirror, in_chain(defect).then_some(defect), now)
     }
 
-    fn remembered(&self, mirror: &Mirror, defect: Option<Defect>, now: Time) -> Result<Chain, Error> {
-        let place = (mirror.clone(), defect);
-        {
-            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            // A leaf is served for a tenth of its life at most, then made anew.
-            if let Some((at, chain)) = made.get(&place).filter(|(at, _)| now.since(*at) < LEAF_LIFE / 10) {
-                let _ = at;
-                return Ok(chain.clone());
-            }
+    fn remembered(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Result<Arc<Chain>, Error> {
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chain) = made().fresh(mirror, defect, now) {
+            return Ok(chain);
         }
-        let chain = self.make(mirror, place.1.as_ref(), now)?;
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.len() >= MOST_CHAINS {
-            made.clear();
-        }
-        made.insert(place, (now, chain.clone()));
+        let chain = Arc::new(self.make(mirror, defect, now)?);
+        made().keep(mirror, defect, now, &chain);
         Ok(chain)
     }
 
@@ -151,7 +181,7 @@ impl Mint {
             Some(Defect::SelfSigned) => {
                 let own = Arc::new(Key::fresh(mirror.key)?);
                 let leaf = base.signed(&own, &base.subject.der(), &own)?;
-                return Ok(Chain { certificates: vec![leaf.into()], key: own });
+                return Ok(Chain::new(vec![leaf.into()], own));
             }
             Some(Defect::UntrustedCa) => (base, &self.stranger.intermediate),
             Some(Defect::ReplacedKey) => {
@@ -160,11 +190,11 @@ impl Mint {
                 };
                 let mut certificates: Vec<CertificateDer<'static>> = vec![cert::with_key(real, &key)?.into()];
                 certificates.extend(rest.iter().cloned());
-                return Ok(Chain { certificates, key });
+                return Ok(Chain::new(certificates, key));
             }
             Some(Defect::SignatureCorrupt) => {
                 let leaf = cert::with_bit_turned(base.signed(&key, &good.subject, &good.key)?);
-                return Ok(Chain { certificates: vec![leaf.into(), good.certificate.clone()], key });
+                return Ok(Chain::new(vec![leaf.into(), good.certificate.clone()], key));
             }
             Some(Defect::HostnameMismatch) => {
                 let other = "not-the-host.overhear.invalid".to_owned();
@@ -189,13 +219,13 @@ impl Mint {
             Some(Defect::LeafAsIssuer) => {
                 let leaf = base.signed(&key, &self.server.subject, &self.server.key)?;
                 let certificates = vec![leaf.into(), self.server.certificate.clone(), good.certificate.clone()];
-                return Ok(Chain { certificates, key });
+                return Ok(Chain::new(certificates, key));
             }
             Some(Defect::UnknownCriticalExtension) => (Template { unknown_critical: true, ..base }, good),
             Some(other) => return Err(not_forgeable(other, "its defect is not in the chain")),
         };
         let leaf = leaf.signed(&key, &issuer.subject, &issuer.key)?;
-        Ok(Chain { certificates: vec![leaf.into(), issuer.certificate.clone()], key })
+        Ok(Chain::new(vec![leaf.into(), issuer.certificate.clone()], key))
     }
 
     /// The campaign's RSA key: made once, when a server with RSA is first met.

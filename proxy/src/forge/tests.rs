@@ -34,7 +34,7 @@ pub(crate) fn world(key: KeyKind) -> World {
     let names = vec![San::Dns("www.shop.test".to_owned()), San::Dns(HOST.to_owned())];
     let chain = real.control(&Mirror { key, names: names.clone(), ..Mirror::bare(HOST) }, NOW).unwrap();
     let mint = Mint::new(Authority::make("lab", NOW, LIFETIME).unwrap(), NOW).unwrap();
-    let mirror = Mirror { host: HOST.to_owned(), key, names, chain: chain.certificates };
+    let mirror = Mirror { host: HOST.to_owned(), key, names, chain: chain.certificates.clone() };
     World { origin: real.into_authority(), mint, mirror }
 }
 
@@ -173,9 +173,9 @@ fn replaced_key_differs_from_the_real_leaf_in_its_key_alone() {
 fn corrupt_signature_is_one_bit_off() {
     let w = world(KeyKind::P256);
     let forged = w.mint.forged(&w.mirror, &Defect::SignatureCorrupt, NOW).unwrap();
-    let mut mended = forged.clone();
-    mended.certificates[0] = super::cert::with_bit_turned(forged.certificates[0].to_vec()).into();
-    webpki(&w, &mended).unwrap();
+    let mut certificates = forged.certificates.clone();
+    certificates[0] = super::cert::with_bit_turned(forged.certificates[0].to_vec()).into();
+    webpki(&w, &Chain::new(certificates, forged.key.clone())).unwrap();
     assert!(webpki(&w, &forged).is_err());
 }
 

@@ -22,7 +22,7 @@ use analyzers::observation::{self, Arm, Presence, Standing, TrialResult};
 use analyzers::pipeline::About;
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Time};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +40,8 @@ use subjects::{Key, Subjects, Tried};
 
 /// Connections served at once. More wait in the kernel's queue: a flood cannot eat our memory.
 const MOST_CONNECTIONS: usize = 8192;
+/// How many certificates are remembered as told; beyond it the memory starts over.
+const MOST_TOLD: usize = 1 << 14;
 /// Ports on which the client speaks first and speaks TLS: its hello is waited for as long as set. Elsewhere the server may be the one to speak.
 const TLS_PORTS: [u16; 12] = [443, 8443, 853, 465, 563, 636, 989, 990, 993, 995, 5061, 8883];
 /// How long a possibly server-first connection is held back.
@@ -123,6 +125,8 @@ pub struct Gateway {
     accepted: AtomicU64,
     stray: AtomicU64,
     places: Arc<Semaphore>,
+    /// Certificates of real servers that were told.
+    told: Mutex<HashSet<Digest>>,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +152,7 @@ impl Gateway {
             accepted: AtomicU64::new(0),
             stray: AtomicU64::new(0),
             places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            told: Mutex::new(HashSet::new()),
         })
     }
 
@@ -384,7 +389,7 @@ impl Gateway {
         }
         // The decision may be old by now (learning a server takes a moment): pause and kill still count.
         let place = self.subjects().join(key, group, tap, &visit.progress, prepared.treatment());
-        let digests = |chain: &[rustls::pki_types::CertificateDer<'_>]| chain.iter().map(|c| Digest::of(c)).collect();
+        let digests = |chain: &[rustls::pki_types::CertificateDer<'_>]| chain.iter().map(|c| Digest::of(c)).collect::<Vec<_>>();
         let (arm, attack) = match prepared.treatment() {
             Treatment::Pass => (Arm::Pass, None),
             Treatment::Control { .. } => (Arm::Control, None),
@@ -394,8 +399,10 @@ impl Gateway {
             if arm == Arm::Pass { (Vec::new(), Vec::new()) } else { (digests(prepared.chain()), digests(prepared.honest())) };
         if arm != Arm::Pass {
             // The good chain never crosses the device's side: say what it holds, so that a report can show it beside the presented one.
-            for certificate in prepared.honest() {
-                tap.put(certificate::read(certificate, &*self.setup.veil.0));
+            for (certificate, digest) in prepared.honest().iter().zip(&honest_chain) {
+                if self.told(digest) {
+                    tap.put(certificate::read(certificate, &*self.setup.veil.0));
+                }
             }
         }
         if arm == Arm::Attack {
@@ -408,6 +415,15 @@ impl Gateway {
             self.subjects().leave(key, group, place, conduct, &*self.setup.veil.0);
         }
         end
+    }
+
+    /// Whether this certificate of a real server is to be told: once is enough.
+    fn told(&self, certificate: &Digest) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        told.insert(*certificate)
     }
 
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
