@@ -63,6 +63,10 @@ pub struct Hello {
     pub ech: bool,
     pub psk: bool,
     pub early_data: bool,
+    /// Knows secure renegotiation: the extension, or the suite value that stands for it (RFC 5746 §3.4).
+    pub renegotiation: bool,
+    /// Offers the extended master secret (RFC 7627).
+    pub extended_master_secret: bool,
     /// The handshake message, header included.
     pub message: Bytes,
 }
@@ -182,6 +186,7 @@ fn parse(body: &[u8]) -> Option<Hello> {
     let mut hello = Hello { random: c.take(32)?.try_into().ok()?, ..Hello::default() };
     hello.session_id = c.vector(1)?.0.to_vec();
     hello.suites = c.vector(2)?.numbers();
+    hello.renegotiation = hello.suites.contains(&0x00ff);
     c.vector(1)?;
     let mut extensions = if c.0.is_empty() { Cursor(&[]) } else { c.vector(2)? };
     while !extensions.0.is_empty() {
@@ -198,6 +203,8 @@ fn parse(body: &[u8]) -> Option<Hello> {
                     }
                 }
             }
+            23 => hello.extended_master_secret = true,
+            0xff01 => hello.renegotiation = true,
             10 => hello.groups = e.vector(2)?.numbers(),
             13 => hello.schemes = e.vector(2)?.numbers(),
             16 => {

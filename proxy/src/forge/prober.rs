@@ -72,9 +72,20 @@ pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> R
     server_hello.extend(random);
     server_hello.push(0);
     server_hello.extend(suite.to_be_bytes());
-    // Null compression; renegotiation_info is answered empty, without which some clients refuse (RFC 5746 §3.6).
+    // Null compression.
     server_hello.push(0);
-    server_hello.extend([0, 5, 0xff, 0x01, 0, 1, 0]);
+    // What was offered is answered as servers do, for some clients refuse without (RFC 5746 §3.6, RFC 7627 §5.3); what was not offered may
+    // not be (RFC 5246 §7.4.1.4), and an alert about it would read as a refusal of the version.
+    let mut extensions: Vec<u8> = Vec::new();
+    if hello.renegotiation {
+        extensions.extend([0xff, 0x01, 0, 1, 0]);
+    }
+    if hello.extended_master_secret {
+        extensions.extend([0, 23, 0, 0]);
+    }
+    if !extensions.is_empty() {
+        server_hello.extend(with_length(2, &extensions));
+    }
     body.extend(message(2, &server_hello));
 
     let certificates: Vec<u8> = chain.certificates.iter().flat_map(|c| with_length(3, c)).collect();
@@ -192,6 +203,24 @@ mod tests {
             at = next;
         }
         out
+    }
+
+    /// The extensions of the ServerHello that answers a hello with these.
+    #[track_caller]
+    fn answered(renegotiation: bool, extended_master_secret: bool, expect: &[u8]) {
+        let w = world(KeyKind::Rsa2048);
+        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let hello = Hello { renegotiation, extended_master_secret, ..hello() };
+        let flight = flight(&hello, TLS11, &chain, [5; 32]).unwrap();
+        // Version, random, empty session, suite, compression.
+        assert_eq!(&messages(&flight)[0].1[38..], expect);
+    }
+
+    #[test]
+    fn nothing_is_answered_that_was_not_offered() {
+        answered(false, false, &[]);
+        answered(true, false, &[0, 5, 0xff, 1, 0, 1, 0]);
+        answered(true, true, &[0, 9, 0xff, 1, 0, 1, 0, 0, 23, 0, 0]);
     }
 
     #[test]
