@@ -58,6 +58,7 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
             pace: Mode::Live,
             attacks: if authorised { selected } else { Vec::new() },
             rules: PolicyRules {
+                names: None,
                 policy: known.policy().clone(),
                 pins: known.demands.declaration.clone(),
                 who: Who::Enrolled(enrolment.clone()),

@@ -76,6 +76,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         policy: known.policy().clone(),
         pins: known.demands.declaration.clone(),
         who: if transparent { Who::Given(devices) } else { Who::Everybody },
+        names: transparent.then(|| world.names().clone()),
     };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
     let mut live = Live::start(
@@ -183,7 +184,7 @@ async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Optio
     } else {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| Fault::new(format!("cannot listen: {e}"), ""))?;
         let addr = listener.local_addr().map_err(|e| Fault::new(e.to_string(), ""))?;
-        for name in ["https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
             proxy_env.push((name, format!("http://{addr}").into()));
         }
         let places: Vec<(u16, std::net::SocketAddr)> =
@@ -224,6 +225,7 @@ async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> R
         budget: Duration::from_secs(args.budget),
         attempts: AtomicU64::new(0),
         spoke: Mutex::new(None),
+        left_running: AtomicU64::new(0),
     });
     let mut copies = tokio::task::JoinSet::new();
     for dut in world.duts() {
@@ -239,6 +241,11 @@ async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> R
         }
     }
     let left = campaign.left();
+    let unfinished = campaign.left_running.load(Ordering::Relaxed);
+    if unfinished > 0 && !reins.quiet {
+        let seconds = lab::dut::LINGER.as_secs();
+        eprint_line(&format!("overhear lab: in {unfinished} runs the program left processes behind that were ended after {seconds} s"));
+    }
     Ok(match worst {
         None | Some(Ended::Decided) => None,
         Some(Ended::Stuck) => Some(format!("overhear lab: {left} answers stay open: {STUCK} runs in a row decided nothing more")),
@@ -258,6 +265,8 @@ struct Campaign {
     budget: Duration,
     attempts: AtomicU64,
     spoke: Mutex<Option<Instant>>,
+    /// Runs whose leftovers had to be ended.
+    left_running: AtomicU64,
 }
 
 /// Why a copy of the device is not run again.
@@ -315,7 +324,8 @@ impl Campaign {
                 // Letting go of a run ends it with all its children.
                 () = self.reins.let_go() => None,
             };
-            gateway.end_run(device).await;
+            let cut_short = ran.as_ref().is_none_or(|run| run.left_running || run.exit == Exit::TimedOut);
+            gateway.end_run(device, cut_short).await;
             if self.reins.broken() {
                 return Ok(Ended::Broken);
             }
@@ -326,6 +336,7 @@ impl Campaign {
                     "check its name; it runs with this machine's files",
                 ));
             }
+            self.left_running.fetch_add(u64::from(run.left_running && run.exit != Exit::TimedOut), Ordering::Relaxed);
             let left = self.left_on(device);
             self.say(attempt);
             let seen = self.seen();
@@ -335,8 +346,9 @@ impl Campaign {
             if left == 0 && seen > 0 {
                 return Ok(Ended::Decided);
             }
+            // More may be left than before: a peer or a stack that was not met until now.
             still = if left < left_before { 0 } else { still + 1 };
-            left_before = left_before.min(left);
+            left_before = left;
             if still >= STUCK {
                 return Ok(Ended::Stuck);
             }

@@ -68,6 +68,8 @@ pub(crate) struct PolicyRules {
     pub(crate) policy: Policy,
     pub(crate) pins: Option<policies::Declaration>,
     pub(crate) who: Who,
+    /// Which name each address of a lab was given out for.
+    pub(crate) names: Option<lab::names::Names>,
 }
 
 /// Whose traffic may be touched.
@@ -84,6 +86,10 @@ pub(crate) enum Who {
 impl Rules for PolicyRules {
     fn may_attack(&self, host: &str, port: u16) -> bool {
         self.policy.may_attack(host, port).is_ok()
+    }
+
+    fn name_of(&self, server: IpAddr) -> Option<String> {
+        self.names.as_ref()?.name_of(server)
     }
 
     fn pin_near(&self, host: &str) -> bool {
@@ -358,7 +364,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const CAPTURE: &str = "capture.pcapng";
 
 /// The journal's thread: takes drafts, seals every second, takes up marks.
-fn keep(mut scribe: Scribe, mut outs: Batched<Out>, desk: &Mutex<RunDesk>, folder: &Folder, veil: &dyn Veil, broken: &AtomicBool) -> Scribe {
+fn keep(
+    mut scribe: Scribe,
+    mut outs: Batched<Out>,
+    desk: &Mutex<RunDesk>,
+    folder: &Folder,
+    veil: &dyn Veil,
+    broken: &AtomicBool,
+) -> Scribe {
     let mut sealed = Instant::now();
     loop {
         match outs.recv_timeout(SEAL_EVERY / 4) {

@@ -387,6 +387,7 @@ impl Board {
             strict: listed(&demands.policy.strict),
             anchor_live: docket.anchored.contains(&(case.subject.device, case.subject.client)),
             selected,
+            proxied_only: docket.proxied_only,
         }
     }
 
@@ -439,6 +440,8 @@ struct Docket<'a> {
     anchored: HashSet<(Option<DeviceId>, Option<ClientClass>), Fixed>,
     /// The set-up, which is said of the run, has the lab's authority in the user store.
     user_anchor: bool,
+    /// The gateway was an explicit proxy.
+    proxied_only: bool,
 }
 
 impl<'a> Docket<'a> {
@@ -447,8 +450,16 @@ impl<'a> Docket<'a> {
         order.sort_unstable_by(|a, b| board.cases.get_index(*a).map(|(s, _)| s).cmp(&board.cases.get_index(*b).map(|(s, _)| s)));
         let standing = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Standing>());
         let user_anchor = standing.is_some_and(|s| s.iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
+        let run = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Run>());
+        let proxied_only = run.is_some_and(|r| r.iter().any(|(r, _)| r.mode == Some(observation::RunMode::Explicit)));
         let accepted = |t: &observation::Trial| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted;
-        let mut out = Docket { cases: Vec::with_capacity(order.len()), at: Default::default(), anchored: HashSet::default(), user_anchor };
+        let mut out = Docket {
+            cases: Vec::with_capacity(order.len()),
+            at: Default::default(),
+            anchored: HashSet::default(),
+            user_anchor,
+            proxied_only,
+        };
         for (index, subject, case) in order.into_iter().filter_map(|i| board.cases.get_index(i).map(|(s, c)| (i, s, c))) {
             let device = subject.at(Scope::Device);
             // Folded cases stand in for whatever scope was folded; for a device only if it has no case of its own.

@@ -1018,12 +1018,30 @@ pub struct Trial {
     /// A request in clear that followed to the same peer within the fall-back window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_followed: bool,
+    /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS, or the device was ended before it could.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleartext_unclear: bool,
+    /// What the same peer was asked in clear, as method and path: of an attack what followed, else what the device does anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cleartext: Vec<Text>,
     /// From the last byte of our flight to the end, in milliseconds.
     #[serde(default)]
     pub waited_ms: u64,
     /// Which of a lab's parallel copies of the device it was: attempts of one copy are no controls of another's.
     #[serde(default, skip_serializing_if = "is_first")]
     pub lane: u8,
+}
+
+impl Trial {
+    /// Nothing but a request in clear made it an acceptance.
+    pub fn only_by_clear(&self) -> bool {
+        let shown = match self.attack.as_ref().map(Text::as_str) {
+            // The flight of an old version cannot be finished: its key exchange is the acceptance.
+            Some("tls.version-tls11") => Evidence::E3,
+            _ => Evidence::E5,
+        };
+        self.cleartext_followed && self.grade < shown
+    }
 }
 
 fn is_first(lane: &u8) -> bool {

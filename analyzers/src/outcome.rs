@@ -40,11 +40,14 @@ reasons! {
     Unparsed = "unparsed", "clear bytes that could matter were not understood";
     StructuralOnly = "structural-only", "only the format speaks for it; no planted value was found";
     NotAttributed = "not-attributed", "flows that could matter belong to no known device";
+    ProxyOnly = "proxy-only", "only what asks the explicit proxy is seen; what goes around it would not be";
     UnknownActor = "unknown-actor", "it is not known who on the device caused it";
     NoControl = "no-control", "no control before or after the attempt reached application data";
     TooFewAttempts = "too-few-attempts", "the device made fewer attempts than the plan asks";
     NotDelivered = "not-delivered", "the device left before the defect reached it";
     Incompatible = "incompatible", "the handshake failed for a reason that is not the defect";
+    ClearUnclear = "clear-unclear", "it cannot be told whether traffic in clear stands, or would have stood, in for the attacked TLS";
+    OpeningOnly = "opening-only", "the device sent its protocol's fixed opening and nothing of its own";
     Silent = "silent", "the connection stayed open and nothing came";
     NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes other causes than a pin";
     LossOverLimit = "loss-over-limit", "capture loss is over the limit of the plan";

@@ -9,6 +9,7 @@ use crate::case::{Case, Concern};
 use crate::journal::LineNo;
 use crate::observation::{Arm, Evidence, Trial, TrialEnd, TrialResult};
 use crate::outcome::{Outcome, Proof, Reason};
+use crate::text::Text;
 
 /// What the end of one attempt looked like to the gateway; [`classify`] says what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,8 @@ pub struct Terms {
     pub anchor_live: bool,
     /// The attack was selected and authorised in this run.
     pub selected: bool,
+    /// Only what asked the explicit proxy was seen.
+    pub proxied_only: bool,
 }
 
 /// Where a peer stands to the pins that the maker declares.
@@ -149,6 +152,10 @@ pub fn bound_percent(n: u32) -> u32 {
 struct Row<'c> {
     trial: &'c Trial,
     line: LineNo,
+    /// What it shows, in the light of the other trials.
+    result: TrialResult,
+    /// Clear traffic came of which nothing tells whether it stood in for TLS.
+    unclear: bool,
 }
 
 /// The trials that are this attack's own, and those that are its controls.
@@ -160,7 +167,16 @@ struct Sides<'c> {
 
 impl<'c> Sides<'c> {
     fn of(case: &'c Case, attack: &Attack) -> Sides<'c> {
-        let mut rows: Vec<Row<'c>> = case.seen::<Trial>().iter().map(|(trial, span)| Row { trial, line: span.first }).collect();
+        let anyway: Vec<&Text> =
+            case.seen::<Trial>().iter().filter(|(t, _)| t.arm != Arm::Attack).flat_map(|(t, _)| &t.cleartext).collect();
+        let row = |(trial, span): (&'c Trial, &'c crate::case::Span)| {
+            // What a device asks its peer in clear while TLS works it asks whatever happens to TLS.
+            let known = !anyway.is_empty() && trial.cleartext.iter().all(|shape| anyway.contains(&shape));
+            let as_ever = known && trial.arm == Arm::Attack && trial.result == TrialResult::Accepted && trial.only_by_clear();
+            let result = if as_ever { TrialResult::None } else { trial.result };
+            Row { trial, line: span.first, result, unclear: as_ever || trial.cleartext_unclear }
+        };
+        let mut rows: Vec<Row<'c>> = case.seen::<Trial>().iter().map(row).collect();
         rows.sort_by_key(|r| r.trial.n);
         let is_attack = rows.iter().map(|r| is_attempt(attack, r.trial)).collect();
         Sides { rows, is_attack }
@@ -178,14 +194,14 @@ impl<'c> Sides<'c> {
 
     /// Both controls of attempt `i`, when both reached application data.
     fn bracket(&self, attack: &Attack, i: usize) -> Option<[LineNo; 2]> {
-        let good = |before| self.control(attack, i, before).filter(|r| r.trial.result == TrialResult::Accepted).map(|r| r.line);
+        let good = |before| self.control(attack, i, before).filter(|r| r.result == TrialResult::Accepted).map(|r| r.line);
         Some([good(true)?, good(false)?])
     }
 
     /// Whether attempt `i` was refused: in words or by leaving, or with an alert that only the defect can have caused.
     fn refused(&self, attack: &Attack, i: usize) -> bool {
         let Some(row) = self.rows.get(i) else { return false };
-        match row.trial.result {
+        match row.result {
             TrialResult::Rejected => true,
             // Only a control of our own making has the attack's handshake; a passed-through one has the real server's.
             TrialResult::Incompatible => {
@@ -231,7 +247,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
     let sides = Sides::of(case, attack);
     let attempts: Vec<&Row<'_>> = sides.attempts().map(|(_, r)| r).collect();
     let anchor = matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling | Defect::UserAnchor);
-    let accepted: Vec<&&Row<'_>> = attempts.iter().filter(|r| r.trial.result == TrialResult::Accepted).collect();
+    let accepted: Vec<&&Row<'_>> = attempts.iter().filter(|r| r.result == TrialResult::Accepted).collect();
 
     if anchor && let Some(not_asked) = anchor_question(attack, terms) {
         return not_asked;
@@ -251,7 +267,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
     }
     if attack.needs.contains(&Need::LabCaTrusted) && !anchor {
         let controls: Vec<&Row<'_>> = sides.rows.iter().filter(|r| r.trial.arm == Arm::Control).collect();
-        if !controls.is_empty() && !controls.iter().any(|r| r.trial.result == TrialResult::Accepted) {
+        if !controls.is_empty() && !controls.iter().any(|r| r.result == TrialResult::Accepted) {
             return Outcome::NotTested(Reason::LabCaNotTrusted);
         }
     }
@@ -263,7 +279,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
 
 /// What a peer beside a pinned one did: nobody claimed a pin for it, so it is said and not judged.
 fn sibling(attempts: &[&Row<'_>], terms: &Terms) -> Outcome {
-    let any = |result| attempts.iter().any(|r| r.trial.result == result);
+    let any = |result| attempts.iter().any(|r| r.result == result);
     if any(TrialResult::Accepted) {
         Outcome::NotApplicable(Reason::SiblingAccepts)
     } else if any(TrialResult::Rejected) {
@@ -337,8 +353,8 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
                 bracketed.push(row.line);
                 bracketed.extend(controls);
             }
-        } else if worst_other.is_none_or(|known| worst([known, row.trial.result]) != known) {
-            worst_other = Some(row.trial.result);
+        } else if worst_other.is_none_or(|known| worst([known, row.result]) != known) {
+            worst_other = Some(row.result);
         }
     }
     let required = match attack.defect {
@@ -347,8 +363,20 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     };
     let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
 
+    if sides.attempts().any(|(_, row)| row.unclear) {
+        let n = sides.attempts().filter(|(_, row)| row.unclear).count();
+        return undecided(
+            Reason::ClearUnclear,
+            format!("in {n} attempts other traffic in clear came, or the device was ended before its time"),
+        );
+    }
     if refusals == 0 {
+        let opened = sides.attempts().any(|(_, row)| row.trial.grade == Evidence::E4);
         return match worst_other {
+            Some(TrialResult::None) if opened => undecided(
+                Reason::OpeningOnly,
+                "the device completed the handshake and sent its protocol's fixed opening, then nothing".to_owned(),
+            ),
             Some(TrialResult::Silent) => undecided(Reason::Silent, "the connection stayed open and the device sent nothing".to_owned()),
             Some(TrialResult::Incompatible) => {
                 undecided(Reason::Incompatible, "the handshake failed for a reason that is not the defect".to_owned())
@@ -375,12 +403,31 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
             format!("refuses added anchors: {counted} of {counted} attempts, while the real chain was accepted in between"),
         );
     }
+    if attack.defect == Defect::TlsBlocked && terms.proxied_only {
+        let observed = format!("{counted} attempts without a request in clear through the proxy; one that goes around it is not seen");
+        return undecided(Reason::ProxyOnly, observed);
+    }
     let Some(proof) = Proof::of(bracketed) else { return undecided(Reason::NoControl, "no bracketed refusal".to_owned()) };
-    let observed =
-        format!("refused {counted} of {counted} times between good controls (95 % bound on acceptance {} %)", bound_percent(counted));
+    let observed = format!(
+        "refused {counted} of {counted} times between good controls (95 % bound on acceptance {} %){}",
+        bound_percent(counted),
+        later(sides)
+    );
     match case.seen::<Trial>().complete(case, Concern::Trials) {
         Ok(complete) => Outcome::pass(complete, proof, attack.expect.clone(), observed),
         Err(hole) => Outcome::inconclusive(hole.reason, proof, attack.expect.clone(), observed),
+    }
+}
+
+/// A device that makes several connections per attempt may stop after the first that fails: what it would do in the others was not asked.
+fn later(sides: &Sides<'_>) -> String {
+    let most = |attack: bool| {
+        let rows = sides.rows.iter().filter(|r| (r.trial.arm == Arm::Attack) == attack);
+        rows.map(|r| r.trial.flows.len()).max().unwrap_or(0)
+    };
+    match (most(true), most(false)) {
+        (attacked, whole) if attacked < whole => format!("; met at most {attacked} of the {whole} connections of an attempt"),
+        _ => String::new(),
     }
 }
 
@@ -389,6 +436,7 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
 mod tests {
     use super::*;
     use crate::case::Caps;
+    use crate::flow::FlowId;
     use crate::journal::Line;
     use crate::outcome::Verdict;
     use crate::subject::Subject;
@@ -410,8 +458,9 @@ mod tests {
     }
 
     /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
-    /// `h` the same with an alert that names no reason, `s` silent, `?` nothing; then `2` for TLS 1.2 (else 1.3), `o` when the client offered
-    /// only TLS 1.2, `c` when clear followed, `~` on a second copy of the device.
+    /// `h` the same with an alert that names no reason, `s` silent, `o` its protocol's opening alone, `f` refused but then asked in clear, `?`
+    /// nothing; then `2` for TLS 1.2 (else 1.3), `2o` when the client offered only TLS 1.2, `c` when clear followed, `u` when clear came that
+    /// cannot be told, `/…` what the peer was asked in clear, `~` on a second copy of the device.
     fn case(id: &str, rows: &str, caps: Caps) -> Case {
         let mut case = Case::new(Subject::default(), caps);
         for (n, word) in (1..).zip(rows.split_whitespace()) {
@@ -426,6 +475,8 @@ mod tests {
                 "-" => (TrialResult::Rejected, Evidence::E2),
                 "i" | "h" => (TrialResult::Incompatible, Evidence::E2),
                 "s" => (TrialResult::Silent, Evidence::E3),
+                "f" => (TrialResult::Accepted, Evidence::E2),
+                "o" => (TrialResult::None, Evidence::E4),
                 _ => (TrialResult::None, Evidence::E1),
             };
             let trial = Trial {
@@ -448,7 +499,9 @@ mod tests {
                 offered_tls12: true,
                 first_bytes: None,
                 attempt: None,
-                cleartext_followed: word.contains('c'),
+                cleartext_followed: word.contains(['c', 'f']),
+                cleartext_unclear: word.contains('u'),
+                cleartext: word.find('/').map(|at| Text::ours(&word[at..])).into_iter().collect(),
                 waited_ms: 0,
                 lane: u8::from(word.contains('~')),
             };
@@ -466,6 +519,7 @@ mod tests {
         user_anchor: false,
         anchor_live: true,
         selected: true,
+        proxied_only: false,
     };
 
     #[track_caller]
@@ -504,11 +558,43 @@ mod tests {
             ("P+ xh P+ xh P+ xh P+", "inconclusive incompatible"),
             ("P+ xs P+ x- P+ x- P+ x- P+", "inconclusive silent"),
             ("P+ x? P+ x? P+", "inconclusive not-delivered"),
+            ("P+ xo P+ xo P+", "inconclusive opening-only"),
+            ("P+ xo P+ x- P+ x- P+ x- P+", "pass"),
+            ("P+ xf P+", "fail"),
+            // It asks in clear while TLS works too: that shows nothing about the attack.
+            ("P+ xf/ping P+ x- P+ x- P+ x- P+/ping", "inconclusive clear-unclear"),
+            ("P+/ping xf/login P+/ping", "fail"),
+            ("P+/ping x+ P+/ping", "fail"),
+            ("P+/ping x- P+/ping x- P+/ping x- P+/ping", "pass"),
+            ("P+ xu P+ x- P+ x- P+ x- P+", "inconclusive clear-unclear"),
             ("P+ x? P+ x- P+ x- P+ x- P+", "pass"),
         ] {
             check(&a, rows, TERMS, expect);
         }
         check(&a, "", Terms { selected: false, ..TERMS }, "not-tested no-attacks");
+    }
+
+    #[test]
+    fn connections_that_were_never_attacked_are_told() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let mut case = case(&a.id, "P+ x- P+ x- P+ x- P+", Caps::default());
+        let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+        assert!(!judged.observed.contains("connections"), "{}", judged.observed);
+        let (mut trial, _) = case.seen::<Trial>().iter().last().map(|(t, s)| (t.clone(), s)).unwrap();
+        (trial.n, trial.flows) = (20, vec![FlowId(1), FlowId(2)]);
+        case.add(&Line { n: 20, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
+        let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+        assert!(judged.observed.contains("met at most 0 of the 2 connections"), "{}", judged.observed);
+    }
+
+    #[test]
+    fn a_request_around_the_proxy_is_not_seen() {
+        let a = attack("channel.tls-block-fallback", Defect::TlsBlocked, &[]);
+        check(&a, "P+ x- P+ x- P+ x- P+", TERMS, "pass");
+        let explicit = Terms { proxied_only: true, ..TERMS };
+        check(&a, "P+ x- P+ x- P+ x- P+", explicit, "inconclusive proxy-only");
+        check(&a, "P+ xf/ P+", explicit, "fail");
+        check(&attack("cert.self-signed", Defect::SelfSigned, &[]), "P+ x- P+ x- P+ x- P+", explicit, "pass");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -89,10 +89,19 @@ pub enum Exit {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub exit: Exit,
+    /// Processes that the program had left behind still ran after [`LINGER`], and were ended.
+    pub left_running: bool,
     pub stdout: Tail,
     pub stderr: Tail,
     pub started: SystemTime,
     pub ended: SystemTime,
+}
+
+/// What `run-init` reports.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    exit: Exit,
+    left_running: bool,
 }
 
 /// The last [`TAIL`] bytes of an output, and how many there were.
@@ -139,12 +148,12 @@ impl Dut {
         let (stdout, stderr) = (stdout.end().await, stderr.end().await);
         let told = fs::read(&report).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let _ = fs::remove_file(&report);
-        let exit = match told {
-            _ if timed_out => Exit::TimedOut,
-            Some(exit) => exit,
+        let (exit, left_running) = match told {
+            _ if timed_out => (Exit::TimedOut, true),
+            Some(Report { exit, left_running }) => (exit, left_running),
             None => return Err(Fault::odd("running the device")(stderr.text().trim().to_owned())),
         };
-        Ok(Run { exit, stdout, stderr, started, ended })
+        Ok(Run { exit, left_running, stdout, stderr, started, ended })
     }
 
     /// The network namespace, where there is one.
@@ -164,23 +173,42 @@ async fn plain(order: Order, env: Vec<(String, OsString)>) -> Result<Run, Fault>
         Ok(child) => child,
         Err(error) => {
             let exit = Exit::NotStarted(error.to_string());
-            return Ok(Run { exit, stdout: Tail::default(), stderr: Tail::default(), started, ended: SystemTime::now() });
+            return Ok(Run {
+                exit,
+                left_running: false,
+                stdout: Tail::default(),
+                stderr: Tail::default(),
+                started,
+                ended: SystemTime::now(),
+            });
         }
     };
     let group = Group(child.id().map(|id| Pid::from_raw(id as i32)));
     let (stdout, stderr) = (tail(child.stdout.take()), tail(child.stderr.take()));
     let status = tokio::time::timeout(order.timeout, child.wait()).await;
-    drop(group);
     let exit = match status {
         Ok(status) => exit_of(status.map_err(Fault::odd("waiting for a run"))?),
         Err(_) => Exit::TimedOut,
     };
+    let mut left_running = group.lives();
+    let until = tokio::time::Instant::now() + LINGER;
+    while exit != Exit::TimedOut && left_running && tokio::time::Instant::now() < until {
+        tokio::time::sleep(GLANCE).await;
+        left_running = group.lives();
+    }
+    drop(group);
     let ended = SystemTime::now();
-    Ok(Run { exit, stdout: stdout.end().await, stderr: stderr.end().await, started, ended })
+    Ok(Run { exit, left_running, stdout: stdout.end().await, stderr: stderr.end().await, started, ended })
 }
 
 /// Kills a process group when dropped, so also when a run is given up.
 struct Group(Option<Pid>);
+
+impl Group {
+    fn lives(&self) -> bool {
+        self.0.is_some_and(|group| killpg(group, None).is_ok())
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -283,6 +311,7 @@ pub(crate) fn run_init(args: &[OsString]) -> Result<i32, Fault> {
     let Some(program) = words.next() else {
         return Err(Fault::new("running the device", "no program was given", "name one after `--`"));
     };
+    let mut left_running = false;
     let spawned = Command::new(program).args(words).process_group(0).spawn();
     let exit = match spawned {
         Err(error) => Exit::NotStarted(format!("{}: {error}", Path::new(program).display())),
@@ -291,13 +320,17 @@ pub(crate) fn run_init(args: &[OsString]) -> Result<i32, Fault> {
             if let Some(leash) = leash {
                 std::thread::spawn(move || follow(leash, script.own_pids));
             }
-            serve(Pid::from_raw(child.id() as i32), &signals)?
+            let exit = serve(Pid::from_raw(child.id() as i32), &signals)?;
+            left_running = linger();
+            exit
         }
     };
     if !script.own_pids {
         stage::kill_descendants();
     }
-    fs::write(&script.report, serde_json::to_vec(&exit).map_err(Fault::odd("reporting a run"))?).map_err(Fault::odd("reporting a run"))?;
+    let report = Report { exit, left_running };
+    fs::write(&script.report, serde_json::to_vec(&report).map_err(Fault::odd("reporting a run"))?)
+        .map_err(Fault::odd("reporting a run"))?;
     Ok(0)
 }
 
@@ -312,6 +345,19 @@ fn serve(child: Pid, signals: &Signals) -> Result<Exit, Fault> {
             }
         }
         signals.next()?;
+    }
+}
+
+/// What the program left behind may still do something of its own: waits for its end, but not for ever. Whether something still runs.
+fn linger() -> bool {
+    let until = Instant::now() + LINGER;
+    loop {
+        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if Instant::now() >= until => return true,
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(GLANCE),
+            Ok(_) => {}
+            Err(_) => return false,
+        }
     }
 }
 
@@ -352,6 +398,9 @@ pub(crate) fn lay_here(binds: &[(PathBuf, PathBuf)]) -> Result<(), Fault> {
 
 /// Bytes of each output that are kept.
 pub const TAIL: usize = 64 * 1024;
+/// How long what a program leaves behind may go on after its end.
+pub const LINGER: Duration = Duration::from_secs(3);
+const GLANCE: Duration = Duration::from_millis(10);
 /// Time a killed run and its pipes have to disappear.
 const GRACE: Duration = Duration::from_secs(2);
 /// A host's proxies do not exist in the lab.

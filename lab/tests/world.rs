@@ -358,18 +358,21 @@ fn runs_side_by_side_have_their_own_sources() {
 
 fn a_run_ends_with_all_its_children() {
     let world = world(1);
-    for (words, timeout, expect) in [
-        ("exit 7", 5000, Exit::Code(7)),
-        ("kill -TERM $$", 5000, Exit::Signal(15)),
-        ("sleep 777", 300, Exit::TimedOut),
-        // Left in the background, in a session of its own, deaf to signals.
-        ("setsid sh -c 'trap \"\" TERM HUP INT; sleep 777' & exit 3", 5000, Exit::Code(3)),
-        ("trap '' TERM INT HUP; setsid sleep 777 & sleep 777", 300, Exit::TimedOut),
+    for (words, timeout, expect, left_running) in [
+        ("exit 7", 5000, Exit::Code(7), false),
+        ("kill -TERM $$", 5000, Exit::Signal(15), false),
+        ("sleep 777", 300, Exit::TimedOut, true),
+        // Left in the background, in a session of its own: what ends soon is waited for.
+        ("setsid sleep 0.5 & exit 4", 9000, Exit::Code(4), false),
+        // And deaf to signals.
+        ("setsid sh -c 'trap \"\" TERM HUP INT; sleep 777' & exit 3", 9000, Exit::Code(3), true),
+        ("trap '' TERM INT HUP; setsid sleep 777 & sleep 777", 300, Exit::TimedOut, true),
     ] {
         let begun = Instant::now();
         let run = wait(world.duts()[0].run(Order::new(["sh", "-c", words], Duration::from_millis(timeout)))).unwrap();
         assert_eq!(run.exit, expect, "{words}: {}", run.stderr.text());
-        assert!(begun.elapsed() < Duration::from_secs(2), "{words} took {:?}", begun.elapsed());
+        assert_eq!(run.left_running, left_running, "{words}");
+        assert!(begun.elapsed() < lab::dut::LINGER + Duration::from_secs(2), "{words} took {:?}", begun.elapsed());
         assert!(run.started <= run.ended);
         assert_eq!(sleepers(), 0, "{words}");
     }

@@ -3,6 +3,7 @@
 //! Attacks stand between controls that differ from them in nothing but the defect: *control, x, control, y, control* – one control
 //! serves both neighbours where it fits both. The cheapest question comes first, a decided one never again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
@@ -37,6 +38,8 @@ pub struct Past {
     pub shape: Shape,
     pub result: TrialResult,
     pub at: Time,
+    /// Nothing but these kinds of requests in clear made it an acceptance.
+    pub by_clear: BTreeSet<String>,
 }
 
 /// What is known of one subject (device, peer, client class).
@@ -383,7 +386,7 @@ mod tests {
                 Treatment::Control { .. } => (Arm::Control, None),
                 Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
             };
-            history.past.push(Past { arm, attack: id, shape: t.shape(), result: client(&t), at: now });
+            history.past.push(Past { arm, attack: id, shape: t.shape(), result: client(&t), at: now, by_clear: BTreeSet::new() });
             (history.offered_tls13, history.offered_tls12) = (true, true);
         }
         let left = undecided(&history, &terms).into_iter().map(str::to_owned).collect();
@@ -431,6 +434,7 @@ mod tests {
                 attack: None,
                 shape: Shape::Mirrored,
                 result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
+                by_clear: BTreeSet::new(),
                 at: Time::default(),
             };
             let past: Vec<Past> = [Arm::Pass].into_iter().chain([Arm::Control, Arm::Pass].into_iter().cycle().take(8)).map(past).collect();
@@ -468,6 +472,7 @@ mod tests {
             attack: Some("ca".to_owned()),
             shape: Shape::Mirrored,
             result: TrialResult::Rejected,
+            by_clear: BTreeSet::new(),
             at: Time::from_secs(secs),
         };
         let past = [Arm::Pass, Arm::Pass, Arm::Pass, Arm::Pass, Arm::Attack, Arm::Pass]
@@ -489,7 +494,14 @@ mod tests {
 
     #[test]
     fn live_backs_off_with_the_device() {
-        let past = |secs: i64, result| Past { arm: Arm::Pass, attack: None, shape: Shape::Mirrored, result, at: Time::from_secs(secs) };
+        let past = |secs: i64, result| Past {
+            arm: Arm::Pass,
+            attack: None,
+            shape: Shape::Mirrored,
+            result,
+            at: Time::from_secs(secs),
+            by_clear: BTreeSet::new(),
+        };
         let attacks = [attack("ca", Defect::UntrustedCa, &[])];
         let bad = TrialResult::None;
         let history = History { past: vec![past(0, bad), past(10, bad), past(30, bad), past(70, bad)], ..History::default() };

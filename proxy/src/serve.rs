@@ -78,6 +78,8 @@ impl Default for Waits {
 pub struct Visit<S> {
     pub stream: S,
     pub start: Start,
+    /// What its server is told instead of those first bytes (a request that was meant for a proxy).
+    pub onward: Option<Bytes>,
     /// Where the device wanted to go.
     pub server: SocketAddr,
     /// The name it asked for, else the address as text.
@@ -207,7 +209,7 @@ pub struct Conduct {
 }
 
 impl Conduct {
-    fn nothing(hindrance: Option<Hindrance>) -> Conduct {
+    pub(crate) fn nothing(hindrance: Option<Hindrance>) -> Conduct {
         Conduct {
             grade: Evidence::E1,
             acked: None,
@@ -236,8 +238,17 @@ pub struct Server {
     pub faces: Faces,
     pub upstream: Upstream,
     pub waits: Waits,
-    /// What servers that speak first say, learned from controls: shown to devices that fall silent under an attack.
-    greetings: Mutex<HashMap<(SocketAddr, String), Bytes>>,
+    /// What servers say before a device says anything of its own, learned from controls: shown to devices that fall silent under an attack.
+    greetings: Mutex<HashMap<(SocketAddr, String), Greeting>>,
+}
+
+/// A server's part of a protocol's opening.
+#[derive(Clone, Debug, Default)]
+struct Greeting {
+    /// Before the device's first byte.
+    first: Bytes,
+    /// In answer to an opening that every client sends.
+    reply: Bytes,
 }
 
 /// What the device is about to be shown; known before the first byte goes out, so that it can be written down first.
@@ -364,6 +375,17 @@ impl Server {
         };
         let mut conduct = Conduct::nothing(None);
         progress.watch(&log);
+        if let Some(onward) = visit.onward {
+            let mut head = vec![0; visit.start.seen().len()];
+            let passed = async {
+                wire.read_exact(&mut head).await?;
+                server.write_all(&onward).await
+            };
+            if passed.await.is_err() {
+                wire.link_mut().abort();
+                return Conduct::nothing(Some(Hindrance::UpstreamDown));
+            }
+        }
         let end = relay(&mut wire, &mut server, |_, _| {}).await;
         carry_over_reset(&end, &mut wire);
         note(&mut conduct, &log);
@@ -435,13 +457,7 @@ impl Server {
     }
 
     /// Terminates TLS as the shown face: a control is relayed to the real server, an attack ends here.
-    async fn terminate<S: Link>(
-        &self,
-        visit: Visit<S>,
-        treatment: &Treatment,
-        chain: &Chain,
-        learned: Option<Arc<Learned>>,
-    ) -> Conduct {
+    async fn terminate<S: Link>(&self, visit: Visit<S>, treatment: &Treatment, chain: &Chain, learned: Option<Arc<Learned>>) -> Conduct {
         let Some(hello) = visit.start.hello() else { return Conduct::nothing(Some(Hindrance::NotTls)) };
         let control = matches!(treatment, Treatment::Control { .. });
         // A control's channel to the real server stands before the device is answered: what it negotiates is what the device gets.
@@ -493,7 +509,7 @@ impl Server {
             Ok(Ok(tls)) => Box::new(tls),
             Ok(Err((e, mut wire))) => {
                 read_error(&e, &log, &mut conduct);
-                let flight = log.lock().sent;
+                let flight = flight_before(&e, &log);
                 conduct.acked = acked(&wire, &log, flight);
                 if conduct.hindrance.is_none() && conduct.acked == Some(true) && flight > 0 {
                     conduct.grade = Evidence::E2;
@@ -541,10 +557,11 @@ impl Server {
     ) {
         let after = Instant::now();
         let mut data: Vec<u8> = Vec::new();
-        let mut greeting: Vec<u8> = Vec::new();
+        let (mut greeting, mut reply) = (Vec::new(), Vec::new());
         let mut bytes = [0u64; 2];
         let mut first = None;
         let mut settled = false;
+        let mut opening = false;
         let alpn = conduct.alpn.clone();
         let end = relay(&mut *tls, &mut *leg, |dir, piece| {
             tap.plain(dir, piece);
@@ -558,20 +575,25 @@ impl Server {
                     if room > 0 && !settled {
                         let grade = preamble::grade(&data, alpn.as_deref());
                         settled = grade >= Evidence::E5 && data.len() >= preamble::SETTLED;
+                        opening = grade == Evidence::E4;
                         progress.grade(grade);
                     }
                 }
-                Dir::Back if first.is_none() && greeting.len() + piece.len() <= LONGEST_GREETING => greeting.extend_from_slice(piece),
-                Dir::Back => {}
+                Dir::Back => {
+                    let said = if first.is_none() { &mut greeting } else { &mut reply };
+                    if (first.is_none() || opening) && said.len() + piece.len() <= LONGEST_GREETING {
+                        said.extend_from_slice(piece);
+                    }
+                }
             }
         })
         .await;
-        if !greeting.is_empty() {
+        if !greeting.is_empty() || !reply.is_empty() {
             let mut all = self.greetings.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= MOST_GREETINGS {
                 all.clear();
             }
-            all.insert(place, greeting.into());
+            all.insert(place, Greeting { first: greeting.into(), reply: reply.into() });
         }
         conduct.first_data = first;
         conduct.bytes = bytes;
@@ -607,14 +629,17 @@ impl Server {
             let _ = tls.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
             let _ = tls.flush().await;
         }
-        let greeting = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned();
-        let mut greeting = greeting.filter(|_| !h2);
+        let known = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned().filter(|_| !h2).unwrap_or_default();
+        let words = |bytes: Bytes| (!bytes.is_empty()).then_some(bytes);
+        let (mut greeting, mut reply) = (words(known.first), words(known.reply));
         let mut data: Vec<u8> = Vec::new();
         let mut bytes = 0u64;
         let mut buffer = vec![0; 16 * 1024];
         conduct.end = loop {
-            let content = preamble::grade(&data, conduct.alpn.as_deref()) >= Evidence::E5;
-            let wait = if content {
+            let grade = preamble::grade(&data, conduct.alpn.as_deref());
+            let content = grade >= Evidence::E5;
+            let opened = grade == Evidence::E4 && reply.is_some();
+            let wait = if content || opened {
                 Instant::now() + self.waits.more
             } else if greeting.is_some() {
                 half
@@ -639,7 +664,7 @@ impl Server {
                     break conduct.end;
                 }
                 Err(_) if content => break TrialEnd::Us,
-                Err(_) => match greeting.take() {
+                Err(_) => match if opened { reply.take() } else { greeting.take() } {
                     Some(words) => {
                         let _ = tls.write_all(&words).await;
                         let _ = tls.flush().await;
@@ -692,6 +717,14 @@ fn newest(hello: &Hello) -> u16 {
 fn acked<S: Link>(wire: &Wire<S>, log: &SharedLog, flight: u64) -> Option<bool> {
     let sent = log.lock().sent;
     wire.link().acked().map(|n| n >= flight.min(sent))
+}
+
+/// How many bytes of ours the device had to get before this happened. What it said last made the TLS library fail, and the library's own alert
+/// went out after that: whether that one arrives says nothing about the flight.
+fn flight_before(e: &io::Error, log: &SharedLog) -> u64 {
+    let log = log.lock();
+    let ours = e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    if ours { log.sent_before_last } else { log.sent }
 }
 
 /// Copies out of the log what a conduct keeps of it.

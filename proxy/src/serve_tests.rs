@@ -48,8 +48,7 @@ pub(crate) async fn scene(key: KeyKind, version: u16) -> Scene {
     let origin_mint = Mint::new(Authority::make("origin", t, LIFETIME).unwrap(), t).unwrap();
     let mint = Mint::new(Authority::make("lab", t, LIFETIME).unwrap(), t).unwrap();
     let chain = origin_mint.control(&Mirror { key, names: vec![San::Dns(HOST.to_owned())], ..Mirror::bare(HOST) }, t).unwrap();
-    let face =
-        Face { certified: chain.certified().unwrap(), version, alpn: Some(b"http/1.1".to_vec()), marked: false };
+    let face = Face { certified: chain.certified().unwrap(), version, alpn: Some(b"http/1.1".to_vec()), marked: false };
     let acceptor = TlsAcceptor::from(Faces::new().unwrap().config(face, Arc::new(NoTap)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = listener.local_addr().unwrap();
@@ -94,7 +93,16 @@ impl Scene {
             let (mut stream, _) = listener.accept().await.unwrap();
             let start = hello::read(&mut stream, Duration::from_secs(5)).await;
             tap.wire(Dir::Out, start.seen());
-            let visit = Visit { stream, start, server: origin, host: HOST.to_owned(), tap, progress: Progress::default(), now: now() };
+            let visit = Visit {
+                stream,
+                start,
+                onward: None,
+                server: origin,
+                host: HOST.to_owned(),
+                tap,
+                progress: Progress::default(),
+                now: now(),
+            };
             let prepared = server.prepare(&visit, treatment).await;
             server.run(visit, prepared).await
         });

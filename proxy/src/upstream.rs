@@ -111,7 +111,9 @@ impl Upstream {
                 let version = session.protocol_version().map_or(0x0304, u16::from);
                 let suite = session.negotiated_cipher_suite().map_or(0, |s| u16::from(s.suite()));
                 let alpn = session.alpn_protocol();
-                let same = |l: &Learned| (l.verified, l.version, l.suite, l.alpn.as_deref()) == (true, version, suite, alpn) && l.mirror.chain == chain;
+                let same = |l: &Learned| {
+                    (l.verified, l.version, l.suite, l.alpn.as_deref()) == (true, version, suite, alpn) && l.mirror.chain == chain
+                };
                 // Most servers say the same every time: their chain is read, and kept, once.
                 let learned = match self.known(addr, host).filter(|known| same(known)) {
                     Some(known) => known,

@@ -79,6 +79,8 @@ pub struct Log {
     /// Bytes from the device, and to it.
     pub received: u64,
     pub sent: u64,
+    /// How much had been sent to it when its last bytes came.
+    pub sent_before_last: u64,
     pub last_sent: Option<Instant>,
     pub last_received: Option<Instant>,
     /// How the device's side closed.
@@ -180,6 +182,7 @@ impl<S> Wire<S> {
     fn received(&self, bytes: &[u8], show: bool) {
         let mut log = self.log.lock();
         log.received += bytes.len() as u64;
+        log.sent_before_last = log.sent;
         log.last_received = Some(Instant::now());
         log.scan(bytes);
         drop(log);

@@ -173,7 +173,7 @@ fn campaign(
         let mut line = vec!["curl", "-s", "--max-time", "5", version, "--cacert", bundle, "--resolve", &resolve, "https://shop.test/"];
         line.extend(careless);
         let _ = dut.command(&line).stdout(Stdio::null()).status();
-        runtime.block_on(gateway.end_run(device));
+        runtime.block_on(gateway.end_run(device, false));
         if gateway.undecided(device).is_empty() {
             break;
         }

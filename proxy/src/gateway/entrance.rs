@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
@@ -54,9 +55,21 @@ pub fn plain(addr: SocketAddr) -> SocketAddr {
 pub struct Asked {
     pub host: String,
     pub server: SocketAddr,
+    /// A request in clear for that host (RFC 9112 §3.2.2); else a tunnel, which has been granted.
+    pub request: Option<Request>,
 }
 
-/// Reads a CONNECT request and answers it. `None`: it was something else, or the name is not known; the client has been told.
+/// The head of a request to a proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// As the client sent it.
+    pub head: Bytes,
+    /// As its server is asked: path alone, nothing that was meant for the proxy, and one request per connection, since the client may want to
+    /// ask another host with the next.
+    pub onward: Bytes,
+}
+
+/// Reads a request to a proxy. A CONNECT is answered. `None`: it was something else, or the name is not known; the client has been told.
 pub async fn connect(stream: &mut TcpStream, resolve: impl AsyncFnOnce(&str, u16) -> Option<SocketAddr>) -> Option<Asked> {
     let mut head = Vec::new();
     let read = async {
@@ -68,16 +81,22 @@ pub async fn connect(stream: &mut TcpStream, resolve: impl AsyncFnOnce(&str, u16
     };
     timeout(PATIENCE, read).await.ok()??;
     let answer = |words: &'static str| format!("HTTP/1.1 {words}\r\nConnection: close\r\n\r\n");
-    let Some((host, port)) = authority(&head) else {
-        let _ = stream.write_all(answer("405 Only CONNECT").as_bytes()).await;
+    let (host, port, request) = if let Some((host, port)) = authority(&head) {
+        (host, port, None)
+    } else if let Some((host, port, onward)) = in_clear(&head) {
+        (host, port, Some(Request { head: head.into(), onward: onward.into() }))
+    } else {
+        let _ = stream.write_all(answer("405 Only CONNECT and http://").as_bytes()).await;
         return None;
     };
     let Some(server) = timeout(PATIENCE, resolve(&host, port)).await.ok().flatten() else {
         let _ = stream.write_all(answer("502 Name not known").as_bytes()).await;
         return None;
     };
-    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
-    Some(Asked { host, server })
+    if request.is_none() {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?;
+    }
+    Some(Asked { host, server, request })
 }
 
 /// The system's resolver: the first address that this machine has a way to.
@@ -101,10 +120,44 @@ fn authority(head: &[u8]) -> Option<(String, u16)> {
     else {
         return None;
     };
-    let (host, port) = place.rsplit_once(':')?;
+    place_of(place, None)
+}
+
+/// Host, port and the request that goes on, of `GET http://host/path HTTP/1.x`.
+fn in_clear(head: &[u8]) -> Option<(String, u16, Vec<u8>)> {
+    let text = head.iter().map(|b| char::from(*b)).collect::<String>();
+    let (line, fields) = text.split_once("\r\n")?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version @ ("HTTP/1.1" | "HTTP/1.0")), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return None;
+    };
+    let rest = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and_then(|_| target.get(7..))?;
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (place, path) = rest.split_at_checked(at)?;
+    let (host, port) = place_of(place.rsplit_once('@').map_or(place, |(_, place)| place), Some(80))?;
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let mut onward = format!("{method} {slash}{path} {version}\r\n");
+    for field in fields.split("\r\n").take_while(|field| !field.is_empty()) {
+        let name = field.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        if !matches!(name.as_str(), "proxy-connection" | "proxy-authorization" | "connection" | "keep-alive") {
+            onward.extend([field, "\r\n"]);
+        }
+    }
+    onward.push_str("Connection: close\r\n\r\n");
+    Some((host, port, onward.chars().map(|c| c as u8).collect()))
+}
+
+fn place_of(place: &str, default: Option<u16>) -> Option<(String, u16)> {
+    let bare = place.ends_with(']') || !place.contains(':');
+    let (host, port) = match default {
+        Some(port) if bare => (place, port),
+        _ => place.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)))?,
+    };
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let good = !host.is_empty() && host.len() <= 255 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
-    Some((good.then(|| host.to_ascii_lowercase())?, port.parse().ok()?))
+    Some((good.then(|| host.to_ascii_lowercase())?, port))
 }
 
 #[cfg(test)]
@@ -124,6 +177,27 @@ mod tests {
             ("CONNECT a:99999 HTTP/1.1\r\n\r\n", None),
         ] {
             assert_eq!(authority(line.as_bytes()), expect.map(|(h, p)| (h.to_owned(), p)), "{line}");
+        }
+    }
+
+    #[test]
+    fn requests_in_clear_go_on_as_to_a_server() {
+        let asked = |head: &str| in_clear(head.as_bytes()).map(|(host, port, onward)| (host, port, String::from_utf8(onward).unwrap()));
+        let head = "GET http://Shop.test/a?b HTTP/1.1\r\nHost: shop.test\r\nProxy-Connection: keep-alive\r\nX: \u{e9}\r\n\r\n";
+        let head: Vec<u8> = head.chars().map(|c| c as u8).collect();
+        let (host, port, onward) = in_clear(&head).unwrap();
+        assert_eq!((host.as_str(), port), ("shop.test", 80));
+        assert_eq!(onward, b"GET /a?b HTTP/1.1\r\nHost: shop.test\r\nX: \xe9\r\nConnection: close\r\n\r\n");
+        let onward = |head| asked(head).map(|(host, port, onward)| (host, port, onward.lines().next().unwrap().to_owned()));
+        for (head, expect) in [
+            ("POST http://a.test:8080 HTTP/1.0\r\n\r\n", Some(("a.test", 8080, "POST / HTTP/1.0"))),
+            ("GET http://a.test?x HTTP/1.1\r\n\r\n", Some(("a.test", 80, "GET /?x HTTP/1.1"))),
+            ("GET HTTP://u:p@[2001:db8::1]/ HTTP/1.1\r\n\r\n", Some(("2001:db8::1", 80, "GET / HTTP/1.1"))),
+            ("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", None),
+            ("GET https://a.test/ HTTP/1.1\r\n\r\n", None),
+            ("GET http:///x HTTP/1.1\r\n\r\n", None),
+        ] {
+            assert_eq!(onward(head), expect.map(|(host, port, line)| (host.to_owned(), port, line.to_owned())), "{head}");
         }
     }
 

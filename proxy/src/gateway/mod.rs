@@ -25,6 +25,7 @@ use analyzers::text::{Text, Veil};
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Time};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -36,7 +37,8 @@ use crate::serve::{Progress, Server, Visit};
 use crate::treatment::Treatment;
 use crate::wire::Tap as _;
 use conntrack::Conntrack;
-use subjects::{Key, Subjects, Tried};
+use entrance::Request;
+use subjects::{Clear, Key, Subjects, Tried};
 
 /// Connections served at once. More wait in the kernel's queue: a flood cannot eat our memory.
 const MOST_CONNECTIONS: usize = 8192;
@@ -67,6 +69,10 @@ pub trait Rules: Send + Sync + std::fmt::Debug {
     /// The one address that stands for this address's device (a device has several: IPv4, IPv6).
     fn device(&self, ip: IpAddr) -> IpAddr {
         ip
+    }
+    /// The name that this address was given out for, where that is known.
+    fn name_of(&self, _server: IpAddr) -> Option<String> {
+        None
     }
     /// How many copies of the device run at once (lab). They share the attacks: each is asked its own, and is its own control.
     fn lanes(&self) -> u8 {
@@ -174,7 +180,7 @@ impl Gateway {
                 self.stray.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream, device, server, None).await).await;
+            self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream, device, server, None, None).await).await;
         }
     }
 
@@ -190,7 +196,7 @@ impl Gateway {
             self.spawn(async move |gateway: Arc<Gateway>| {
                 let found = entrance::connect(&mut stream, async |host, port| resolve(host.to_owned(), port).await).await;
                 if let Some(asked) = found {
-                    gateway.handle(stream, device, asked.server, Some(asked.host)).await;
+                    gateway.handle(stream, device, asked.server, Some(asked.host), asked.request).await;
                 }
             })
             .await;
@@ -270,8 +276,12 @@ impl Gateway {
         self.devices().entry(device).or_default().attempt = Some(attempt);
     }
 
-    /// The process has ended: waits for attacks that still listen, then writes the run's trials.
-    pub async fn end_run(&self, device: IpAddr) {
+    /// The process has ended: waits for attacks that still listen, then writes the run's trials. `cut_short`: it was ended, and could have
+    /// done more.
+    pub async fn end_run(&self, device: IpAddr, cut_short: bool) {
+        if cut_short {
+            self.subjects().cut_short(device, self.setup.feed.now());
+        }
         let until = tokio::time::Instant::now() + Duration::from_millis(self.setup.thresholds.trial_idle_ms.into()) + SETTLE;
         while self.subjects().attacks_running(device) > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -343,12 +353,24 @@ impl Gateway {
         self.subjects().all.keys().filter(|k| k.device == device).count()
     }
 
-    /// One connection, from its first byte to its last.
-    pub async fn handle(self: Arc<Self>, mut stream: TcpStream, device: SocketAddr, server: SocketAddr, host: Option<String>) {
+    /// One connection, from its first byte to its last. `host` and `request` are what a client of a proxy has said.
+    async fn handle(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        device: SocketAddr,
+        server: SocketAddr,
+        host: Option<String>,
+        request: Option<Request>,
+    ) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         if !self.setup.rules.enrolled(device.ip()) || self.killed.load(Ordering::SeqCst) {
             self.others.fetch_add(1, Ordering::Relaxed);
             if let Ok(mut there) = self.setup.server.upstream.connect(server).await {
+                if let Some(request) = &request
+                    && there.write_all(&request.onward).await.is_err()
+                {
+                    return;
+                }
                 relay(&mut stream, &mut there, |_, _| {}).await;
             }
             return;
@@ -357,12 +379,16 @@ impl Gateway {
         self.seen(known);
         let waits = self.setup.server.waits;
         let wait = if TLS_PORTS.contains(&server.port()) { waits.hello } else { waits.hello.min(SERVER_FIRST) };
-        let start = hello::read(&mut stream, wait).await;
-        let name = start.hello().and_then(|h| h.sni.clone()).or(host).unwrap_or_else(|| server.ip().to_string());
+        let start = match &request {
+            Some(request) => Start::Other { seen: request.head.clone() },
+            None => hello::read(&mut stream, wait).await,
+        };
+        let name = start.hello().and_then(|h| h.sni.clone()).or(host).map_or_else(|| server.ip().to_string(), |name| plain_name(&name));
         let tap = self.setup.feed.open(device, server, &name);
         tap.wire(analyzers::flow::Dir::Out, start.seen());
         let progress = Progress::default();
-        let visit = Visit { stream, start, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
+        let onward = request.map(|r| r.onward);
+        let visit = Visit { stream, start, onward, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
         let end = match visit.start.hello() {
             Some(hello) => {
                 let key = Key {
@@ -428,12 +454,25 @@ impl Gateway {
 
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
     async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr) -> FlowEnd {
-        if let Start::Other { seen } = &visit.start {
-            let host = http_host(seen);
-            if self.subjects().cleartext(device, visit.server.ip(), host.as_deref(), visit.now, self.setup.mode) {
-                return FlowEnd::Reset;
-            }
+        let shape = match &visit.start {
+            Start::Other { seen } => Some(subjects::shape(seen)),
+            // The server may speak first here, and the device answer in clear.
+            Start::Silent { .. } if !TLS_PORTS.contains(&visit.server.port()) => None,
+            // Held open for a hello that may come later, or closed without a word.
+            _ => return self.relayed(visit).await,
+        };
+        let server = visit.server.ip();
+        let is_name = |host: &String| host.parse::<IpAddr>().is_err();
+        let named =
+            http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name).or_else(|| self.setup.rules.name_of(server));
+        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref() };
+        if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
+            return FlowEnd::Reset;
         }
+        self.relayed(visit).await
+    }
+
+    async fn relayed(&self, visit: Visit<TcpStream>) -> FlowEnd {
         let prepared = self.setup.server.prepare(&visit, Treatment::Pass).await;
         let conduct = self.setup.server.run(visit, prepared).await;
         flow_end(conduct.close)
@@ -566,7 +605,12 @@ fn http_host(bytes: &[u8]) -> Option<String> {
         bytes.split(|b| *b == b'\n').skip(1).find(|l| l.len() > 5 && l.get(..5).is_some_and(|n| n.eq_ignore_ascii_case(b"host:")))?;
     let text = std::str::from_utf8(line.get(5..)?).ok()?.trim();
     let host = text.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(text, |(h, _)| h);
-    Some(host.to_ascii_lowercase())
+    Some(plain_name(host.trim_matches(['[', ']'])))
+}
+
+/// A name as it is compared: in small letters, without the root's dot.
+fn plain_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// Tells apart the stacks that speak from one device to one peer.

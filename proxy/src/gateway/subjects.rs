@@ -1,5 +1,6 @@
 //! What was tried with whom: attempt groups, and the history that the planner reads.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use analyzers::observation::{Arm, Evidence, Trial, TrialEnd, TrialResult};
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
 use analyzers::trial::{Ending, classify, worst};
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
@@ -21,6 +22,13 @@ use crate::treatment::Treatment;
 const MOST_SUBJECTS: usize = 1 << 14;
 /// Connections of one group that are kept in mind; browsers open eight. Of what comes beyond only the one that tells most is kept.
 const MOST_MEMBERS: usize = 256;
+/// Addresses of one peer that are kept in mind.
+const MOST_ADDRESSES: usize = 16;
+/// Places asked in clear that are kept in mind; of what comes beyond it cannot be told whether it comes as ever.
+const MOST_PLACES: usize = 4096;
+/// Kinds of requests in clear to one peer that are kept in mind, and how much of each. Of what comes beyond it cannot be told what it means.
+const MOST_SHAPES: usize = 64;
+const LONGEST_SHAPE: usize = 96;
 /// Of the first application bytes this much is printed, masked.
 const SHOWN: usize = 96;
 
@@ -58,8 +66,59 @@ pub(super) struct Group {
     /// Of those that are over, the one that tells most: an acceptance among them is an acceptance.
     most: Option<Member>,
     cleartext_followed: bool,
-    /// Clear traffic came that this device also has while TLS works: it shows nothing about the attack.
-    cleartext_as_ever: bool,
+    /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
+    /// another place that was not asked before.
+    cleartext_unclear: bool,
+    /// What the device asked the same peer in clear: under attack what followed, else what it does anyway.
+    cleartext: BTreeSet<String>,
+}
+
+/// A connection in clear.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clear<'a> {
+    pub(super) device: IpAddr,
+    pub(super) server: IpAddr,
+    /// The name it was meant for, where that is known.
+    pub(super) name: Option<&'a str>,
+    /// What kind of request it is ([`shape`]); `None` when the device waits for the server to speak, and what it says then is not known yet.
+    pub(super) shape: Option<&'a str>,
+}
+
+/// What makes requests in clear alike: method and path, without its parameters, and with numbers for what changes.
+pub(super) fn shape(bytes: &[u8]) -> String {
+    let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else { return "bytes".to_owned() };
+    if !version.starts_with(b"HTTP/") {
+        return "bytes".to_owned();
+    }
+    let path = target.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
+    let part = |part: &[u8]| if part.iter().any(u8::is_ascii_digit) { "#".into() } else { String::from_utf8_lossy(part).into_owned() };
+    let parts: Vec<String> = path.split(|b| *b == b'/').map(part).collect();
+    let mut out = format!("{} {}", String::from_utf8_lossy(method), parts.join("/"));
+    if let Some((at, _)) = out.char_indices().nth(LONGEST_SHAPE) {
+        out.truncate(at);
+    }
+    out
+}
+
+impl Clear<'_> {
+    /// Whether it goes to the subject's own peer.
+    fn same(&self, key: &Key, state: &State) -> bool {
+        let there = || state.servers.contains(&self.server);
+        key.device == self.device
+            && match (key.host.parse::<IpAddr>(), self.name) {
+                // No name is known of the peer: its address is all there is.
+                (Ok(ip), _) => ip == self.server || there(),
+                // Many names share an address: one that names another host is another peer's.
+                (Err(_), Some(name)) => name == key.host,
+                (Err(_), None) => there(),
+            }
+    }
+
+    fn place(&self) -> String {
+        self.name.map_or_else(|| self.server.to_string(), str::to_owned)
+    }
 }
 
 /// A connection's place in its group.
@@ -84,6 +143,10 @@ impl Group {
         self.treatment.defect().is_none() && self.members.iter().any(data)
     }
 
+    fn unclear(&self) -> bool {
+        self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
+    }
+
     fn running(&self) -> usize {
         self.members.iter().filter(|m| m.conduct.is_none()).count() + self.beyond
     }
@@ -98,23 +161,23 @@ fn millis(ms: u32) -> std::time::Duration {
 pub(super) struct State {
     pub(super) history: History,
     pub(super) group: Option<Group>,
-    /// Where the peer was last.
-    server: Option<IpAddr>,
-    /// The device asks this peer in clear too, while TLS works.
-    asks_in_clear: bool,
+    /// Where the peer was met.
+    servers: Vec<IpAddr>,
+    /// What the device asks this peer in clear too, while TLS works.
+    asks_in_clear: BTreeSet<String>,
 }
 
 impl State {
     /// TLS to this peer works, and nothing that was done to it lately could have made the device try something else. Between runs of a
     /// program nothing lingers; a live device is given as long as its group would stay open.
     fn works(&self, now: Time, mode: Mode, thresholds: &Thresholds) -> bool {
-        if let Some(group) = &self.group {
-            return group.works();
-        }
         let past = &self.history.past;
+        let works = match &self.group {
+            Some(group) => group.works(),
+            None => past.last().is_some_and(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted),
+        };
         let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= millis(thresholds.fallback_ms);
-        past.last().is_some_and(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted)
-            && (mode == Mode::Runs || !past.iter().any(lately))
+        works && (mode == Mode::Runs || !past.iter().any(lately))
     }
 }
 
@@ -125,6 +188,8 @@ pub(super) struct Subjects {
     thresholds: Thresholds,
     groups: u64,
     trials: u64,
+    /// Where devices were asking in clear while nothing was done to any of their TLS.
+    in_clear: HashSet<(IpAddr, String)>,
 }
 
 /// A trial ready to be written, with its flows and the tap through which it goes.
@@ -136,7 +201,7 @@ pub(super) struct Tried {
 
 impl Subjects {
     pub(super) fn new(thresholds: Thresholds) -> Subjects {
-        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0 }
+        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0, in_clear: HashSet::new() }
     }
 
     /// The subject's state; `None` when there are too many to remember.
@@ -165,7 +230,9 @@ impl Subjects {
         self.groups += 1;
         let id = self.groups;
         if let Some(state) = self.state(key) {
-            state.server = Some(server);
+            if !state.servers.contains(&server) && state.servers.len() < MOST_ADDRESSES {
+                state.servers.push(server);
+            }
             state.group = Some(Group {
                 id,
                 treatment,
@@ -175,7 +242,8 @@ impl Subjects {
                 beyond: 0,
                 most: None,
                 cleartext_followed: false,
-                cleartext_as_ever: false,
+                cleartext_unclear: false,
+                cleartext: BTreeSet::new(),
             });
         }
         id
@@ -229,35 +297,64 @@ impl Subjects {
         }
     }
 
-    /// Something in clear came from `device` to `server`, for `host` where it says so: whether it follows an attack that is open. What the
-    /// device also does while TLS works does not.
-    pub(super) fn cleartext(&mut self, device: IpAddr, server: IpAddr, host: Option<&str>, now: Time, mode: Mode) -> bool {
-        // Many names share an address: one that names another host is another peer's.
-        let same = |key: &Key, state: &State| {
-            key.device == device
-                && match host {
-                    Some(host) if host.parse::<IpAddr>().is_err() => host == key.host,
-                    _ => state.server == Some(server),
-                }
-        };
+    /// A connection in clear: whether it follows an attack that is open. What the device also does while TLS works does not.
+    pub(super) fn cleartext(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> bool {
         let mut follows = false;
         let mut attacked = false;
-        for (_, state) in self.all.iter_mut().filter(|(k, s)| same(k, s)) {
-            let Some(group) = state.group.as_mut().filter(|g| g.treatment.defect().is_some()) else { continue };
-            attacked = true;
-            if state.asks_in_clear {
-                group.cleartext_as_ever = true;
-            } else {
-                group.cleartext_followed = true;
-                follows = true;
+        for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
+            let works = state.works(now, mode, &self.thresholds);
+            let Some(group) = state.group.as_mut() else { continue };
+            let under_attack = group.treatment.defect().is_some();
+            attacked |= under_attack;
+            match clear.shape {
+                Some(shape) if !under_attack => {
+                    if works && group.cleartext.len() < MOST_SHAPES {
+                        group.cleartext.insert(shape.to_owned());
+                    }
+                }
+                Some(shape) if !state.asks_in_clear.contains(shape) && state.asks_in_clear.len() < MOST_SHAPES => {
+                    group.cleartext_followed = true;
+                    follows = true;
+                    if group.cleartext.len() < MOST_SHAPES {
+                        group.cleartext.insert(shape.to_owned());
+                    }
+                }
+                _ => group.cleartext_unclear |= under_attack,
             }
         }
+        let place = (clear.device, clear.place());
         if !attacked {
-            for (_, state) in self.all.iter_mut().filter(|(k, s)| same(k, s)) {
-                state.asks_in_clear |= state.works(now, mode, &self.thresholds);
+            for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
+                let Some(shape) = clear.shape.filter(|_| state.works(now, mode, &self.thresholds)) else { continue };
+                if state.asks_in_clear.len() < MOST_SHAPES && state.asks_in_clear.insert(shape.to_owned()) {
+                    // What was taken for a substitute may have been this.
+                    let known = &state.asks_in_clear;
+                    let as_ever = |p: &&mut Past| !p.by_clear.is_empty() && p.by_clear.is_subset(known);
+                    state.history.past.iter_mut().filter(as_ever).for_each(|p| p.result = TrialResult::None);
+                }
+            }
+            // It may stand in for a peer of which nothing but its name is known here: that is not excluded.
+            let mut quiet = true;
+            for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == clear.device) {
+                let Some(group) = state.group.as_mut().filter(|g| g.treatment.defect().is_some()) else { continue };
+                quiet = false;
+                group.cleartext_unclear |= !self.in_clear.contains(&place);
+            }
+            if quiet && self.in_clear.len() < MOST_PLACES {
+                self.in_clear.insert(place);
             }
         }
         follows
+    }
+
+    /// The device was ended before it could show what it does without TLS.
+    pub(super) fn cut_short(&mut self, device: IpAddr, now: Time) {
+        let window = millis(self.thresholds.fallback_ms);
+        for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
+            if let Some(group) = state.group.as_mut().filter(|g| now.since(g.started) < window) {
+                group.cleartext_unclear = true;
+            }
+        }
     }
 
     /// Connections of `device` that still run under an attack.
@@ -298,6 +395,10 @@ impl Subjects {
         let result = worst(looked.iter().map(|l| l.result));
         // The decisive connection: of those with the group's result the one that went farthest.
         let decisive = looked.iter().filter(|l| l.result == result).max_by_key(|l| l.grade)?;
+        let mut cleartext = group.cleartext.clone();
+        if arm != Arm::Attack {
+            cleartext.extend(state.asks_in_clear.iter().cloned());
+        }
         let trial = Trial {
             n,
             arm,
@@ -315,10 +416,15 @@ impl Subjects {
             first_bytes: decisive.first_bytes.clone(),
             attempt: group.attempt,
             cleartext_followed: group.cleartext_followed,
+            cleartext_unclear: group.unclear(),
+            cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,
             lane: key.lane,
         };
-        let past = Past { arm, attack: id, shape: group.treatment.shape(), result, at: group.started };
+        let by_clear = if trial.only_by_clear() { group.cleartext.clone() } else { BTreeSet::new() };
+        let as_ever = !by_clear.is_empty() && by_clear.is_subset(&state.asks_in_clear);
+        let result = if as_ever { TrialResult::None } else { result };
+        let past = Past { arm, attack: id, shape: group.treatment.shape(), result, at: group.started, by_clear };
         state.history.past.push(past);
         let flows = members().map(|m| m.tap.flow()).collect();
         let tap = members().last()?.tap.clone();
@@ -379,7 +485,7 @@ impl Member {
             Some(Hindrance::UpstreamDown | Hindrance::Ours) => TrialResult::None,
             _ if relayed => TrialResult::None,
             // With TLS cut, what came in clear may be what always comes, or what could not be sent otherwise.
-            _ if group.cleartext_as_ever && defect == Some(&Defect::TlsBlocked) => TrialResult::None,
+            _ if group.unclear() && !cleartext_followed => TrialResult::None,
             _ => classify(defect, &ending),
         };
         let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();

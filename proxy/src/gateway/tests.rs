@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use analyzers::observation::{Observation, Trial};
+use analyzers::observation::{Evidence, Observation, Trial, TrialEnd};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::text::Bare;
 use policies::{Class, Defect, Need};
@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::forge::KeyKind;
+use crate::serve::Conduct;
 use crate::serve_tests::{Client, Scene, now, scene};
 
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Campaign {
         for run in 1..100 {
             self.gateway.begin_run(device, run);
             client.talk(self.tunnel().await, &self.scene.roots).await;
-            self.gateway.end_run(device).await;
+            self.gateway.end_run(device, false).await;
             if self.gateway.undecided(device).is_empty() {
                 break;
             }
@@ -207,7 +208,7 @@ async fn what_a_pause_relays_says_nothing_about_the_attack() {
         assert!(Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_some());
         relayed += u32::from(refused);
         c.gateway.pause(false);
-        c.gateway.end_run(device).await;
+        c.gateway.end_run(device, false).await;
     }
     assert!(relayed > 0, "no attack was under way when the pause came");
     for (trial, _) in c.trials().iter().filter(|(t, _)| t.arm == Arm::Attack) {
@@ -234,7 +235,7 @@ async fn cleartext_after_a_cut_is_an_acceptance_and_stays_here() {
             assert_eq!(c.scene.reached.load(Ordering::SeqCst), before, "provoked cleartext went on to the origin");
             followed = true;
         }
-        c.gateway.end_run(device).await;
+        c.gateway.end_run(device, false).await;
         if c.gateway.undecided(device).is_empty() {
             break;
         }
@@ -258,7 +259,7 @@ async fn cleartext_as_ever_is_no_acceptance() {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
         }
-        c.gateway.end_run(device).await;
+        c.gateway.end_run(device, false).await;
         if c.gateway.undecided(device).is_empty() {
             break;
         }
@@ -286,7 +287,7 @@ async fn pause_and_kill_relay() {
     c.gateway.pause(true);
     c.gateway.begin_run(device, 1);
     assert!(Client::Careless.talk(c.tunnel().await, &c.scene.roots).await.unwrap().ends_with("ok"));
-    c.gateway.end_run(device).await;
+    c.gateway.end_run(device, false).await;
     let trials = c.trials();
     assert_eq!(trials.iter().map(|(t, _)| t.arm).collect::<Vec<_>>(), [Arm::Pass]);
     assert_eq!(trials[0].0.result, TrialResult::Accepted);
@@ -315,7 +316,7 @@ async fn a_connection_is_small() {
     let c = campaign(Arc::new(All)).await;
     let stream = c.tunnel().await;
     let addr = c.entrance;
-    let size = std::mem::size_of_val(&c.gateway.clone().handle(stream, addr, addr, None));
+    let size = std::mem::size_of_val(&c.gateway.clone().handle(stream, addr, addr, None, None));
     assert!(size <= 16 * 1024, "{size} bytes");
 }
 
@@ -351,4 +352,92 @@ fn a_silent_connection_is_watched_as_long_as_the_policy_says() {
     let thresholds = Thresholds { trial_idle_ms: 9_000, ..Thresholds::default() };
     assert_eq!(crate::serve::Waits::of(&thresholds).data, Duration::from_secs(9));
     assert_eq!(crate::serve::Waits::of(&Thresholds::default()).data, crate::serve::Waits::default().data);
+}
+
+/// A peer and what was asked in clear: first while a control works, then with TLS cut.
+struct Story<'a> {
+    host: &'a str,
+    /// Where TLS to it went.
+    at: &'a str,
+    before: &'a [Asked<'a>],
+    during: &'a [Asked<'a>],
+    cut_short: bool,
+}
+
+/// (address, name, kind of request)
+type Asked<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
+/// The result, and whether it could not be told what the clear traffic means.
+#[track_caller]
+fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
+    use analyzers::subject::ClientClass;
+    let device = IpAddr::from([10, 0, 0, 2]);
+    let key = Key { device, host: story.host.to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let (feed, _outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
+    let server = story.at.parse().unwrap();
+    let mut subjects = Subjects::new(Thresholds::default());
+    let mut attempt = |treatment: Treatment, grade: Evidence, asked: &[Asked<'_>], cut_short: bool| {
+        let group = subjects.begin(&key, treatment.clone(), server, Time::from_secs(1), Some(1));
+        let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), story.host);
+        let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+        let conduct = Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) };
+        subjects.leave(&key, group, place, conduct, &Bare);
+        for (server, name, shape) in asked {
+            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape };
+            subjects.cleartext(clear, Time::from_secs(2), Mode::Runs);
+        }
+        if cut_short {
+            subjects.cut_short(device, Time::from_secs(3));
+        }
+        subjects.finish_one(&key, &Bare).unwrap().trial
+    };
+    let control = attempt(Treatment::Control { twin: None }, Evidence::E5, story.before, false);
+    assert_eq!(control.result, TrialResult::Accepted);
+    let blocked = Treatment::Attack { id: "channel.tls-block-fallback".to_owned(), defect: Defect::TlsBlocked };
+    let trial = attempt(blocked, Evidence::E1, story.during, story.cut_short);
+    assert_eq!((trial.result, trial.cleartext_unclear), (expect, unclear), "{trial:#?}");
+}
+
+#[test]
+fn what_stands_in_for_tls() {
+    use TrialResult::{Accepted, None as Nothing, Rejected};
+    let shop = Story { host: "shop.test", at: "192.0.2.5", before: &[], during: &[], cut_short: false };
+    let (get, ping) = (Some("GET /"), Some("GET /ping"));
+    told(&shop, Rejected, false);
+    told(&Story { during: &[("192.0.2.5", Some("shop.test"), get)], ..shop }, Accepted, false);
+    // Another address of the same name, and the same address without a name.
+    told(&Story { during: &[("2001:db8::5", Some("shop.test"), get)], ..shop }, Accepted, false);
+    told(&Story { during: &[("192.0.2.5", None, get)], ..shop }, Accepted, false);
+    // Its hello named nobody: its address is all there is.
+    let nameless = Story { host: "192.0.2.5", ..shop };
+    told(&Story { during: &[("192.0.2.5", Some("shop.test"), get)], ..nameless }, Accepted, false);
+    // What it asks anyway, and what it does not.
+    let pings = Story { before: &[("192.0.2.5", None, ping)], ..shop };
+    told(&Story { during: &[("192.0.2.5", None, ping)], ..pings }, Nothing, true);
+    told(&Story { during: &[("192.0.2.5", None, ping), ("192.0.2.5", None, get)], ..pings }, Accepted, true);
+    // Elsewhere: new, or as ever.
+    let elsewhere = [("192.0.2.9", Some("mirror.test"), get)];
+    told(&Story { during: &elsewhere, ..shop }, Nothing, true);
+    told(&Story { before: &elsewhere, during: &elsewhere, ..shop }, Rejected, false);
+    // The server would speak first: what the device answers is not known.
+    told(&Story { during: &[("192.0.2.5", None, None)], ..shop }, Nothing, true);
+    // Ended before its time.
+    told(&Story { cut_short: true, ..shop }, Nothing, true);
+    told(&Story { during: &[("192.0.2.5", None, get)], cut_short: true, ..shop }, Accepted, true);
+}
+
+#[test]
+fn a_request_in_clear_is_known_by_what_stays() {
+    use subjects::shape;
+    for (bytes, expect) in [
+        (&b"GET /ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n"[..], "GET /ping"),
+        (b"POST /v1/session/8f3a HTTP/1.0\r\n\r\n", "POST /#/session/#"),
+        (b"EHLO phone\r\n", "bytes"),
+        (b"\x10\x0e\x00\x04MQTT", "bytes"),
+        (b"", "bytes"),
+    ] {
+        assert_eq!(shape(bytes), expect);
+    }
+    assert_eq!(http_host(b"GET / HTTP/1.1\r\nHost: Shop.Test.:80\r\n\r\n").as_deref(), Some("shop.test"));
+    assert_eq!(http_host(b"GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n").as_deref(), Some("2001:db8::1"));
 }

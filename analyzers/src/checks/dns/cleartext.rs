@@ -88,6 +88,13 @@ const EXAMPLES: &[Example] = &[
     )
     .declared(STRICT),
     Example::new(
+        "strict, and only what asked the explicit proxy was seen",
+        r#"{"run":{"schema":"overhear/journal/1","tool":"overhear","version":"0","kind":"lab","mode":"explicit","policy_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","catalogue_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive proxy-only",
+    )
+    .declared(STRICT),
+    Example::new(
         "strict, and a flow of nobody",
         r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
            {"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":2,"by_app":[],"folded":[]}}"#,
