@@ -1018,7 +1018,10 @@ pub struct Trial {
     /// A request in clear that followed to the same peer within the fall-back window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_followed: bool,
-    /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS, or the device was ended before it could.
+    /// Of an attack: the device was ended before the time was over in which it may yet react.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_short: bool,
+    /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_unclear: bool,
     /// What the same peer was asked in clear, as method and path: of an attack what followed, else what the device does anyway.

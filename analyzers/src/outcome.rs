@@ -46,7 +46,9 @@ reasons! {
     TooFewAttempts = "too-few-attempts", "the device made fewer attempts than the plan asks";
     NotDelivered = "not-delivered", "the device left before the defect reached it";
     Incompatible = "incompatible", "the handshake failed for a reason that is not the defect";
-    ClearUnclear = "clear-unclear", "it cannot be told whether traffic in clear stands, or would have stood, in for the attacked TLS";
+    ClearUnclear = "clear-unclear", "it cannot be told whether traffic in clear stands in for the attacked TLS";
+    CutShort = "cut-short", "the device was ended before the time was over in which it may yet react";
+    Racy = "racy", "the client is seen to send data before its check is done: whether a refusal came in time is chance";
     OpeningOnly = "opening-only", "the device sent its protocol's fixed opening and nothing of its own";
     Silent = "silent", "the connection stayed open and nothing came";
     NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes other causes than a pin";
@@ -66,6 +68,7 @@ reasons! {
     NoAttacks = "no-attacks", "the attack was not selected, or the run is passive";
     NotAuthorised = "not-authorised", "the policy carries no authorisation";
     LabCaNotTrusted = "lab-ca-not-trusted", "the flawless lab chain did not reach application data here";
+    NothingWorked = "nothing-worked", "not even an untouched connection reached application data";
     UserCaNotInstalled = "user-ca-not-installed", "the lab's authority is not in the user store";
     OneRunOnly = "one-run-only", "a second run or replay is needed";
     PassiveOnly = "passive-only", "a capture alone cannot show it";

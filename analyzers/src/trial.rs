@@ -6,8 +6,9 @@
 use policies::{Attack, Defect, Need};
 
 use crate::case::{Case, Concern};
+use crate::dissect::tls::suites;
 use crate::journal::LineNo;
-use crate::observation::{Arm, Evidence, Trial, TrialEnd, TrialResult};
+use crate::observation::{Arm, Evidence, Hello, Trial, TrialEnd, TrialResult};
 use crate::outcome::{Outcome, Proof, Reason};
 use crate::text::Text;
 
@@ -198,6 +199,15 @@ impl<'c> Sides<'c> {
         Some([good(true)?, good(false)?])
     }
 
+    /// An attack that the same client accepted in one attempt and refused after the handshake in another.
+    fn racy(&self) -> Option<&'c str> {
+        let of = |result: TrialResult| {
+            self.rows.iter().filter(move |r| r.trial.arm == Arm::Attack && r.result == result && r.trial.grade >= Evidence::E3)
+        };
+        let mut accepted = of(TrialResult::Accepted).filter_map(|r| r.trial.attack.as_ref());
+        accepted.find(|id| of(TrialResult::Rejected).any(|r| r.trial.attack.as_ref() == Some(*id))).map(Text::as_str)
+    }
+
     /// Whether attempt `i` was refused: in words or by leaving, or with an alert that only the defect can have caused.
     fn refused(&self, attack: &Attack, i: usize) -> bool {
         let Some(row) = self.rows.get(i) else { return false };
@@ -265,10 +275,15 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
     if let Some(reason) = not_applicable(attack, &sides) {
         return Outcome::NotApplicable(reason);
     }
+    if attack.defect == Defect::VersionTls11 && !may_speak_11(case) {
+        return Outcome::NotApplicable(Reason::NotOffered);
+    }
     if attack.needs.contains(&Need::LabCaTrusted) && !anchor {
         let controls: Vec<&Row<'_>> = sides.rows.iter().filter(|r| r.trial.arm == Arm::Control).collect();
         if !controls.is_empty() && !controls.iter().any(|r| r.result == TrialResult::Accepted) {
-            return Outcome::NotTested(Reason::LabCaNotTrusted);
+            let mut passes = sides.rows.iter().filter(|r| r.trial.arm == Arm::Pass).peekable();
+            let nothing_works = passes.peek().is_some() && passes.all(|r| r.result != TrialResult::Accepted);
+            return Outcome::NotTested(if nothing_works { Reason::NothingWorked } else { Reason::LabCaNotTrusted });
         }
     }
     let Some(all) = Proof::of(attempts.iter().map(|r| r.line)) else {
@@ -326,6 +341,12 @@ fn not_applicable(attack: &Attack, sides: &Sides<'_>) -> Option<Reason> {
     missing.then_some(Reason::NotOffered)
 }
 
+/// Whether any hello of the client offers a suite that TLS 1.1 has: without one there is nothing that version could negotiate.
+fn may_speak_11(case: &Case) -> bool {
+    let hellos = case.seen::<Hello>();
+    hellos.overflowed() || hellos.iter().count() == 0 || hellos.iter().any(|(h, _)| h.suites.iter().any(|s| suites::before_12(*s)))
+}
+
 /// Whether an anchor question was asked here: it is about claims, and about where the anchor stands.
 fn anchor_question(attack: &Attack, terms: &Terms) -> Option<Outcome> {
     match attack.defect {
@@ -363,11 +384,24 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     };
     let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
 
-    if sides.attempts().any(|(_, row)| row.unclear) {
-        let n = sides.attempts().filter(|(_, row)| row.unclear).count();
+    let unclear = sides.attempts().filter(|(_, row)| row.unclear).count();
+    if unclear > 0 {
+        return undecided(Reason::ClearUnclear, format!("in {unclear} attempts other traffic in clear came"));
+    }
+    let cut = sides.attempts().filter(|(_, row)| row.trial.cut_short).count();
+    if cut > 0 && counted < required {
         return undecided(
-            Reason::ClearUnclear,
-            format!("in {n} attempts other traffic in clear came, or the device was ended before its time"),
+            Reason::CutShort,
+            format!("in {cut} attempts the device was ended before it could do more; give its runs more time"),
+        );
+    }
+    // Where one attack was accepted in one attempt and refused in another, the check comes too late to hold the data back reliably.
+    if let Some(other) = sides.racy()
+        && sides.attempts().any(|(_, row)| row.result == TrialResult::Rejected && row.trial.grade >= Evidence::E3)
+    {
+        return undecided(
+            Reason::Racy,
+            format!("{refusals} refusals after the handshake; {other} was refused at times and accepted at times"),
         );
     }
     if refusals == 0 {
@@ -458,8 +492,8 @@ mod tests {
     }
 
     /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
-    /// `h` the same with an alert that names no reason, `s` silent, `o` its protocol's opening alone, `f` refused but then asked in clear, `?`
-    /// nothing; then `2` for TLS 1.2 (else 1.3), `2o` when the client offered only TLS 1.2, `c` when clear followed, `u` when clear came that
+    /// `h` the same with an alert that names no reason, `s` silent, `_` refused after the handshake, `o` its protocol's opening alone, `f` refused but then asked in clear, `?`
+    /// nothing; then `2` for TLS 1.2 (else 1.3), `2o` when the client offered only TLS 1.2, `c` when clear followed, `k` when the device was ended too soon, `u` when clear came that
     /// cannot be told, `/…` what the peer was asked in clear, `~` on a second copy of the device.
     fn case(id: &str, rows: &str, caps: Caps) -> Case {
         let mut case = Case::new(Subject::default(), caps);
@@ -477,6 +511,7 @@ mod tests {
                 "s" => (TrialResult::Silent, Evidence::E3),
                 "f" => (TrialResult::Accepted, Evidence::E2),
                 "o" => (TrialResult::None, Evidence::E4),
+                "_" => (TrialResult::Rejected, Evidence::E3),
                 _ => (TrialResult::None, Evidence::E1),
             };
             let trial = Trial {
@@ -501,6 +536,7 @@ mod tests {
                 attempt: None,
                 cleartext_followed: word.contains(['c', 'f']),
                 cleartext_unclear: word.contains('u'),
+                cut_short: word.contains('k'),
                 cleartext: word.find('/').map(|at| Text::ours(&word[at..])).into_iter().collect(),
                 waited_ms: 0,
                 lane: u8::from(word.contains('~')),
@@ -566,12 +602,37 @@ mod tests {
             ("P+/ping xf/login P+/ping", "fail"),
             ("P+/ping x+ P+/ping", "fail"),
             ("P+/ping x- P+/ping x- P+/ping x- P+/ping", "pass"),
+            ("P+ x?k P+ x?k P+", "inconclusive cut-short"),
+            ("P+ x?k P+ x- P+ x- P+ x- P+", "pass"),
             ("P+ xu P+ x- P+ x- P+ x- P+", "inconclusive clear-unclear"),
             ("P+ x? P+ x- P+ x- P+ x- P+", "pass"),
         ] {
             check(&a, rows, TERMS, expect);
         }
         check(&a, "", Terms { selected: false, ..TERMS }, "not-tested no-attacks");
+    }
+
+    #[test]
+    fn a_client_whose_check_comes_late() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let mut racing = case(&a.id, "P+ x_ P+ x_ P+ x_ P+", Caps::default());
+        let other = |n: u64, result| {
+            let (trial, _) = racing.seen::<Trial>().iter().nth(1).map(|(t, s)| (t.clone(), s)).unwrap();
+            Trial { n, attack: Some(Text::ours("cert.expired")), result, grade: Evidence::E3, ..trial }
+        };
+        let trials = [other(20, TrialResult::Rejected), other(21, TrialResult::Accepted)];
+        let says = |case: &Case| judge(&a, case, &TERMS).reason();
+        assert_eq!(says(&racing), None, "a pass");
+        for trial in trials {
+            racing.add(&Line { n: trial.n, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
+        }
+        assert_eq!(says(&racing), Some(Reason::Racy));
+        // A refusal within the handshake is in time whatever comes later.
+        let mut early = case(&a.id, "P+ x- P+ x- P+ x- P+", Caps::default());
+        for (trial, span) in racing.seen::<Trial>().iter().filter(|(t, _)| t.n >= 20) {
+            early.add(&Line { n: span.first, at: Time(20), frame: None, flow: None, subject: None, seen: trial.clone().into() });
+        }
+        assert_eq!(says(&early), None);
     }
 
     #[test]
@@ -605,6 +666,7 @@ mod tests {
             // Passed-through attempts say nothing about the lab chain.
             ("P+ x- P+ x- P+ x- P+", "inconclusive no-control"),
             ("P+ C- P+ x- P+", "not-tested lab-ca-not-trusted"),
+            ("P- C- P- x- P-", "not-tested nothing-worked"),
             ("C- x- C- x- C-", "not-tested lab-ca-not-trusted"),
             ("C+ x- C- x- C- x- C+", "inconclusive no-control"),
             // Whatever the alert: with the same handshake the device goes on when the certificate is sound.

@@ -20,6 +20,16 @@ pub fn grade(data: &[u8], alpn: Option<&[u8]>) -> Evidence {
     if only_opening { Evidence::E4 } else { Evidence::E5 }
 }
 
+/// Whether what a device answers to a server that spoke first is content in clear: more than greetings, and no wish to begin TLS.
+pub fn talks_in_clear(data: &[u8]) -> bool {
+    let begins_tls = |line: &[u8]| {
+        let line = line.trim_ascii().to_ascii_uppercase();
+        [&b"STARTTLS"[..], b"STLS", b"AUTH TLS", b"AUTH SSL"].iter().any(|word| line.ends_with(word))
+    };
+    let mut lines = data.split_inclusive(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.find(|line| begins_tls(line) || !greeting(line)).is_some_and(|line| !begins_tls(line))
+}
+
 /// The preface and frames that carry no request: PRIORITY 2, RST_STREAM 3, SETTINGS 4, PING 6, GOAWAY 7, WINDOW_UPDATE 8, PRIORITY_UPDATE 16.
 fn h2_opening(data: &[u8]) -> bool {
     let preface = data.len().min(H2.len());
@@ -61,6 +71,24 @@ fn greeting(data: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_in_clear() {
+        for (data, expect) in [
+            (&b""[..], false),
+            (b"EHLO phone\r\n", false),
+            (b"EHLO phone\r\nSTARTTLS\r\n\x16\x03\x01", false),
+            (b"a1 CAPABILITY\r\na2 STARTTLS\r\n", false),
+            (b"STLS\r\n", false),
+            (b"AUTH TLS\r\n", false),
+            (b"a LOGIN anna secret\r\n", true),
+            (b"EHLO phone\r\nAUTH PLAIN AGE=\r\n", true),
+            (b"USER anna\r\n", true),
+            (b"\x00\x01binary", true),
+        ] {
+            assert_eq!(talks_in_clear(data), expect, "{}", String::from_utf8_lossy(data));
+        }
+    }
 
     #[track_caller]
     fn check(data: &[u8], alpn: Option<&[u8]>, expect: Evidence) {

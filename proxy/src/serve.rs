@@ -34,6 +34,8 @@ use crate::wire::{Link, Record, SharedLog, Tap, Wire, is_reset};
 
 /// How much of what a device said under an attack, or first under a control, is kept for judgement.
 pub const KEPT: usize = 64 * 1024;
+/// How much of what a device answers to a server that spoke first is kept for the same.
+const ANSWER: usize = 512;
 /// A greeting longer than this is not one.
 const LONGEST_GREETING: usize = 1024;
 /// How many peers' greetings are remembered.
@@ -196,7 +198,7 @@ pub struct Conduct {
     pub version: Option<u16>,
     pub suite: Option<u16>,
     pub alpn: Option<Vec<u8>>,
-    /// First application bytes of the device, at most [`KEPT`].
+    /// First application bytes of the device, at most [`KEPT`]; of a relayed connection only where its server spoke first.
     pub data: Bytes,
     /// Application bytes from and to the device (raw bytes for a pass).
     pub bytes: [u64; 2],
@@ -386,13 +388,22 @@ impl Server {
                 return Conduct::nothing(Some(Hindrance::UpstreamDown));
             }
         }
-        let end = relay(&mut wire, &mut server, |_, _| {}).await;
+        let silent = matches!(visit.start, Start::Silent { .. });
+        let mut said = Vec::new();
+        let end = relay(&mut wire, &mut server, |dir, piece| {
+            let room = ANSWER.saturating_sub(said.len()).min(piece.len());
+            if silent && dir == Dir::Out {
+                said.extend_from_slice(piece.get(..room).unwrap_or_default());
+            }
+        })
+        .await;
+        conduct.data = said.into();
         carry_over_reset(&end, &mut wire);
         note(&mut conduct, &log);
         let log = log.lock();
         conduct.bytes = [log.received, log.sent];
         conduct.end = transport_end(log.closed);
-        conduct.grade = said(&log.records, log.sent);
+        conduct.grade = self::said(&log.records, log.sent);
         conduct.alert = log.plain_alert().map(|(level, code)| Alert { code, level: Some(level), encrypted: false });
         if gone && log.received == 0 {
             conduct.grade = Evidence::E0;
@@ -766,6 +777,11 @@ fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
             let plain = log.lock().plain_alert().filter(|(_, c)| *c == code);
             conduct.alert = Some(Alert { code, level: plain.map(|(level, _)| level), encrypted: plain.is_none() });
             if *alert == AlertDescription::CloseNotify { TrialEnd::CloseNotify } else { TrialEnd::Alert }
+        }
+        // A record that cannot be opened and is as short as only an alert can be: a device that found the handshake wrong may have keys of
+        // its own by now (RFC 8446 §5.2: two bytes, the type and 16 of the tag; CBC-like padding to 35 was measured).
+        Some(rustls::Error::DecryptError) if log.lock().records.last().is_some_and(|r| r.kind == 23 && matches!(r.len, 19 | 24 | 35)) => {
+            TrialEnd::Alert
         }
         // Incompatible, or a device that breaks the protocol: the attempt ends by our alert, which is neither acceptance nor refusal.
         Some(_) => {

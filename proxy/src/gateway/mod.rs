@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 use crate::feed::{Feed, FlowTap};
 use crate::hello::{self, Hello, Start};
 use crate::plan::{self, History, Mode, Terms};
+use crate::preamble;
 use crate::relay::relay;
 use crate::serve::{Progress, Server, Visit};
 use crate::treatment::Treatment;
@@ -469,13 +470,21 @@ impl Gateway {
         if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
             return FlowEnd::Reset;
         }
-        self.relayed(visit).await
+        let (at, conduct) = (visit.now, self.relay(visit).await);
+        if shape.is_none() && preamble::talks_in_clear(&conduct.data) {
+            // The server spoke first, and this is what the device answered. It is too late to keep it here.
+            self.subjects().cleartext(Clear { shape: Some("an answer in clear"), ..clear }, at, self.setup.mode);
+        }
+        flow_end(conduct.close)
     }
 
     async fn relayed(&self, visit: Visit<TcpStream>) -> FlowEnd {
+        flow_end(self.relay(visit).await.close)
+    }
+
+    async fn relay(&self, visit: Visit<TcpStream>) -> crate::serve::Conduct {
         let prepared = self.setup.server.prepare(&visit, Treatment::Pass).await;
-        let conduct = self.setup.server.run(visit, prepared).await;
-        flow_end(conduct.close)
+        self.setup.server.run(visit, prepared).await
     }
 
     /// The group this connection belongs to, and its treatment.
@@ -613,15 +622,9 @@ fn plain_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// Tells apart the stacks that speak from one device to one peer.
+/// Tells apart the stacks that speak from one device to one peer, as the analysis of the same hello does: what is planned for one subject is
+/// judged as one.
 fn class(hello: &Hello) -> ClientClass {
-    let mut bytes = Vec::new();
-    for list in [&hello.versions, &hello.suites, &hello.groups, &hello.schemes] {
-        bytes.extend(list.iter().flat_map(|n| n.to_be_bytes()));
-        bytes.push(0xff);
-    }
-    hello.alpn.iter().for_each(|p| bytes.extend(p));
-    let mut out = [0; 6];
-    out.iter_mut().zip(analyzers::encode::sha256(&bytes)).for_each(|(a, b)| *a = b);
-    ClientClass(out)
+    use analyzers::dissect::tls::hello::{Carrier, parse};
+    parse(&hello.message).map_or(ClientClass([0; 6]), |hello| hello.class(Carrier::Tcp))
 }

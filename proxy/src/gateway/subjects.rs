@@ -69,6 +69,8 @@ pub(super) struct Group {
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
     /// another place that was not asked before.
     cleartext_unclear: bool,
+    /// The device was ended while the group was younger than the time in which it may yet react.
+    cut_short: bool,
     /// What the device asked the same peer in clear: under attack what followed, else what it does anyway.
     cleartext: BTreeSet<String>,
 }
@@ -243,6 +245,7 @@ impl Subjects {
                 most: None,
                 cleartext_followed: false,
                 cleartext_unclear: false,
+                cut_short: false,
                 cleartext: BTreeSet::new(),
             });
         }
@@ -347,12 +350,12 @@ impl Subjects {
         follows
     }
 
-    /// The device was ended before it could show what it does without TLS.
+    /// The device was ended before it could show what it does after a failure.
     pub(super) fn cut_short(&mut self, device: IpAddr, now: Time) {
         let window = millis(self.thresholds.fallback_ms);
         for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
-            if let Some(group) = state.group.as_mut().filter(|g| now.since(g.started) < window) {
-                group.cleartext_unclear = true;
+            if let Some(group) = state.group.as_mut() {
+                group.cut_short |= now.since(group.started) < window;
             }
         }
     }
@@ -417,6 +420,7 @@ impl Subjects {
             attempt: group.attempt,
             cleartext_followed: group.cleartext_followed,
             cleartext_unclear: group.unclear(),
+            cut_short: group.cut_short && arm == Arm::Attack,
             cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,
             lane: key.lane,
@@ -486,6 +490,11 @@ impl Member {
             _ if relayed => TrialResult::None,
             // With TLS cut, what came in clear may be what always comes, or what could not be sent otherwise.
             _ if group.unclear() && !cleartext_followed => TrialResult::None,
+            // A refusal is one if nothing could have come after it.
+            _ if group.cut_short && defect.is_some() => match classify(defect, &ending) {
+                TrialResult::Rejected => TrialResult::None,
+                other => other,
+            },
             _ => classify(defect, &ending),
         };
         let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();

@@ -97,11 +97,12 @@ impl ClientHello<'_> {
         part(&mut out, self.groups.iter().copied());
         part(&mut out, self.point_formats.iter().map(|f| u16::from(*f)));
         part(&mut out, self.signatures.iter().copied());
-        for (kind, body) in &self.extensions {
-            if STEADY.contains(kind) {
-                out.extend_from_slice(&kind.to_be_bytes());
-                part(&mut out, body.iter().map(|b| u16::from(*b)));
-            }
+        let mut steady: SmallVec<[(u16, &[u8]); 4]> =
+            self.extensions.iter().map(|(kind, body)| (*kind, &**body)).filter(|(kind, _)| STEADY.contains(kind)).collect();
+        steady.sort_unstable();
+        for (kind, body) in steady {
+            out.extend_from_slice(&kind.to_be_bytes());
+            part(&mut out, body.iter().map(|b| u16::from(*b)));
         }
         for name in &self.alpn {
             // A GREASE protocol name is two equal bytes that end in `a`.

@@ -15,6 +15,11 @@ pub fn is_modern(version: u16) -> bool {
     version == 0x0304 || matches!(version >> 8, 0x7f | 0x7e | 0xfb)
 }
 
+/// Whether a version before TLS 1.2 has this suite: no AEAD, and no hash but MD5 and SHA-1 (the registry's *TLS Cipher Suites*).
+pub fn before_12(suite: u16) -> bool {
+    matches!(suite, 0x0001..=0x003a | 0x0041..=0x0046 | 0x0084..=0x009b | 0xc001..=0xc022 | 0xc033..=0xc036)
+}
+
 /// The key exchange of a suite of SSL 3.0 to TLS 1.2; TLS 1.3 suites say nothing about it.
 pub fn key_exchange(suite: u16) -> KeyExchange {
     let at = SUITES.partition_point(|(_, last, _)| *last < suite);
@@ -321,6 +326,18 @@ const SUITES: &[(u16, u16, KeyExchange)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn suites_of_old_versions() {
+        // RSA with RC4, AES-CBC, ECDHE with AES-CBC and SHA-1.
+        for old in [0x0005, 0x002f, 0xc013, 0xc00a] {
+            assert!(before_12(old), "{old:#06x}");
+        }
+        // CBC with SHA-256, GCM, CCM, ChaCha20, TLS 1.3, the values that only signal.
+        for new in [0x003c, 0x009c, 0xc023, 0xc02f, 0xc09c, 0xcca8, 0x1301, 0x00ff, 0x5600] {
+            assert!(!before_12(new), "{new:#06x}");
+        }
+    }
 
     #[test]
     fn rows() {
