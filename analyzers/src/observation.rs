@@ -1152,6 +1152,8 @@ pub enum NotParsed {
     NotBuilt,
     /// A limit was reached.
     Limit,
+    /// Searched only as they passed: planted values in plain and in one coding, not what is packed or coded more than once.
+    Streamed,
 }
 
 /// Clear bytes nobody understood: counted per flow, still searched.

@@ -33,13 +33,18 @@ pub struct Origin {
 impl Marks {
     /// The bytes kept from `at` on stand at `offset` of the stream and came with `chunk`.
     pub fn push(&mut self, at: u64, offset: u64, chunk: &Chunk<'_>) {
+        self.note(Mark { at, offset, frame: chunk.frame, time: chunk.time });
+    }
+
+    /// The same of a mark.
+    pub fn note(&mut self, mark: Mark) {
         if let Some(last) = self.list.last()
-            && last.frame == chunk.frame
-            && at.wrapping_sub(last.at) == offset.wrapping_sub(last.offset)
+            && last.frame == mark.frame
+            && mark.at.wrapping_sub(last.at) == mark.offset.wrapping_sub(last.offset)
         {
             return;
         }
-        self.list.push(Mark { at, offset, frame: chunk.frame, time: chunk.time });
+        self.list.push(mark);
     }
 
     /// Where `len` kept bytes from `at` came from: their place in the stream and the frame that completed them.

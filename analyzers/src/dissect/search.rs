@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::chunk::Layer;
 use crate::dissect::Cx;
-use crate::dissect::marks::{Marks, Origin};
+use crate::dissect::marks::{Mark, Marks, Origin};
 use crate::flow::{Dir, Ends};
 use crate::leak::{Budget, Carry, Finds, Found, Glance};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
@@ -113,7 +113,22 @@ pub struct Trail {
     piece: u64,
     before: (u64, Time),
     now: (u64, Time),
+    window: Window,
 }
+
+/// The first bytes of a stream: kept until they are taken apart as a message is, which finds what stands behind several codings or packed.
+#[derive(Clone, Debug, Default)]
+enum Window {
+    #[default]
+    Untouched,
+    Open(Vec<u8>, Marks),
+    /// Taken apart; what comes now is searched as it passes.
+    Done,
+}
+
+/// So much of each direction of an unknown stream is taken apart: logins and the first messages of most protocols stand there, and what is
+/// kept of a flow stays small.
+const WINDOW: usize = 64 << 10;
 
 /// Distinct finds of one flow that are written. A flow that sends more has long been told.
 const MOST_HITS: usize = 256;
@@ -126,6 +141,11 @@ pub struct Hits {
     folded: u64,
     /// Bytes of messages whose codings were not undone to the end.
     unpeeled: u64,
+    /// Bytes that a reader of the wire may understand and that were not searched, by direction; and the same under encryption.
+    unsearched: [u64; 2],
+    unsearched_inside: [u64; 2],
+    /// Bytes on the wire that were searched as they passed, in plain and in one coding, by direction.
+    streamed: [u64; 2],
 }
 
 #[derive(Debug)]
@@ -144,6 +164,13 @@ impl Hits {
         (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
         (again.frame, again.at) = (origin.frame, origin.time);
         true
+    }
+}
+
+impl Hits {
+    /// Whether this was found for certain, at a place of the same name.
+    fn proven(&self, key: u64) -> bool {
+        self.seen.get(&key).is_some_and(|again| again.hit.grade == Grade::Proof)
     }
 }
 
@@ -183,6 +210,20 @@ impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for Telling<'_, '_, F> {
     }
 }
 
+/// Finds of bytes that were searched before in another way: only proof, and only what this flow has not told at such a place.
+struct New<'a, 'c, F>(Telling<'a, 'c, F>);
+
+impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
+    fn again(&mut self, glance: &Glance) -> bool {
+        let (spot, _) = (self.0.at)(glance.span.start, glance.span.end - glance.span.start);
+        glance.grade != Grade::Proof || self.0.cx.known.hits.proven(again_key(&glance.token, &spot))
+    }
+
+    fn found(&mut self, found: Found) {
+        self.0.found(found);
+    }
+}
+
 /// A find on its way to a line.
 struct Find<'a> {
     kind: IdentifierType,
@@ -194,6 +235,13 @@ struct Find<'a> {
     value: &'a [u8],
 }
 
+impl Trail {
+    /// For a stream of which nothing is taken apart.
+    pub fn passing() -> Trail {
+        Trail { window: Window::Done, ..Trail::default() }
+    }
+}
+
 impl Cx<'_> {
     /// Searches a whole message, undoing what codes it.
     pub fn search_whole(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
@@ -203,6 +251,31 @@ impl Cx<'_> {
     /// Searches a whole message whose parts have places of their own, by where a find begins.
     pub fn search_parts<'p>(&mut self, spot: &Spot<'_>, bytes: &[u8], place: impl Fn(u64) -> Place<'p>) {
         self.peel(bytes, |at, len| (Spot { place: place(at), ..*spot }, spot.origin(at, len)));
+    }
+
+    /// Searches bytes once more in another shape: what was joined from pieces, or only passed by. Says what is proof and new; shapes that
+    /// come of joining are nobody's.
+    pub fn search_again(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let at = |at, len| (*spot, spot.origin(at, len));
+        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut New(Telling { cx: self, at }));
+        if peeled.stopped.is_some() {
+            self.streamed(spot.dir, spot.layer, bytes.len() as u64);
+        }
+    }
+
+    /// Bytes that somebody else may understand, and that could not be searched.
+    pub fn unsearched(&mut self, dir: Dir, layer: Layer, bytes: u64) {
+        let hits = &mut self.known.hits;
+        let counts = if layer == Layer::Wire { &mut hits.unsearched } else { &mut hits.unsearched_inside };
+        counts[dir.index()] += bytes;
+    }
+
+    /// Bytes that were searched only as they passed: what stands behind several codings, or packed, was not found in them.
+    pub fn streamed(&mut self, dir: Dir, layer: Layer, bytes: u64) {
+        if layer == Layer::Wire {
+            self.known.hits.streamed[dir.index()] += bytes;
+        }
     }
 
     fn peel<'s>(&mut self, bytes: &[u8], at: impl Fn(u64, u64) -> (Spot<'s>, Origin)) {
@@ -236,7 +309,13 @@ impl Cx<'_> {
 
     /// Searches the next piece of a stream for planted values. `offset` is the piece's in the stream of its layer.
     pub fn search_stream(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer, offset: u64, bytes: &[u8]) {
-        let Some(engine) = self.tools.engine.clone() else { return };
+        let beyond = self.pass_stream(trail, place, dir, layer, offset, bytes);
+        self.streamed(dir, layer, beyond);
+    }
+
+    /// The same, and says how many of the bytes will not be taken apart.
+    pub fn pass_stream(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer, offset: u64, bytes: &[u8]) -> u64 {
+        let Some(engine) = self.tools.engine.clone() else { return 0 };
         if trail.start.is_some() && trail.next != offset {
             self.search_end(trail, place, dir, layer);
         }
@@ -246,13 +325,34 @@ impl Cx<'_> {
         let mut found: SmallVec<[Found; 2]> = SmallVec::new();
         engine.scan(&mut trail.carry, bytes, &mut |f| found.push(f));
         self.found_on(trail, start, &found, place, dir, layer);
+        let mut beyond = bytes.len();
+        if let Window::Untouched = trail.window {
+            trail.window = Window::Open(Vec::new(), Marks::default());
+        }
+        if let Window::Open(kept, marks) = &mut trail.window {
+            let n = bytes.len().min(WINDOW - kept.len());
+            marks.note(Mark { at: kept.len() as u64, offset, frame: self.frame, time: self.at });
+            kept.extend_from_slice(&bytes[..n]);
+            beyond -= n;
+            if kept.len() >= WINDOW {
+                self.take_apart(trail, place, dir, layer);
+            }
+        }
+        beyond as u64
+    }
+
+    /// Takes apart what was kept of a stream's beginning.
+    fn take_apart(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
+        if let Window::Open(kept, marks) = std::mem::replace(&mut trail.window, Window::Done) {
+            self.search_again(&Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] }, &kept);
+        }
     }
 
     /// The first part of a stream was searched as a whole; its last bytes are `tail`, and the next piece stands at `offset`.
     pub fn search_resume(&mut self, trail: &mut Trail, tail: &[u8], offset: u64) {
         let Some(engine) = &self.tools.engine else { return };
-        *trail =
-            Trail { start: Some(offset - (tail.len() as u64).min(offset)), next: offset, now: (self.frame, self.at), ..Trail::default() };
+        let start = Some(offset - (tail.len() as u64).min(offset));
+        *trail = Trail { start, next: offset, now: (self.frame, self.at), window: Window::Done, ..Trail::default() };
         // What is found in the tail alone has been told.
         engine.scan(&mut trail.carry, tail, &mut |_| {});
     }
@@ -264,6 +364,7 @@ impl Cx<'_> {
         engine.finish(&mut trail.carry, &mut |f| found.push(f));
         (trail.before, trail.piece) = (trail.now, trail.next);
         self.found_on(trail, start, &found, place, dir, layer);
+        self.take_apart(trail, place, dir, layer);
         *trail = Trail::default();
     }
 
@@ -357,8 +458,17 @@ impl Cx<'_> {
                 self.see_at(again.at, again.frame, Hit { repeats: again.times - 1, ..again.hit });
             }
         }
-        if hits.folded + hits.unpeeled > 0 {
-            self.not_parsed(app, NotParsed::Limit, hits.folded + hits.unpeeled);
+        // What only the other side said changes no answer about the device; on a link, either may be one.
+        let local = on_link(&self.known.ends);
+        let side = self.known.side.unwrap_or(Dir::Out);
+        let of_device = |counts: [u64; 2]| if local { counts[0] + counts[1] } else { counts[side.index()] };
+        let limit = hits.folded + hits.unpeeled + of_device(hits.unsearched);
+        let inside = of_device(hits.unsearched_inside);
+        let streamed = of_device(hits.streamed);
+        for (reason, bytes) in [(NotParsed::Limit, limit), (NotParsed::NotBuilt, inside), (NotParsed::Streamed, streamed)] {
+            if bytes > 0 {
+                self.not_parsed(app, reason, bytes);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod coding;
 pub mod exchange;
 pub mod head;
 pub mod secrets;
+pub mod websocket;
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,7 @@ use crate::observation::{App, NotParsed, OddKind};
 use body::{Body, Took};
 use exchange::Exchange;
 use head::{Begins, Head, Side};
+use websocket::Socket;
 
 /// Whether bytes begin an HTTP/1.x message.
 pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
@@ -62,7 +64,8 @@ pub struct Http {
     first: u64,
     /// What runs after CONNECT or an upgrade.
     inner: Option<Box<Talk>>,
-    /// Bytes after an upgrade that nobody reads.
+    socket: Option<Box<Socket>>,
+    /// Bytes after an upgrade to something else that nobody reads.
     unread: u64,
 }
 
@@ -135,7 +138,9 @@ impl Dissector for Http {
             }
             Stage::Through => {
                 half.stage = Stage::Through;
-                if let Some(inner) = &mut self.inner {
+                if let Some(socket) = &mut self.socket {
+                    socket.gap(gap.dir, gap.len, cx);
+                } else if let Some(inner) = &mut self.inner {
                     return inner.gap(gap, cx);
                 }
             }
@@ -171,6 +176,9 @@ impl Dissector for Http {
         if let Some(inner) = &mut self.inner {
             inner.close(end, counts, cx);
         }
+        if let Some(socket) = &mut self.socket {
+            socket.close(cx);
+        }
         while let Some(exchange) = self.exchanges.pop_front() {
             exchange.say(cx);
         }
@@ -182,7 +190,7 @@ impl Dissector for Http {
 
 impl Http {
     fn new(layer: Layer) -> Http {
-        Http { layer, halves: Default::default(), client: None, exchanges: VecDeque::new(), first: 0, inner: None, unread: 0 }
+        Http { layer, halves: Default::default(), client: None, exchanges: VecDeque::new(), first: 0, inner: None, socket: None, unread: 0 }
     }
 
     /// Takes some of `bytes`, which stand at `offset`; at least one unless the stage changed.
@@ -371,6 +379,8 @@ impl Http {
             }
             if connect {
                 self.tunnel(cx);
+            } else {
+                self.socket = Socket::granted(head, chunk.dir.other(), self.layer, cx.tools.limits.body).map(Box::new);
             }
             self.say_done(cx);
             return Stage::Through;
@@ -508,6 +518,10 @@ impl Http {
 
     /// Bytes of a tunnel or an upgraded connection.
     fn through(&mut self, bytes: &[u8], offset: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        if let Some(socket) = &mut self.socket {
+            socket.take(bytes, offset, chunk, cx);
+            return;
+        }
         let piece = Chunk { unit: Unit::Stream { offset }, bytes, ..*chunk };
         if let Some(inner) = &mut self.inner {
             inner.chunk(&piece, cx);
@@ -519,8 +533,10 @@ impl Http {
         }
         self.unread += bytes.len() as u64;
         account_unread(chunk, bytes.len(), cx);
+        // It may pack what it carries (HTTP/2 does), whatever its beginning looks like.
+        cx.streamed(chunk.dir, chunk.layer, bytes.len() as u64);
         let half = &mut self.halves[chunk.dir.index()];
-        cx.search_stream(&mut half.trail, STREAM, chunk.dir, chunk.layer, offset, bytes);
+        cx.pass_stream(&mut half.trail, STREAM, chunk.dir, chunk.layer, offset, bytes);
     }
 }
 

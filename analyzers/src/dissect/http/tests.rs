@@ -1,5 +1,5 @@
 //! Tables for HTTP/1.x, and the promise that segmentation changes nothing.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::format_collect, reason = "tests")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use crate::chunk::{Chunk, Gap, Layer, Lost, Unit};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
-use crate::observation::Observation;
+use crate::leak::{Engine, Seed};
+use crate::observation::{Grade, NotParsed, Observation};
 use crate::pipeline::{Limits, Out, Pipeline, Tools};
 use policies::Time;
 
@@ -29,13 +30,17 @@ fn ends() -> Ends {
 
 /// What happens to a flow, in order.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Bytes(Dir, Vec<u8>),
     Hole(Dir, u64),
 }
 
 fn run(steps: &[Step], layer: Layer) -> Vec<Observation> {
-    let tools = Tools { limits: Limits { body: 1 << 16, message: 1 << 14 }, ..Tools::default() };
+    run_with(Tools::default(), steps, layer)
+}
+
+fn run_with(tools: Tools, steps: &[Step], layer: Layer) -> Vec<Observation> {
+    let tools = Tools { limits: Limits { body: 1 << 16, message: 1 << 14 }, ..tools };
     let mut pipeline = Pipeline::new(Arc::new(tools));
     let mut out: Vec<Out> = Vec::new();
     pipeline.open(KEY, &ends(), Time(0), 1, &mut out);
@@ -62,6 +67,33 @@ fn run(steps: &[Step], layer: Layer) -> Vec<Observation> {
             _ => None,
         })
         .collect()
+}
+
+/// Where and how a planted IMEI was found, each once, and what was left unparsed of a protocol that is known or of a stream.
+pub(super) fn finds(imei: &str, steps: &[Step]) -> Vec<String> {
+    finds_of(&[(policies::IdentifierType::Imei, imei)], steps)
+}
+
+pub(super) fn finds_of(planted: &[(policies::IdentifierType, &str)], steps: &[Step]) -> Vec<String> {
+    let seeds = planted.iter().map(|(kind, value)| Seed { name: kind.word().into(), kind: *kind, value: (*value).into() });
+    let tools = Tools { engine: Some(Arc::new(Engine::new(seeds, &[7; 32]))), ..Tools::default() };
+    let mut out: Vec<String> = Vec::new();
+    for seen in run_with(tools, steps, Layer::Wire) {
+        let line = match seen {
+            Observation::Hit(hit) if hit.grade == Grade::Proof => {
+                let chain = hit.chain.iter().map(|step| format!(" {step}")).collect::<String>();
+                format!("{}{chain}", hit.place)
+            }
+            Observation::Unparsed(unparsed) if unparsed.reason != NotParsed::Unknown => {
+                format!("unparsed {}", serde_json::to_value(unparsed.reason).unwrap().as_str().unwrap())
+            }
+            _ => continue,
+        };
+        if !out.contains(&line) {
+            out.push(line);
+        }
+    }
+    out
 }
 
 /// What a reader sees: a line per request, oddity, missing piece, and the flow's coverage.
@@ -102,11 +134,11 @@ fn told(seen: &[Observation]) -> String {
     text
 }
 
-fn sent(bytes: impl AsRef<[u8]>) -> Step {
+pub(super) fn sent(bytes: impl AsRef<[u8]>) -> Step {
     Step::Bytes(Sent, bytes.as_ref().to_vec())
 }
 
-fn back(bytes: impl AsRef<[u8]>) -> Step {
+pub(super) fn back(bytes: impl AsRef<[u8]>) -> Step {
     Step::Bytes(Back, bytes.as_ref().to_vec())
 }
 
@@ -218,6 +250,35 @@ fn coded_bodies() {
     );
 }
 
+/// A request that carries `body`, with these fields.
+fn upload(fields: &str, body: &[u8]) -> Step {
+    sent([format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat())
+}
+
+const IMEI: &str = "490154203237518";
+
+#[test]
+fn streams_are_taken_apart_at_their_beginning() {
+    use crate::encode::base64;
+    let twice = base64(base64(IMEI.as_bytes()).as_bytes());
+    for (said, expect) in [
+        ([b"\x01\x02login ", &gzip(format!("{{\"id\":{IMEI}}}").as_bytes())[..]].concat(), "tcp.stream gzip json:$.id"),
+        (format!("LOGIN {twice}\n").into_bytes(), "tcp.stream base64 base64"),
+        (format!("\x01{IMEI}\x02").into_bytes(), "tcp.stream"),
+    ] {
+        assert_eq!(finds(IMEI, &[sent(&said)]), [expect]);
+        let pieces: Vec<Step> = said.chunks(5).map(sent).collect();
+        assert_eq!(finds(IMEI, &pieces), [expect], "in pieces");
+    }
+    // What is beyond was searched as it passed: its absence in codings is not known.
+    let dull = [b'.'; 70_000];
+    assert_eq!(finds(IMEI, &[sent(dull), sent(&twice)]), ["unparsed streamed"]);
+    assert_eq!(finds(IMEI, &[sent(dull), sent(IMEI)]), ["tcp.stream", "unparsed streamed"]);
+    assert_eq!(finds(IMEI, &[sent("??"), back(dull), back(&twice)]), [""; 0], "of the other side's");
+    // A request's body behind what is kept of it.
+    assert_eq!(finds(IMEI, &[upload("", &[&dull[..], twice.as_bytes()].concat())]), ["unparsed streamed"]);
+}
+
 #[test]
 fn gaps_cost_what_they_cost() {
     let ask = sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -270,8 +331,18 @@ fn tunnels_and_upgrades() {
             sent(b"\x81\x85abcdefghi"),
         ],
         "GET http://a/ws 101 70+56
+         http analysed=137 unparsed=0",
+    );
+    check(
+        &[
+            sent("GET /o HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"),
+            back("HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\n\r\n"),
+            sent(b"\x81\x85abcdefghi"),
+        ],
+        "GET http://a/o 101 65+52
          unparsed: 11
-         http analysed=126 unparsed=11",
+         unparsed: 11
+         http analysed=117 unparsed=11",
     );
     // Refused: the client goes on.
     check(
