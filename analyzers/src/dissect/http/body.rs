@@ -121,7 +121,8 @@ impl Body {
             keep,
             kept: Vec::new(),
             marks: Marks::default(),
-            trail: Trail::default(),
+            // What a server sends is bulk here.
+            trail: if side == Side::Request { Trail::default() } else { Trail::passing() },
             trailer: Vec::new(),
             over: Over::default(),
             holes: false,
@@ -279,6 +280,7 @@ impl Body {
                 if coded {
                     self.keep = Keep::Nothing;
                     self.over.undecoded += (bytes.len() - n) as u64;
+                    cx.unsearched(self.dir, self.layer, (bytes.len() - n) as u64);
                     cx.odd(OddKind::BrokenBody, "the coded body is longer than the limit", Some(offset));
                 } else {
                     self.keep = Keep::Pieces;
@@ -287,7 +289,10 @@ impl Body {
                 }
             }
             Keep::Pieces => self.piece(bytes, offset, cx),
-            Keep::Nothing => self.over.undecoded += bytes.len() as u64,
+            Keep::Nothing => {
+                self.over.undecoded += bytes.len() as u64;
+                cx.unsearched(self.dir, self.layer, bytes.len() as u64);
+            }
         }
     }
 
@@ -299,6 +304,9 @@ impl Body {
     fn search_end(&mut self, cx: &mut Cx<'_>) {
         let place = self.place();
         cx.search_end(&mut self.trail, place, self.dir, self.layer);
+        if self.side == Side::Response {
+            self.trail = Trail::passing();
+        }
     }
 
     /// Takes apart what is kept.
@@ -323,6 +331,9 @@ impl Body {
             cx.odd(OddKind::BrokenBody, trouble.words(), Some(whole.offset));
             if trouble == Trouble::NotCoded {
                 self.over.undecoded -= out.left;
+            } else {
+                // Of a coding inside another what was left is not known in wire bytes.
+                cx.unsearched(self.dir, self.layer, out.left.max(1));
             }
         }
         if out.bytes.is_empty() {

@@ -258,6 +258,33 @@ fn upload(fields: &str, body: &[u8]) -> Step {
 const IMEI: &str = "490154203237518";
 
 #[test]
+fn what_was_not_decoded_is_told() {
+    // Content that gzip makes little of, and the value behind the limit.
+    let mut state = 7u64;
+    let mut noise = Vec::new();
+    for _ in 0..100_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.push((state >> 56) as u8);
+    }
+    noise.extend_from_slice(format!(" {IMEI} ").as_bytes());
+    let coded = gzip(&noise);
+    assert!(coded.len() > 1 << 16);
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &coded)]), ["unparsed limit"]);
+    // Small on the wire, large behind its coding, or behind two.
+    let long = [&[b' '; 100_000], IMEI.as_bytes()].concat();
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &gzip(&long))]), ["unparsed limit"]);
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip, gzip\r\n", &gzip(&gzip(&long)))]), ["unparsed limit"]);
+    for coding in ["compress", "aes128gcm", "gzip, x-own"] {
+        assert_eq!(finds(IMEI, &[upload(&format!("Content-Encoding: {coding}\r\n"), b"\x1f\x9d\x90\x34")]), ["unparsed limit"], "{coding}");
+    }
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &gzip(b"nothing"))]), [""; 0]);
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", b"plain")]), [""; 0]);
+    // What a server sends is not the device's.
+    let answer = [&b"HTTP/1.1 200 OK\r\nContent-Encoding: compress\r\nContent-Length: 4\r\n\r\n"[..], b"\x1f\x9d\x90\x34"].concat();
+    assert_eq!(finds(IMEI, &[sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), back(answer)]), [""; 0]);
+}
+
+#[test]
 fn streams_are_taken_apart_at_their_beginning() {
     use crate::encode::base64;
     let twice = base64(base64(IMEI.as_bytes()).as_bytes());
