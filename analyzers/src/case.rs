@@ -176,6 +176,9 @@ impl Case {
                 .or_else(|| flows(&|f| f.incomplete && !f.encrypted))
                 .map(|s| (Reason::MissedBytes, s))
                 .or_else(|| unparsed(&|u| u.reason == observation::NotParsed::Limit).map(|s| (Reason::Unparsed, s))),
+            Concern::Coded => self
+                .hole(Concern::Clear)
+                .or_else(|| unparsed(&|u| u.reason == observation::NotParsed::Streamed).map(|s| (Reason::Unparsed, s))),
             Concern::Everything => bulk_missing()
                 .or_else(|| flows(&|f| f.incomplete))
                 .map(|s| (Reason::MissedBytes, s))
@@ -217,6 +220,8 @@ pub enum Concern {
     Handshakes,
     /// Facts in bytes that were readable on the wire.
     Clear,
+    /// The same, also behind codings: bytes that were searched only as they passed may hold one.
+    Coded,
     /// Facts anywhere, also under encryption.
     Everything,
     /// Trials: each carries its own evidence; only dropped trials matter.

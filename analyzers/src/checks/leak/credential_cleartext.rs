@@ -33,7 +33,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     judge_leak(
         case,
         cx,
-        &Leak { expected: "no credential in clear bytes", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &certain },
+        &Leak { expected: "no credential in clear bytes", concern: Concern::Coded, speaks: &speaks, planted: &planted, certain: &certain },
     )
 }
 

@@ -33,7 +33,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     judge_leak(
         case,
         cx,
-        &Leak { expected: "no planted identifier behind a coding in clear bytes", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &|_| false },
+        &Leak { expected: "no planted identifier behind a coding in clear bytes", concern: Concern::Coded, speaks: &speaks, planted: &planted, certain: &|_| false },
     )
 }
 
@@ -71,6 +71,13 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[9,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "inconclusive missed-bytes",
+    ),
+    Example::new(
+        "a stream too long to take apart",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}
+           {"unparsed":{"what":"unknown","reason":"streamed","bytes":100}}"#,
+        "inconclusive unparsed",
     ),
     Example::new("nothing planted", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-persona"),
 ];
