@@ -489,3 +489,38 @@ fn on_link(ends: &Ends) -> bool {
     let (a, b) = (ends.a.ip(), ends.b.ip());
     link(a) || link(b) || is_local(a) && is_local(b) && PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p)
 }
+
+/// What tests of dissectors share.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Arc;
+
+    use policies::IdentifierType;
+
+    use crate::leak::{Engine, Seed};
+    use crate::observation::{Grade, Observation};
+    use crate::pipeline::Tools;
+
+    /// Tools that seek these values.
+    pub(crate) fn seeking(planted: &[(IdentifierType, &str)]) -> Tools {
+        let seeds = planted.iter().map(|(kind, value)| Seed { name: kind.word().into(), kind: *kind, value: (*value).into() });
+        Tools { engine: Some(Arc::new(Engine::new(seeds, &[7; 32]))), ..Tools::default() }
+    }
+
+    /// Where and how values were found, each once; those that are no proof with a question mark.
+    pub(crate) fn told(seen: &[Observation]) -> Vec<String> {
+        let mut out: Vec<String> = Vec::new();
+        for seen in seen {
+            let Observation::Hit(hit) = seen else { continue };
+            let mut line = hit.place.to_string();
+            hit.chain.iter().for_each(|step| line = format!("{line} {step}"));
+            if hit.grade != Grade::Proof {
+                line.push_str(" ?");
+            }
+            if !out.contains(&line) {
+                out.push(line);
+            }
+        }
+        out
+    }
+}

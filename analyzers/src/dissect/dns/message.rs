@@ -193,11 +193,14 @@ pub fn netbios(label: &[u8]) -> Option<(Vec<u8>, u8)> {
 pub mod rr {
     pub const A: u16 = 1;
     pub const CNAME: u16 = 5;
+    pub const NULL: u16 = 10;
     pub const PTR: u16 = 12;
+    pub const HINFO: u16 = 13;
     pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const NB: u16 = 32;
     pub const SRV: u16 = 33;
+    pub const OPT: u16 = 41;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
 }

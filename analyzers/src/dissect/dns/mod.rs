@@ -1,6 +1,7 @@
 //! DNS over UDP and TCP, mDNS, LLMNR and NetBIOS names: questions joined with their answers, and what a device calls itself on the link.
 
 pub mod message;
+mod searched;
 
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +10,7 @@ use policies::Time;
 
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::{Marks, Origin};
-use crate::dissect::search::{From, Place, Spot};
+use crate::dissect::search::{From, Place, Spot, Trail};
 use crate::dissect::sniff::Guess;
 use crate::dissect::{Cx, Dissector, Hint};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
@@ -17,6 +18,7 @@ use crate::observation::{Announcement, App, NameSource, NotParsed, OddKind, Ques
 use crate::text::Text;
 
 use message::{HEADER, Header, Reader, Record, Section, rr};
+use searched::{Part, strings};
 
 /// Which of the protocols that share the message format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,9 @@ fn is_whole(message: &[u8], header: Header) -> bool {
 /// Questions that wait for an answer; the oldest is written without one when more come.
 const MOST_WAITING: usize = 128;
 
+/// A TCP connection in which the messages were lost.
+const STREAM: Place<'static> = Place::Of("dns.stream");
+
 /// Distinct announcements of one flow that are written.
 const MOST_SAID: usize = 1024;
 
@@ -142,6 +147,7 @@ struct Stream {
     kept: Vec<u8>,
     marks: Marks,
     lost: bool,
+    trail: Trail,
 }
 
 impl Dissector for Dns {
@@ -160,18 +166,16 @@ impl Dissector for Dns {
     }
 
     fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want {
-        let stream = &mut self.streams[gap.dir.index()];
         // Where the next message begins is not known any more.
-        stream.lost = true;
-        let kept = std::mem::take(&mut stream.kept);
-        self.unreadable(kept.len(), cx);
+        self.streams[gap.dir.index()].lost = true;
+        self.give_up(gap.dir, cx);
         Want::All
     }
 
     fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
-        for n in 0..2 {
-            let kept = std::mem::take(&mut self.streams[n].kept);
-            self.unreadable(kept.len(), cx);
+        for dir in Dir::BOTH {
+            self.give_up(dir, cx);
+            cx.search_end(&mut self.streams[dir.index()].trail, STREAM, dir, self.layer);
         }
         while let Some(asked) = self.waiting.pop_front() {
             self.unanswered(asked, cx);
@@ -195,6 +199,17 @@ impl Dns {
         }
     }
 
+    /// What was kept of a message whose rest will not come is searched as it is.
+    fn give_up(&mut self, dir: Dir, cx: &mut Cx<'_>) {
+        let stream = &mut self.streams[dir.index()];
+        let (kept, marks) = (std::mem::take(&mut stream.kept), std::mem::take(&mut stream.marks));
+        if !kept.is_empty() {
+            let spot = Spot { place: STREAM, dir, layer: self.layer, from: From::Kept(&marks, 0), chain: &[] };
+            cx.search_whole(&spot, &kept);
+            self.unreadable(kept.len(), cx);
+        }
+    }
+
     fn unreadable(&mut self, len: usize, cx: &mut Cx<'_>) {
         self.unread += len as u64;
         if self.layer == Layer::Wire && len > 0 {
@@ -207,6 +222,7 @@ impl Dns {
         let dir = chunk.dir;
         let stream = &mut self.streams[dir.index()];
         if stream.lost {
+            cx.search_stream(&mut stream.trail, STREAM, dir, self.layer, offset, chunk.bytes);
             self.unreadable(chunk.bytes.len(), cx);
             return;
         }
@@ -255,6 +271,8 @@ impl Dns {
             (_, true) => self.announced(bytes, header, dir, origin, cx),
         };
         if whole.is_none() {
+            // Where it breaks off, its reading does; its bytes are there for everybody.
+            cx.search_again(&self.spot(Part::Tail, dir, 0, bytes, origin), bytes);
             cx.odd(OddKind::BrokenDns, "a message breaks off or lies about its lengths", Some(origin.offset));
         }
     }
@@ -268,6 +286,10 @@ impl Dns {
             name.clear();
             let read = message::name(bytes, question.at, &mut name);
             if read.is_some() {
+                if !header.response {
+                    // As it was asked: letters of base64 have their case.
+                    self.search(bytes, &name, question, dir, origin, cx);
+                }
                 name.make_ascii_lowercase();
                 if header.response {
                     let answer = if n == 0 { answers(bytes, header) } else { Answers { rcode: header.rcode, ..Answers::default() } };
@@ -281,13 +303,16 @@ impl Dns {
         }
         let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
         for _ in 0..records {
-            reader.record(Section::Answer)?;
+            let record = reader.record(Section::Answer)?;
+            if !header.response || matches!(record.kind, rr::NULL | rr::TXT | rr::OPT) {
+                self.search_record(bytes, record, dir, origin, cx);
+            }
         }
+        self.search_tail(bytes, reader.at(), dir, origin, cx);
         Some(())
     }
 
     fn asked(&mut self, id: u16, name: &[u8], question: message::Question, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
-        self.search(name, question, dir, origin, cx);
         if let Some(same) = self.waiting.iter_mut().find(|w| w.id == id && w.qtype == question.qtype && w.dir == dir && *w.name == *name) {
             same.repeats += 1;
             return;
@@ -299,13 +324,6 @@ impl Dns {
         }
         let asked = Asked { id, name: name.into(), qtype: question.qtype, dir, at: origin.time, frame: origin.frame, repeats: 0 };
         self.waiting.push_back(asked);
-    }
-
-    fn search(&self, name: &[u8], question: message::Question, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
-        if !name.is_empty() {
-            let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
-            cx.search_whole(&Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] }, name);
-        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
@@ -371,7 +389,7 @@ impl Dns {
         for _ in 0..header.questions {
             let question = reader.question()?;
             let name = self.read_name(bytes, question.at)?;
-            self.search(&name, question, dir, origin, cx);
+            self.search(bytes, &name, question, dir, origin, cx);
             if registers {
                 self.announce(&name, None, "registration", dir, origin, false, cx);
             } else if self.remember(hash(&(&name[..], question.qtype, dir))) {
@@ -393,15 +411,19 @@ impl Dns {
             }
         }
         for _ in 0..header.answers {
-            reader.record(Section::Answer)?;
+            // What the asker knows already (RFC 6762 §7.1): names of others mostly, which are no announcement, and still told.
+            let record = reader.record(Section::Answer)?;
+            self.known(bytes, record, dir, origin, cx);
         }
         for _ in 0..header.authorities {
             let record = reader.record(Section::Authority)?;
             self.record(bytes, record, dir, origin, cx);
         }
         for _ in 0..header.additional {
-            reader.record(Section::Additional)?;
+            let record = reader.record(Section::Additional)?;
+            self.known(bytes, record, dir, origin, cx);
         }
+        self.search_tail(bytes, reader.at(), dir, origin, cx);
         Some(())
     }
 
@@ -419,6 +441,7 @@ impl Dns {
                 self.record(bytes, record, dir, origin, cx);
             }
         }
+        self.search_tail(bytes, reader.at(), dir, origin, cx);
         Some(())
     }
 
@@ -436,18 +459,15 @@ impl Dns {
                 self.announce(&target, service, "SRV target", dir, origin, true, cx);
             }
             rr::TXT => {
-                let mut rest = record.data;
-                while let [len, tail @ ..] = rest {
-                    let (item, after) = tail.split_at(usize::from(*len).min(tail.len()));
-                    if !item.is_empty() {
-                        self.announce(item, service, "TXT", dir, origin, true, cx);
-                    }
-                    rest = after;
+                for item in strings(record.data) {
+                    self.announce(item, service, "TXT", dir, origin, true, cx);
                 }
             }
             rr::A if record.data.len() == 4 => self.announce(&owner, None, "A", dir, origin, true, cx),
             rr::AAAA if record.data.len() == 16 => self.announce(&owner, None, "AAAA", dir, origin, true, cx),
             rr::NB if self.flavour == Flavour::Nbns => self.announce(&owner, None, "NB", dir, origin, true, cx),
+            // Which device it is, these do not say; what else they hold is told all the same.
+            rr::OPT | rr::NULL | rr::HINFO => self.known(bytes, record, dir, origin, cx),
             _ => {}
         }
         Some(())
@@ -455,7 +475,8 @@ impl Dns {
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one line")]
     fn announce(&mut self, name: &[u8], service: Option<&[u8]>, record: &str, dir: Dir, origin: Origin, search: bool, cx: &mut Cx<'_>) {
-        if name.is_empty() || !self.remember(hash(&(name, service, record, dir))) {
+        let key = hash(&(name, service, record, dir));
+        if name.is_empty() || self.said.contains(&key) {
             return;
         }
         if search {
@@ -464,6 +485,9 @@ impl Dns {
                 _ => self.flavour.place(),
             };
             cx.search_whole(&Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, name);
+        }
+        if !self.remember(key) {
+            return;
         }
         let line = Announcement {
             source: self.flavour.source(),

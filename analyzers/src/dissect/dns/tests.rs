@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::chunk::{Chunk, Layer, Unit};
+use crate::dissect::search::testing::{seeking, told as hits};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::observation::Observation;
 use crate::pipeline::{Out, Pipeline, Tools};
@@ -15,10 +16,14 @@ use policies::Time;
 const KEY: FlowKey = FlowKey::new(0, 1);
 
 fn run(port: u16, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation> {
+    run_with(Tools::default(), port, stream, messages)
+}
+
+fn run_with(tools: Tools, port: u16, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation> {
     let transport = if stream { Transport::Tcp } else { Transport::Udp };
     let b = format!("192.168.1.1:{port}").parse().unwrap();
     let ends = Ends { transport, a: "192.168.1.7:40000".parse().unwrap(), b, a_mac: None, b_mac: None, from_start: true };
-    let mut pipeline = Pipeline::new(Arc::new(Tools::default()));
+    let mut pipeline = Pipeline::new(Arc::new(tools));
     let mut out: Vec<Out> = Vec::new();
     pipeline.open(KEY, &ends, Time(0), 1, &mut out);
     let mut offsets = [0; 2];
@@ -93,6 +98,69 @@ const ANSWER: u16 = 0x8180;
 
 fn ask(id: u16, text: &str, qtype: u16) -> (Dir, Vec<u8>) {
     (Dir::Out, message(id, ASK, [1, 0, 0, 0], &[question(text, qtype)]))
+}
+
+const IMEI: &str = "490154203237518";
+
+/// Where a planted value, or a part of one, was found.
+fn finds(port: u16, messages: &[(Dir, Vec<u8>)]) -> Vec<String> {
+    use policies::IdentifierType::{Imei, PersonName, Token};
+    let planted = [(Imei, IMEI), (PersonName, "Zacharias Silanese"), (Token, "s3ss.9fKq2LxW8vB4nYtR7pZc")];
+    hits(&run_with(seeking(&planted), port, false, messages))
+}
+
+#[test]
+fn names_are_searched_as_labels_and_joined() {
+    use crate::encode::{base64, hex, sha256};
+    let named = |text: &str, expect: &[&str]| assert_eq!(finds(53, &[ask(1, text, 1)]), expect, "{text}");
+    let cut = |text: &str, at: usize| format!("{}.{}", &text[..at], &text[at..]);
+    named(&format!("{IMEI}.t.test"), &["dns.qname"]);
+    named(&format!("{}.t.test", cut(IMEI, 6)), &["dns.qname"]);
+    named(&format!("1.{}.9.t.test", cut(IMEI, 6)), &["dns.qname"]);
+    named(&format!("{}.example.com", cut(&hex(IMEI.as_bytes()), 11)), &["dns.qname hex"]);
+    let coded = base64(b"id=490154203237518");
+    named(&format!("{coded}.t.test"), &["dns.qname base64"]);
+    named(&format!("x.{}.t.test", cut(&coded, 10)), &["dns.qname base64"]);
+    named(&format!("{}.t.test", cut(&hex(&sha256(IMEI.as_bytes())), 40)), &["dns.qname hex sha256"]);
+    // Nothing there, and nothing that joining makes of it.
+    named("www.google.co.uk", &[]);
+    named("7.1.168.192.in-addr.arpa", &[]);
+    named("4901542.0323751.8.test", &["dns.qname"]);
+    named("59015420.3237518.t.test", &[]);
+    // A label with a dot in it.
+    let dotted = [&[25][..], b"s3ss.9fKq2LxW8vB4nYtR7pZc", &name("t.test"), &[0, 1, 0, 1]].concat();
+    assert_eq!(finds(53, &[(Dir::Out, message(1, ASK, [1, 0, 0, 0], &[dotted]))]), ["dns.qname"]);
+}
+
+#[test]
+fn all_that_a_question_carries_is_searched() {
+    let whole = |tail: &[u8], counts: [u16; 4]| {
+        let bytes = message(1, ASK, counts, &[question("a.test", 1), tail.to_vec()]);
+        finds(53, &[(Dir::Out, bytes)])
+    };
+    // An EDNS option (RFC 6891 §6.1.2) for local use, behind one that says nothing.
+    let options = [&[0, 10, 0, 2, 1, 2, 0xfd, 0xe9, 0, 15][..], IMEI.as_bytes()].concat();
+    let opt = [&[0, 0, 41, 16, 0, 0, 0, 0, 0, 0, options.len() as u8][..], &options].concat();
+    assert_eq!(whole(&opt, [1, 0, 0, 1]), ["dns.edns"]);
+    assert_eq!(whole(&record(&[0], 16, &[&[15][..], IMEI.as_bytes()].concat()), [1, 0, 0, 1]), ["dns.record"]);
+    let parted = [&[6][..], &IMEI.as_bytes()[..6], &[9], &IMEI.as_bytes()[6..]].concat();
+    assert_eq!(whole(&record(&[0], 16, &parted), [1, 0, 0, 1]), ["dns.record"]);
+    assert_eq!(whole(IMEI.as_bytes(), [1, 0, 0, 0]), ["dns.tail"]);
+    assert_eq!(whole(&[0; 9], [1, 0, 0, 0]), [""; 0]);
+    let answer = message(1, ANSWER, [1, 1, 0, 0], &[question("a.test", 16), record(&[0xc0, 12], 16, &[&[15], IMEI.as_bytes()].concat())]);
+    assert_eq!(finds(53, &[ask(1, "a.test", 16), (Dir::Back, answer)]), ["dns.record"]);
+}
+
+#[test]
+fn all_that_is_said_on_the_link_is_searched() {
+    let asked = |records: u16, tail: Vec<u8>| message(0, 0, [1, records, 0, 0], &[question("_a._tcp.local", 12), tail]);
+    let known = record(&name("_a._tcp.local"), 12, &name("490154203237518._a._tcp.local"));
+    let seen = run(5353, false, &[(Dir::Out, asked(1, known.clone()))]);
+    assert!(!seen.iter().any(|o| matches!(o, Observation::Announcement(_))), "what it knows of others, it does not announce");
+    assert_eq!(finds(5353, &[(Dir::Out, asked(1, known))]), ["mdns.record"]);
+    assert_eq!(finds(5353, &[(Dir::Out, asked(0, IMEI.into()))]), ["mdns.tail"]);
+    let says = |text: &str| (Dir::Out, message(0, 0x8400, [0, 1, 0, 0], &[record(&name("_a._tcp.local"), 12, &name(text))]));
+    assert_eq!(finds(5353, &[says("Zacharias-Phone._a._tcp.local")]), ["mdns.name given-name ?"]);
 }
 
 #[test]

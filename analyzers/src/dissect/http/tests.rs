@@ -1,5 +1,5 @@
 //! Tables for HTTP/1.x, and the promise that segmentation changes nothing.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::format_collect, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::chunk::{Chunk, Gap, Layer, Lost, Unit};
+use crate::dissect::search::testing::{seeking, told as hits};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
-use crate::leak::{Engine, Seed};
-use crate::observation::{Grade, NotParsed, Observation};
+use crate::observation::{NotParsed, Observation};
 use crate::pipeline::{Limits, Out, Pipeline, Tools};
 use policies::Time;
 
@@ -75,22 +75,14 @@ pub(super) fn finds(imei: &str, steps: &[Step]) -> Vec<String> {
 }
 
 pub(super) fn finds_of(planted: &[(policies::IdentifierType, &str)], steps: &[Step]) -> Vec<String> {
-    let seeds = planted.iter().map(|(kind, value)| Seed { name: kind.word().into(), kind: *kind, value: (*value).into() });
-    let tools = Tools { engine: Some(Arc::new(Engine::new(seeds, &[7; 32]))), ..Tools::default() };
-    let mut out: Vec<String> = Vec::new();
-    for seen in run_with(tools, steps, Layer::Wire) {
-        let line = match seen {
-            Observation::Hit(hit) if hit.grade == Grade::Proof => {
-                let chain = hit.chain.iter().map(|step| format!(" {step}")).collect::<String>();
-                format!("{}{chain}", hit.place)
-            }
-            Observation::Unparsed(unparsed) if unparsed.reason != NotParsed::Unknown => {
-                format!("unparsed {}", serde_json::to_value(unparsed.reason).unwrap().as_str().unwrap())
-            }
-            _ => continue,
-        };
-        if !out.contains(&line) {
-            out.push(line);
+    let seen = run_with(seeking(planted), steps, Layer::Wire);
+    let mut out = hits(&seen);
+    out.retain(|line| !line.ends_with('?'));
+    for unparsed in &seen {
+        if let Observation::Unparsed(unparsed) = unparsed
+            && unparsed.reason != NotParsed::Unknown
+        {
+            out.push(format!("unparsed {}", serde_json::to_value(unparsed.reason).unwrap().as_str().unwrap()));
         }
     }
     out

@@ -1,0 +1,163 @@
+//! What of a message is searched beside the names as they are written: labels joined, records, options, and what stands behind the end.
+
+use smallvec::SmallVec;
+
+use super::message::{self, Record, rr};
+use super::{Dns, Flavour, hash};
+use crate::dissect::Cx;
+use crate::dissect::marks::Origin;
+use crate::dissect::search::{From, Place, Spot};
+use crate::flow::Dir;
+
+/// Parts of a message that are no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Record,
+    Options,
+    Tail,
+}
+
+impl Flavour {
+    fn part(self, part: Part) -> Place<'static> {
+        Place::Of(match (self, part) {
+            (Flavour::Dns, Part::Record) => "dns.record",
+            (Flavour::Dns, Part::Options) => "dns.edns",
+            (Flavour::Dns, Part::Tail) => "dns.tail",
+            (Flavour::Mdns, Part::Record) => "mdns.record",
+            (Flavour::Mdns, Part::Options) => "mdns.edns",
+            (Flavour::Mdns, Part::Tail) => "mdns.tail",
+            (Flavour::Llmnr, _) => "llmnr.message",
+            (Flavour::Nbns, _) => "nbns.message",
+        })
+    }
+}
+
+impl Dns {
+    /// Searches a name that is asked for.
+    pub(super) fn search(&self, bytes: &[u8], name: &[u8], question: message::Question, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        if name.is_empty() {
+            return;
+        }
+        let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
+        let spot = Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] };
+        cx.search_whole(&spot, name);
+        let joined = joined(bytes, question.at);
+        if !joined.is_empty() {
+            cx.search_again(&spot, &joined);
+        }
+    }
+
+    /// A record that is told and announces nothing.
+    pub(super) fn known(&mut self, bytes: &[u8], record: Record<'_>, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        let key = hash(&(record.kind, record.data, bytes.get(record.name..record.at), dir));
+        if self.said.contains(&key) {
+            return;
+        }
+        self.remember(key);
+        if let Some(owner) = self.read_name(bytes, record.name).filter(|owner| !owner.is_empty()) {
+            let spot = Spot { place: self.flavour.place(), ..self.spot(Part::Record, dir, record.name, record.data, origin) };
+            cx.search_whole(&spot, &owner);
+        }
+        self.search_record(bytes, record, dir, origin, cx);
+    }
+
+    /// What a record says: the strings of a text, the options of an OPT record (RFC 6891 §6.1.2), a name, or its bytes as they are.
+    pub(super) fn search_record(&mut self, bytes: &[u8], record: Record<'_>, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        let (spot, data) = (
+            self.spot(if record.kind == rr::OPT { Part::Options } else { Part::Record }, dir, record.at, record.data, origin),
+            record.data,
+        );
+        match record.kind {
+            rr::TXT => {
+                let strings = strings(data);
+                for string in &strings {
+                    cx.search_whole(&spot, string);
+                }
+                if strings.len() > 1 {
+                    cx.search_again(&spot, &strings.concat());
+                }
+            }
+            rr::OPT => {
+                let mut rest = data;
+                while let Some([_, _, a, b]) = rest.first_chunk::<4>().copied() {
+                    let end = (4 + usize::from(u16::from_be_bytes([a, b]))).min(rest.len());
+                    let (option, after) = rest.split_at(end);
+                    cx.search_whole(&spot, option.get(4..).unwrap_or_default());
+                    rest = after;
+                }
+            }
+            rr::PTR | rr::CNAME => {
+                if let Some(name) = self.read_name(bytes, record.at) {
+                    cx.search_whole(&spot, &name);
+                }
+            }
+            rr::A | rr::AAAA => {}
+            _ => cx.search_whole(&spot, data),
+        }
+    }
+
+    /// Bytes behind the message, which no resolver reads and everybody sees.
+    pub(super) fn search_tail(&self, bytes: &[u8], from: usize, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        let tail = bytes.get(from..).unwrap_or_default();
+        if tail.iter().any(|b| *b != 0) {
+            cx.search_whole(&self.spot(Part::Tail, dir, from, tail, origin), tail);
+        }
+    }
+
+    pub(super) fn spot(&self, part: Part, dir: Dir, at: usize, data: &[u8], origin: Origin) -> Spot<'static> {
+        let from = Origin { offset: origin.offset + at as u64, len: data.len() as u64, ..origin };
+        Spot { place: self.flavour.part(part), dir, layer: self.layer, from: From::Decoded(from), chain: &[] }
+    }
+}
+
+/// The strings of a TXT record that say something.
+pub(super) fn strings(mut rest: &[u8]) -> Vec<&[u8]> {
+    let mut out = Vec::new();
+    while let [len, tail @ ..] = rest {
+        let (item, after) = tail.split_at(usize::from(*len).min(tail.len()));
+        if !item.is_empty() {
+            out.push(item);
+        }
+        rest = after;
+    }
+    out
+}
+
+/// Joins of more labels are not tried: a name has 253 characters, and who spreads a value fills its labels.
+const MOST_JOINED: usize = 8;
+/// What is shorter than this holds no value that is proof (forms of planted values).
+const SHORTEST_JOIN: usize = 8;
+
+/// The labels of a name by themselves where dots could not show them, and every run of them without its dots: a value, its base64 or a hash
+/// that is longer than a label stands across several. Runs are parted by a byte that belongs to no coding.
+fn joined(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut labels: SmallVec<[&[u8]; MOST_JOINED]> = SmallVec::new();
+    let mut odd = false;
+    let read = message::labels(bytes, at, |label| {
+        odd |= label.iter().any(|b| matches!(b, b'.' | b'\\'));
+        if labels.len() <= MOST_JOINED {
+            labels.push(label);
+        }
+    });
+    // The last label is the registry's, except of names that are none.
+    if read.is_none() || labels.len() < 3 && !odd {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let mut add = |run: &[&[u8]]| {
+        if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
+            run.iter().for_each(|l| out.extend_from_slice(l));
+            out.push(b'|');
+        }
+    };
+    if odd {
+        labels.iter().for_each(|label| add(&[label]));
+    }
+    let last = labels.len().saturating_sub(1);
+    for from in 0..last {
+        for to in from + 2..=last {
+            add(&labels[from..to]);
+        }
+    }
+    out
+}
