@@ -62,6 +62,9 @@ impl Dissector for Dhcp {
             if self.layer == Layer::Wire {
                 cx.unparsed(bytes.len());
             }
+            let origin = Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
+            let place = Place::Of("dhcp.message");
+            cx.search_whole(&Spot { place, dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, bytes);
             return Want::All;
         }
         if self.layer == Layer::Wire {
@@ -109,6 +112,7 @@ impl Dhcp {
                 cx.search_whole(&spot, value);
             }
         }
+        self.search_others(bytes, options, origin, chunk, cx);
         let lease = Lease {
             message: options.message(),
             host_name: host_name.map(|n| cx.text(&n)),
@@ -126,6 +130,37 @@ impl Dhcp {
         if self.said.len() < MOST_LEASES && !self.said.contains(&lease) {
             self.said.push(lease.clone());
             cx.see(lease);
+        }
+    }
+
+    /// Searches what no line tells: the other options, the fields for a server's name and a file, and what stands behind the end.
+    fn search_others(&self, bytes: &[u8], options: &Options<'_>, origin: Origin, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let spot = |place| Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+        let mut done: [bool; 256] = [false; 256];
+        for code in [option::HOST_NAME, option::FQDN, option::VENDOR_CLASS, option::CLIENT_ID] {
+            done[usize::from(code)] = true;
+        }
+        // What the protocol fixes: lease times, addresses, kinds of messages, codes.
+        for code in [option::OVERLOAD, option::MESSAGE, option::PARAMETERS] {
+            done[usize::from(code)] = true;
+        }
+        for (code, _) in &options.list {
+            if !std::mem::replace(&mut done[usize::from(*code)], true)
+                && let Some(data) = options.joined(*code)
+            {
+                let code = code.to_string();
+                cx.search_whole(&Spot { place: Place::Field("dhcp.option:", code.as_bytes()), ..spot("dhcp.option") }, &data);
+            }
+        }
+        // RFC 2131 §2: both are strings with a zero at their end, if they are no options.
+        for (place, range) in [("dhcp.sname", 44..108), ("dhcp.file", 108..236)] {
+            let field = bytes.get(range).unwrap_or_default();
+            if field.iter().any(|b| *b != 0) {
+                cx.search_whole(&spot(place), field);
+            }
+        }
+        if options.tail.iter().any(|b| *b != 0) {
+            cx.search_whole(&spot("dhcp.tail"), options.tail);
         }
     }
 
@@ -160,12 +195,14 @@ fn hardware(bytes: &[u8]) -> Mac {
 struct Options<'a> {
     list: Vec<(u8, &'a [u8])>,
     broken: bool,
+    /// What stands behind the end of the options.
+    tail: &'a [u8],
 }
 
 impl<'a> Options<'a> {
     fn read(bytes: &'a [u8]) -> Options<'a> {
-        let mut out = Options { list: Vec::new(), broken: false };
-        out.area(bytes.get(OPTIONS..).unwrap_or_default());
+        let mut out = Options { list: Vec::new(), broken: false, tail: &[] };
+        out.tail = out.area(bytes.get(OPTIONS..).unwrap_or_default());
         let overload = out.first(option::OVERLOAD).and_then(|o| o.first()).copied().unwrap_or(0);
         if overload & 1 != 0 {
             out.area(bytes.get(108..236).unwrap_or_default());
@@ -176,15 +213,16 @@ impl<'a> Options<'a> {
         out
     }
 
-    fn area(&mut self, mut rest: &'a [u8]) {
+    /// Reads one area; hands back what stands behind its end.
+    fn area(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
         while let [code, tail @ ..] = rest {
             match code {
                 0 => rest = tail,
-                255 => return,
+                255 => return tail,
                 _ => {
                     let Some((len, after)) = tail.split_first() else {
                         self.broken = true;
-                        return;
+                        return rest;
                     };
                     let len = usize::from(*len);
                     self.broken |= after.len() < len;
@@ -194,6 +232,7 @@ impl<'a> Options<'a> {
                 }
             }
         }
+        rest
     }
 
     fn first(&self, code: u8) -> Option<&'a [u8]> {
@@ -268,6 +307,10 @@ mod tests {
     }
 
     fn run(bytes: &[u8]) -> Vec<Observation> {
+        run_with(Tools::default(), bytes)
+    }
+
+    fn run_with(tools: Tools, bytes: &[u8]) -> Vec<Observation> {
         let key = FlowKey::new(0, 1);
         let ends = Ends {
             transport: Transport::Udp,
@@ -277,7 +320,7 @@ mod tests {
             b_mac: None,
             from_start: true,
         };
-        let mut pipeline = Pipeline::new(Arc::new(Tools::default()));
+        let mut pipeline = Pipeline::new(Arc::new(tools));
         let mut out: Vec<Out> = Vec::new();
         pipeline.open(key, &ends, Time(0), 1, &mut out);
         for frame in 1..3 {
@@ -309,6 +352,32 @@ mod tests {
         lease(&[&[81, 10, 4, 0, 0, 1], b"a", &[3], b"lan", &[0, 255]], (0, None, Some("a.lan"), ClientId::None));
         // Cut off.
         lease(&[&[12, 9], b"ann"], (0, Some("ann"), None, ClientId::None));
+    }
+
+    #[test]
+    fn every_part_of_a_request_is_searched() {
+        use crate::dissect::search::testing::{seeking, told};
+        let found = |message: &[u8]| told(&run_with(seeking(&[(policies::IdentifierType::Imei, "490154203237518")]), message));
+        let value: &[u8] = b"490154203237518";
+        for code in [12, 43, 60, 61, 77, 124, 224] {
+            let place = match code {
+                12 => "dhcp.host-name".to_owned(),
+                60 => "dhcp.vendor-class".to_owned(),
+                61 => "dhcp.client-id".to_owned(),
+                n => format!("dhcp.option:{n}"),
+            };
+            assert_eq!(found(&message(1, &[&[53, 1, 3, code, 15], value, &[255]])), [place]);
+        }
+        // RFC 3396: in two parts, with another option between them.
+        assert_eq!(found(&message(1, &[&[43, 7], &value[..7], &[53, 1, 3, 43, 8], &value[7..], &[255]])), ["dhcp.option:43"]);
+        assert_eq!(found(&message(1, &[&[53, 1, 3, 255, 0, 0], value])), ["dhcp.tail"]);
+        for (at, place) in [(44, "dhcp.sname"), (108, "dhcp.file")] {
+            let mut bytes = message(1, &[&[53, 1, 3, 255]]);
+            bytes[at..at + 15].copy_from_slice(value);
+            assert_eq!(found(&bytes), [place]);
+        }
+        assert_eq!(found(&message(1, &[&[53, 1, 3, 255, 0, 0, 0]])), [""; 0]);
+        assert_eq!(found(&message(2, &[&[53, 1, 5, 43, 15], value, &[255]])), [""; 0], "what a server says");
     }
 
     #[test]

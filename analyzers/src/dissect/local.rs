@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
-use crate::dissect::http::head::{Head, Side};
+use crate::dissect::http::head::{Head, Side, end_of_head};
 use crate::dissect::http::secrets::Url;
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
@@ -70,6 +70,7 @@ impl Dissector for Ssdp {
         let Some((kind, head)) = kind(bytes).and_then(|k| Some((k, read(bytes, side(k))?))) else {
             cx.odd(OddKind::BrokenHttp, "a datagram among SSDP's that is none", None);
             self.unread += bytes.len() as u64;
+            self.search_body(bytes, 0, chunk, cx);
             if self.layer == Layer::Wire {
                 cx.unparsed(bytes.len());
             }
@@ -101,6 +102,9 @@ impl Dissector for Ssdp {
                 self.say(&masked, target.filter(|_| kind != Kind::Search), &name.to_ascii_uppercase(), chunk, cx);
             }
         }
+        if let Some(end) = end_of_head(bytes, 0) {
+            self.search_body(bytes, end, chunk, cx);
+        }
         Want::All
     }
 
@@ -121,6 +125,14 @@ fn read(bytes: &[u8], side: Side) -> Option<Head<'_>> {
 }
 
 impl Ssdp {
+    /// What stands behind the head; none is foreseen, and everybody hears it.
+    fn search_body(&self, bytes: &[u8], from: usize, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let body = bytes.get(from..).unwrap_or_default();
+        let origin = Origin { offset: from as u64, len: body.len() as u64, frame: chunk.frame, time: chunk.time };
+        let place = Place::Of("ssdp.body");
+        cx.search_whole(&Spot { place, dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, body);
+    }
+
     fn say(&mut self, name: &[u8], service: Option<&[u8]>, record: &str, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         use std::hash::BuildHasher;
         let key = foldhash::fast::FixedState::default().hash_one((name, service, record, chunk.dir));
@@ -149,11 +161,25 @@ mod tests {
     use crate::pipeline::{Out, Pipeline, Tools};
 
     fn run(port: u16, datagrams: &[&[u8]]) -> Vec<String> {
+        seen(Tools::default(), port, datagrams)
+            .into_iter()
+            .filter_map(|seen| match seen {
+                Observation::Announcement(a) => {
+                    Some(format!("{} {} {}", a.record, a.name, a.service.map_or(String::new(), |s| s.to_string())))
+                }
+                Observation::Odd(o) => Some(format!("odd: {}", o.detail)),
+                Observation::Flow(f) => Some(f.app.word().to_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn seen(tools: Tools, port: u16, datagrams: &[&[u8]]) -> Vec<Observation> {
         let key = FlowKey::new(0, 1);
         let b = format!("239.255.255.250:{port}").parse().unwrap();
         let ends =
             Ends { transport: Transport::Udp, a: "192.168.1.7:50000".parse().unwrap(), b, a_mac: None, b_mac: None, from_start: true };
-        let mut pipeline = Pipeline::new(Arc::new(Tools::default()));
+        let mut pipeline = Pipeline::new(Arc::new(tools));
         let mut out: Vec<Out> = Vec::new();
         pipeline.open(key, &ends, Time(0), 1, &mut out);
         for bytes in datagrams {
@@ -161,19 +187,15 @@ mod tests {
             pipeline.chunk(chunk, &mut out);
         }
         pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
-        out.into_iter()
-            .filter_map(|o| match o {
-                Out::Seen(draft) => match draft.seen {
-                    Observation::Announcement(a) => {
-                        Some(format!("{} {} {}", a.record, a.name, a.service.map_or(String::new(), |s| s.to_string())))
-                    }
-                    Observation::Odd(o) => Some(format!("odd: {}", o.detail)),
-                    Observation::Flow(f) => Some(f.app.word().to_owned()),
-                    _ => None,
-                },
-                _ => None,
-            })
-            .collect()
+        out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+    }
+
+    #[test]
+    fn what_follows_the_head_is_searched() {
+        use crate::dissect::search::testing::{seeking, told};
+        let tools = || seeking(&[(policies::IdentifierType::Imei, "490154203237518")]);
+        assert_eq!(told(&seen(tools(), 1900, &[b"NOTIFY * HTTP/1.1\r\nNT: a\r\n\r\n<id>490154203237518</id>"])), ["ssdp.body"]);
+        assert_eq!(told(&seen(tools(), 1900, &[b"NOTIFY * HTTP/1.1\r\nNT: a\r\n\r\n", b"\x01 490154203237518"])), ["ssdp.body"]);
     }
 
     #[test]

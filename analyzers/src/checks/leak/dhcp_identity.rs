@@ -9,7 +9,8 @@
 //!
 //! # How it is judged
 //! *Fail*: the name holds a planted value, or a long unique part (8 or more hexadecimal digits), and no declaration names it.
-//! *Pass*: no name, a declared one, or one that holds no planted value while an owner's name was planted. A name with no persona to
+//! *Pass*: no name, a declared one, or one that holds no planted value while an owner's name was planted. Part of a planted value (a
+//! given name), or what only looks like an identifier, leaves it undecided. A name with no persona to
 //! compare it to stays undecided.
 //!
 //! # Evidence
@@ -46,6 +47,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     }
     let Some(proof) = leases.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let open = |l: &Lease| names(l).iter().any(|n| !n.is_empty() && !declared(n));
+    let shape = |h: &HitFact| h.place.as_str().starts_with("dhcp.");
+    if let Some(proof) = hits.proof(shape) {
+        return Outcome::inconclusive(Reason::StructuralOnly, proof, EXPECTED, "part of a planted value, or the shape of one, stands in a lease request");
+    }
     if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(named) = leases.proof(open) {
         return Outcome::inconclusive(Reason::NoPersona, named, EXPECTED, "a name was sent, and no persona says whose it is");
     }
@@ -65,6 +70,13 @@ const EXAMPLES: &[Example] = &[
         r#"{"lease":{"message":1,"host_name":"‹owner›s-phone","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
            {"hit":{"kind":"person-name","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"dhcp.host-name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
         "fail",
+    ),
+    Example::new(
+        "the owner's given name",
+        r#"{"lease":{"message":1,"host_name":"‹owner›s-phone","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}
+           {"hit":{"kind":"person-name","field":"owner","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"dhcp.host-name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "inconclusive structural-only",
     ),
     Example::new("a serial number", r#"{"lease":{"message":1,"host_name":"android-3f9a1c2e77d01b45","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "fail"),
     Example::new("a name without a persona", r#"{"lease":{"message":1,"host_name":"Pixel-8","client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "inconclusive no-persona"),

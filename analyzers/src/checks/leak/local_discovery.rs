@@ -8,7 +8,8 @@
 //!
 //! # How it is judged
 //! *Fail*: an announcement holds a planted value, or a long unique part that the declaration does not state. *Pass*: announcements
-//! without either, with values planted. Without a persona a name stays undecided.
+//! without either, with values planted. Part of a planted value (a given name), or what only looks like an identifier, leaves it
+//! undecided. Without a persona a name stays undecided.
 //!
 //! # Evidence
 //! The `announcement` and `hit` lines.
@@ -42,6 +43,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::fail(proof, EXPECTED, "an announced name has a unique part");
     }
     let Some(proof) = said.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    if let Some(proof) = hits.proof(|h| local(h) && !allowed(h)) {
+        return Outcome::inconclusive(Reason::StructuralOnly, proof, EXPECTED, "part of a planted value, or the shape of one, is announced");
+    }
     if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(open) = said.proof(|a| !stated(a.name.as_str())) {
         return Outcome::inconclusive(Reason::NoPersona, open, EXPECTED, "names are announced, and no persona says whose they are");
     }
@@ -64,6 +68,13 @@ const EXAMPLES: &[Example] = &[
         r#"{"announcement":{"source":"mdns","name":"‹owner›s phone","record":"PTR"}}
            {"hit":{"kind":"person-name","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"mdns.name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
         "fail",
+    ),
+    Example::new(
+        "the owner's given name",
+        r#"{"announcement":{"source":"mdns","name":"‹owner›s phone","record":"PTR"}}
+           {"planted":{"name":"owner","kind":"person-name","token":"aa"}}
+           {"hit":{"kind":"person-name","field":"owner","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"mdns.name","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "inconclusive structural-only",
     ),
     Example::new("a name without a persona", r#"{"announcement":{"source":"mdns","name":"Living Room","record":"PTR"}}"#, "inconclusive no-persona"),
     Example::new("nothing announced", "", "not-tested not-exercised"),
