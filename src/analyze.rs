@@ -10,7 +10,7 @@ use analyzers::encode::Digest;
 use analyzers::keys::{Keys, Secret};
 use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode};
 use analyzers::pipeline::{Pipeline, Tools, Window};
-use analyzers::scribe::{Briefing, Desk, Scribe};
+use analyzers::scribe::{Briefing, Desk, Masks, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{ActorRow, Policy, Time};
 use reports::gates::Gates;
@@ -304,7 +304,13 @@ impl Analysis<'_> {
             engine: Some(Arc::clone(&self.known.engine)),
             ..Tools::default()
         });
-        let mut scribe = Scribe::new(Briefing { told, label: self.label.clone(), actors: self.actors.clone(), ..Briefing::default() });
+        let mut scribe = Scribe::new(Briefing {
+            told,
+            label: self.label.clone(),
+            actors: self.actors.clone(),
+            masks: Masks(Some(tools.veil.clone())),
+            ..Briefing::default()
+        });
         let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, limits: limits(self.known.policy()) };
         let report =
             captures::run::analyse(input, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut |out| scribe.take(out, desk), progress);

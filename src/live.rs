@@ -12,7 +12,7 @@ use analyzers::board::Board;
 use analyzers::keys::Secret;
 use analyzers::observation::{Event, Ledger, Observation, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
-use analyzers::scribe::{Briefing, Scribe};
+use analyzers::scribe::{Briefing, Masks, Scribe};
 use analyzers::text::{Text, Veil};
 use policies::{Attack, Policy};
 use proxy::batch::Batched;
@@ -233,6 +233,7 @@ impl Live {
             own: proxy::enrolment::own(),
             here: proxy::enrolment::here(),
             label: plan.label,
+            masks: Masks(Some(veil.clone())),
             ..Briefing::default()
         });
         let broken = Arc::new(AtomicBool::new(false));

@@ -98,19 +98,23 @@ struct Capture {
     bytes: Vec<u8>,
     time: u32,
     port: u16,
+    /// The device's link address.
+    mac: [u8; 6],
 }
 
 impl Capture {
     fn new() -> Capture {
         let mut bytes = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
         bytes.extend_from_slice(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0]);
-        Capture { bytes, time: 1_700_000_000, port: 20_000 }
+        Capture { bytes, time: 1_700_000_000, port: 20_000, mac: [2, 0, 0, 0, 0, 2] }
     }
 
     fn packet(&mut self, out: bool, proto: u8, peer: [u8; 4], segment: &[u8]) {
         self.time += 1;
         let total = (20 + segment.len()) as u16;
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+        let router = [2, 0, 0, 0, 0, 1];
+        let mut frame = if out { [router, self.mac] } else { [self.mac, router] }.concat();
+        frame.extend_from_slice(&[8, 0, 0x45, 0]);
         frame.extend_from_slice(&total.to_be_bytes());
         frame.extend_from_slice(&[0, 0, 0x40, 0, 64, proto, 0, 0]);
         let me = [192, 168, 7, 2];
@@ -363,6 +367,10 @@ fn files(dir: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
 fn no_planted_value_is_repeated() {
     let planted = Planted::new();
     let mut capture = Capture::new();
+    // The device's own link address is a planted value too.
+    let mac = Persona::parse("persona", &planted.text).unwrap().values.into_iter().find(|v| v.kind == IdentifierType::Mac).unwrap();
+    let octets: Vec<u8> = mac.value.reveal().split([':', '-']).map(|o| u8::from_str_radix(o, 16).unwrap()).collect();
+    capture.mac = octets.try_into().unwrap();
     for (_, form) in &planted.sought {
         everywhere(&mut capture, form.as_bytes());
     }

@@ -5,6 +5,7 @@
 //!
 //! Long, for every kind of fact stands here with its key: this file is what a journal can say.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 pub use policies::Phase;
@@ -15,7 +16,7 @@ use crate::chunk::{Layer, Lost};
 use crate::encode::Digest;
 use crate::flow::{Close, Counts, Dir, FlowEnd, FlowId, Mac, Transport};
 use crate::subject::{Actor, ClientClass, DeviceId, Peer};
-use crate::text::Text;
+use crate::text::{Text, Veil};
 
 /// A kind of observation: its word in the journal, and the part of it that checks judge.
 pub trait Kind: Clone + std::fmt::Debug {
@@ -213,10 +214,63 @@ pub struct Device {
     pub id: DeviceId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Text>,
-    pub macs: Vec<Mac>,
+    pub macs: Vec<LinkAddress>,
     pub ips: Vec<IpAddr>,
     /// The operator named it (`--device`), or it was paired.
     pub named: bool,
+}
+
+/// A link address as it is written down: as it is, or masked where it is a planted value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkAddress {
+    Plain(Mac),
+    Masked(Text),
+}
+
+impl LinkAddress {
+    /// The address, unless it is masked.
+    pub fn mac(&self) -> Option<Mac> {
+        match self {
+            LinkAddress::Plain(mac) => Some(*mac),
+            LinkAddress::Masked(_) => None,
+        }
+    }
+
+    /// Masked, if the veil hides any of it.
+    pub fn veiled(self, veil: &dyn Veil) -> LinkAddress {
+        let LinkAddress::Plain(mac) = self else { return self };
+        let (text, mut spans) = (mac.to_string(), Vec::new());
+        veil.spans(text.as_bytes(), &mut spans);
+        if spans.is_empty() { self } else { LinkAddress::Masked(Text::veiled(text.as_bytes(), veil)) }
+    }
+}
+
+impl From<Mac> for LinkAddress {
+    fn from(mac: Mac) -> LinkAddress {
+        LinkAddress::Plain(mac)
+    }
+}
+
+impl fmt::Display for LinkAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkAddress::Plain(mac) => mac.fmt(f),
+            LinkAddress::Masked(text) => f.pad(text.as_str()),
+        }
+    }
+}
+
+impl Serialize for LinkAddress {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<LinkAddress, D::Error> {
+        let text = Text::deserialize(d)?;
+        Ok(Mac::parse(text.as_str()).map_or(LinkAddress::Masked(text), LinkAddress::Plain))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -230,7 +284,7 @@ pub enum NeighbourSource {
 /// A link address bound to an IP address by ARP, ND or DHCP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Neighbour {
-    pub mac: Mac,
+    pub mac: LinkAddress,
     pub ip: IpAddr,
     pub source: NeighbourSource,
 }
@@ -741,7 +795,7 @@ pub struct Lease {
     pub vendor_class: Option<Text>,
     /// The client identifier (option 61) equals the hardware address, or is something else that lasts.
     pub client_id: ClientId,
-    pub mac: Mac,
+    pub mac: LinkAddress,
     /// Requested options (55), a fingerprint of the stack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<u8>,

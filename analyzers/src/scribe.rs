@@ -2,18 +2,20 @@
 //! certificate once. It is the one serial part of the house, so it does nothing that a pipeline could do.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use policies::{ActorOf, ActorRow, Time};
 
 use crate::encode::Digest;
 use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
-use crate::observation::{Bound, Device, Ledger, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
+use crate::observation::{Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
 use crate::pipeline::{About, Draft, Out, Told};
 use crate::sealed;
 use crate::subject::{Actor, DeviceId, Peer, Subject};
-use crate::text::Text;
+use crate::text::{Text, Veil};
 
 /// Bounds of what a hostile input can make the scribe hold.
 const DEVICES_KEPT: usize = 1 << 14;
@@ -50,6 +52,26 @@ pub struct Briefing {
     pub here: Vec<IpAddr>,
     /// Who caused which flow (`--actors`); the first row that fits counts.
     pub actors: Vec<ActorRow>,
+    pub masks: Masks,
+}
+
+/// What hides planted values among the link addresses, which the scribe itself must know.
+#[derive(Clone, Default)]
+pub struct Masks(pub Option<Arc<dyn Veil>>);
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masks")
+    }
+}
+
+impl Masks {
+    fn hide(&self, address: LinkAddress) -> LinkAddress {
+        match &self.0 {
+            Some(veil) => address.veiled(&**veil),
+            None => address,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -159,8 +181,9 @@ impl Scribe {
             Observation::Neighbour(fact) => {
                 let grown = self.devices.neighbour(&fact);
                 self.device_line(grown, at, frame, desk);
-                Observation::Neighbour(fact)
+                Observation::Neighbour(Neighbour { mac: self.briefing.masks.hide(fact.mac), ..fact })
             }
+            Observation::Lease(lease) => Observation::Lease(Lease { mac: self.briefing.masks.hide(lease.mac), ..lease }),
             Observation::Question(question) => {
                 if question.source == NameSource::Dns {
                     for address in &question.addresses {
@@ -265,7 +288,8 @@ impl Scribe {
     }
 
     fn device_line(&self, grown: Option<DeviceId>, at: Time, frame: Option<u64>, desk: &mut impl Desk) {
-        if let Some(device) = grown.and_then(|id| self.devices.line(id)) {
+        if let Some(mut device) = grown.and_then(|id| self.devices.line(id)) {
+            device.macs = device.macs.into_iter().map(|mac| self.briefing.masks.hide(mac)).collect();
             desk.line(Line { n: 0, at, frame, flow: None, subject: None, seen: device.into() });
         }
     }
@@ -427,7 +451,7 @@ impl Devices {
 
     /// A binding the link told of.
     fn neighbour(&mut self, fact: &Neighbour) -> Option<DeviceId> {
-        let Neighbour { mac, ip, source } = fact;
+        let Neighbour { mac: LinkAddress::Plain(mac), ip, source } = fact else { return None };
         if mac.is_multicast() || mac.0 == [0; 6] || ip.is_unspecified() || ip.is_multicast() {
             return None;
         }
@@ -457,7 +481,13 @@ impl Devices {
     fn line(&self, id: DeviceId) -> Option<Device> {
         let known = self.all.get(id.0 as usize - 1)?;
         let label = if known.named || (self.told.is_empty() && id.0 == 1) { self.label.clone() } else { None };
-        Some(Device { id, label, macs: known.macs.clone(), ips: known.ips.clone(), named: known.named })
+        Some(Device {
+            id,
+            label,
+            macs: known.macs.iter().copied().map(LinkAddress::Plain).collect(),
+            ips: known.ips.clone(),
+            named: known.named,
+        })
     }
 }
 
@@ -574,7 +604,7 @@ mod tests {
     fn arp_joins() {
         let mut devices = Devices::default();
         let (one, _) = devices.of("10.0.0.2".parse().unwrap(), None);
-        let fact = |ip: &str| Neighbour { mac: mac(1).unwrap(), ip: ip.parse().unwrap(), source: NeighbourSource::Arp };
+        let fact = |ip: &str| Neighbour { mac: mac(1).unwrap().into(), ip: ip.parse().unwrap(), source: NeighbourSource::Arp };
         assert_eq!(devices.neighbour(&fact("10.0.0.2")), one);
         assert_eq!(devices.neighbour(&fact("10.0.0.7")), one);
         assert_eq!(devices.of("10.0.0.7".parse().unwrap(), None).0, one);

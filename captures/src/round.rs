@@ -223,7 +223,7 @@ impl Sequencer {
                 self.bindings_over += 1;
             } else if self.bindings.insert((mac, ip, source as u8)) {
                 let at = round.origin(i).0;
-                round.events.push(Event { at, what: What::Link(Neighbour { mac, ip, source }) });
+                round.events.push(Event { at, what: What::Link(Neighbour { mac: mac.into(), ip, source }) });
             }
         }
     }

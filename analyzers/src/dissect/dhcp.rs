@@ -124,7 +124,7 @@ impl Dhcp {
                 Some(id) if mac.0 != [0; 6] && id.windows(6).any(|w| w == mac.0) => ClientId::HardwareAddress,
                 Some(_) => ClientId::Other,
             },
-            mac,
+            mac: mac.into(),
             parameters: options.joined(option::PARAMETERS).unwrap_or_default(),
         };
         if self.said.len() < MOST_LEASES && !self.said.contains(&lease) {
@@ -174,7 +174,7 @@ impl Dhcp {
             && options.message() == ACK
             && mac.0 != [0; 6]
         {
-            let fact = Neighbour { mac, ip: IpAddr::V4(ip), source: NeighbourSource::Dhcp };
+            let fact = Neighbour { mac: mac.into(), ip: IpAddr::V4(ip), source: NeighbourSource::Dhcp };
             if self.given.len() < MOST_LEASES && !self.given.contains(&fact) {
                 self.given.push(fact.clone());
                 cx.neighbour(fact);
@@ -338,7 +338,7 @@ mod tests {
         let [lease] = leases[..] else { panic!("{} leases", leases.len()) };
         let text = |t: &Option<crate::text::Text>| t.as_ref().map(|t| t.as_str().to_owned());
         assert_eq!((lease.message, text(&lease.host_name).as_deref(), text(&lease.fqdn).as_deref(), lease.client_id), expect);
-        assert_eq!(lease.mac, Mac(MAC));
+        assert_eq!(lease.mac, Mac(MAC).into());
     }
 
     #[test]
