@@ -138,7 +138,7 @@ impl Flow {
     pub(crate) fn class(&self) -> u8 {
         match self.tcp.as_deref() {
             Some(_) if self.ended().is_some() => CLOSED,
-            Some(tcp) if tcp.halves.iter().all(Half::is_started) => OPEN,
+            Some(tcp) if tcp.halves.iter().all(Half::is_heard) => OPEN,
             _ => DATAGRAM,
         }
     }
@@ -227,8 +227,23 @@ impl Flow {
             tcp.halves[o].syn(f.ack.wrapping_sub(1));
         }
         // A bare FIN from a side that has not answered the SYN says nothing of where its stream begins.
-        let early = p.len == 0 && p.cut == 0 && f.flags & SYN == 0 && !tcp.halves[d].is_started() && tcp.halves[o].isn.is_some();
+        let early = p.len == 0 && p.cut == 0 && f.flags & SYN == 0 && !tcp.halves[d].is_heard() && tcp.halves[o].isn.is_some();
         let wants = self.want;
+        if f.flags & (ACK | SYN | RST) == ACK && tcp.halves[o].waits() {
+            let mut take = Deliver {
+                run,
+                id: self.id,
+                dir: dir.other(),
+                want: &mut self.want[o],
+                counts: &mut self.counts,
+                passed: &mut self.passed[o],
+                now: seen.origin,
+                at_hand: seen.at_hand,
+            };
+            let mut budget = *take.run.budget;
+            tcp.halves[o].answered(f.ack, &mut budget, &mut take);
+            *run.budget = budget;
+        }
         let mut was = Was::Fine;
         if f.flags & RST == 0 && (p.len > 0 || p.cut > 0 || f.flags & FIN != 0) && !(again && p.len == 0) && !early {
             let fin = f.flags & FIN != 0;

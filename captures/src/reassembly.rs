@@ -22,6 +22,8 @@ const SEGMENT: usize = 64;
 const REORDER: u16 = 32;
 /// Consecutive segments far outside the window before the stream follows them.
 const STRAYS: u8 = 3;
+/// So many segments at most wait at the start of a stream whose SYN was not seen: it may come late, or the segment before them.
+const OPENING: usize = 3;
 /// Delivered segments that are remembered for comparison with retransmissions: a round trip of an ordinary connection, at 40 bytes each.
 const RECENT: usize = 64;
 
@@ -84,6 +86,8 @@ pub(crate) struct Half {
     next: u32,
     offset: u64,
     started: bool,
+    /// The first segments of a stream whose beginning is not known, one behind the other, until it is.
+    opening: Vec<Waiting>,
     /// The initial sequence number, when the SYN was seen or is certain.
     pub(crate) isn: Option<u32>,
     /// Stream offset the FIN stands at.
@@ -99,6 +103,21 @@ pub(crate) struct Half {
     recent: VecDeque<Sent>,
     /// Bytes skipped while nothing was wanted, that a late segment may still bring.
     skipped: u64,
+}
+
+/// A segment that waits for the beginning of its stream.
+#[derive(Debug)]
+struct Waiting {
+    seq: u32,
+    bytes: Vec<u8>,
+    cut: u32,
+    origin: Origin,
+}
+
+impl Waiting {
+    fn end(&self) -> u32 {
+        self.seq.wrapping_add(self.bytes.len() as u32).wrapping_add(self.cut)
+    }
 }
 
 #[derive(Debug)]
@@ -140,6 +159,9 @@ fn digest(bytes: &[u8]) -> u64 {
 impl Half {
     /// The SYN's place is known: the stream begins after it.
     pub(crate) fn syn(&mut self, isn: u32) {
+        if self.started && self.is_missing_syn(isn) {
+            self.isn = Some(isn);
+        }
         if !self.started {
             self.isn = Some(isn);
             self.next = isn.wrapping_add(1);
@@ -149,6 +171,31 @@ impl Half {
 
     pub(crate) fn is_started(&self) -> bool {
         self.started
+    }
+
+    /// Whether bytes of it were seen, or where they begin.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.started || !self.opening.is_empty()
+    }
+
+    /// Whether segments wait for its beginning.
+    pub(crate) fn waits(&self) -> bool {
+        !self.opening.is_empty()
+    }
+
+    /// Whether a SYN with this number is the one that was not seen: what was delivered begins right after it, or what waits soon after.
+    pub(crate) fn is_missing_syn(&self, isn: u32) -> bool {
+        let delivered = self.next.wrapping_sub(self.offset as u32);
+        let first = self.opening.first().map_or(delivered, |first| first.seq);
+        let ahead = first.wrapping_sub(isn.wrapping_add(1)) as usize;
+        self.is_heard() && self.isn.is_none() && (ahead == 0 || !self.started && ahead <= MOST_HELD)
+    }
+
+    /// The peer acknowledges up to `ack` before it goes on: what waits and it has was sent in order, and comes first.
+    pub(crate) fn answered(&mut self, ack: u32, budget: &mut usize, take: &mut impl Take) {
+        if self.opening.first().is_some_and(|first| self.started || ack.wrapping_sub(first.seq) as i32 > 0) {
+            self.begin(budget, take);
+        }
     }
 
     /// All bytes up to the FIN were delivered or skipped.
@@ -162,9 +209,20 @@ impl Half {
         if len == 0 && !s.fin {
             return Was::Fine;
         }
+        let mut early = false;
         if !self.started {
-            self.next = s.seq;
-            self.started = true;
+            if self.wait(&s, budget) {
+                return Was::Fine;
+            }
+            // What ends where the first one begins comes before it.
+            early = len > 0 && self.opening.first().is_some_and(|first| first.seq == s.seq.wrapping_add(len as u32));
+            if early || self.opening.is_empty() {
+                self.next = s.seq;
+                self.started = true;
+            }
+        }
+        if !self.opening.is_empty() {
+            self.begin(budget, take);
         }
         let mut rel = i64::from(s.seq.wrapping_sub(self.next) as i32);
         if rel.abs() > WINDOW && rel != -1 {
@@ -216,7 +274,7 @@ impl Half {
             return Was::Reordered;
         }
         self.in_order(s, budget, take);
-        was
+        if early { Was::Reordered } else { was }
     }
 
     /// The peer has acknowledged up to `ack`.
@@ -238,6 +296,8 @@ impl Half {
 
     /// Nothing of this direction is wanted any more: what is held goes.
     pub(crate) fn forget(&mut self, budget: &mut usize) {
+        *budget += self.opening.iter().map(|w| w.bytes.len() + SEGMENT).sum::<usize>();
+        self.opening = Vec::new();
         *budget += self.held_bytes;
         self.held_bytes = 0;
         if let Some(last) = self.held.back() {
@@ -295,6 +355,7 @@ impl Half {
 
     /// The flow is over: holes will not be filled. `closed` says that the sender's last byte was acknowledged or finished.
     pub(crate) fn finish(&mut self, budget: &mut usize, take: &mut impl Take) {
+        self.begin(budget, take);
         self.flush(budget, take);
         // An acknowledged FIN counts one; where no FIN was seen, one byte more may be it.
         let end = match self.fin {
@@ -306,6 +367,32 @@ impl Half {
             self.skip(len, Lost::Sequence, take);
         }
         self.recent = VecDeque::new();
+    }
+
+    /// Keeps a segment at the start of a stream whose beginning is not known, if it follows what is kept.
+    fn wait(&mut self, s: &Segment<'_>, budget: &mut usize) -> bool {
+        let cost = s.bytes.len() + SEGMENT;
+        let follows = self.opening.last().is_none_or(|last| last.end() == s.seq);
+        if s.fin || !follows || self.opening.len() >= OPENING || cost > *budget {
+            return false;
+        }
+        *budget -= cost;
+        self.opening.push(Waiting { seq: s.seq, bytes: s.bytes.to_vec(), cut: s.cut, origin: s.origin });
+        true
+    }
+
+    /// Goes on with the segments that waited for the beginning; without a better one it is theirs.
+    #[cold]
+    fn begin(&mut self, budget: &mut usize, take: &mut impl Take) {
+        let opening = std::mem::take(&mut self.opening);
+        if let Some(first) = opening.first().filter(|_| !self.started) {
+            self.next = first.seq;
+            self.started = true;
+        }
+        for Waiting { seq, bytes, cut, origin } in opening {
+            *budget += bytes.len() + SEGMENT;
+            self.segment(Segment { seq, bytes: &bytes, cut, fin: false, origin, place: Place::default() }, budget, take);
+        }
     }
 
     fn in_order(&mut self, mut s: Segment<'_>, budget: &mut usize, take: &mut impl Take) {

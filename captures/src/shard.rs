@@ -216,12 +216,12 @@ impl<P: Drive> Shard<P> {
         let [mine, other] = [&tcp.halves[dir.index()], &tcp.halves[dir.other().index()]];
         match fields.flags & (SYN | ACK | RST) {
             SYN => {
-                let same = mine.isn == Some(fields.seq);
-                if same || !mine.is_started() && (other.isn.is_some() || !other.is_started()) {
+                let same = mine.isn == Some(fields.seq) || mine.is_missing_syn(fields.seq);
+                if same || !mine.is_heard() && (other.isn.is_some() || !other.is_heard()) {
                     // A repetition, the first, or a simultaneous open.
                     return None;
                 }
-                if ended || !other.is_started() {
+                if ended || !other.is_heard() {
                     return Some(seen.packet.from_hi);
                 }
                 tcp.pending = Some((dir, fields.seq));

@@ -106,6 +106,25 @@ fn mid_stream() {
     check(">S100 >A101,301 <303:cd <301:ab", &[OPEN, "<0 ab", "<2 cd", "close EndOfRun at 4 reordered 1"]);
 }
 
+/// A capture that swaps packets: the beginning of a stream comes a little late.
+#[test]
+fn late_beginnings() {
+    check(">503:de >500:abc >505:f", &[JOIN, ">0 abc", ">3 de", ">5 f", "close EndOfRun at 3 reordered 1"]);
+    check(">503:de >505:f >500:abc <900,506:yes", &[JOIN, ">0 abc", ">3 de", ">5 f", "<0 yes", "close EndOfRun at 4 reordered 1"]);
+    // Right in front of what waits, or not its beginning.
+    check(">505:de >500:abc >507:f", &[JOIN, ">0 de", ">2 f", "close EndOfRun at 3 again 1"]);
+    // What the peer has acknowledged does not wait.
+    check(">503:de <900,505:yes >500:abc >505:f", &[JOIN, ">0 de", ">2 f", "<0 yes", "close EndOfRun at 4 again 1"]);
+    // Nor does more than a few packets.
+    check(">503:a >504:b >505:c >506:d >500:abc", &[JOIN, ">0 a", ">1 b", ">2 c", ">3 d", "close EndOfRun at 5 again 1"]);
+    // The SYN after the bytes.
+    check(">101,301:ab >S100 <S300,101 >101,301 >103,301:cd", &[JOIN, ">0 ab", ">2 cd", "close EndOfRun at 5"]);
+    check(">103,301:cd >S100 <S300,101 >101,301:ab >105,301:e", &[JOIN, ">0 ab", ">2 cd", ">4 e", "close EndOfRun at 5"]);
+    check(">101,301:ab <301,103:x >S100 <S300,101 >103,302:c", &[JOIN, ">0 ab", "<0 x", ">2 c", "close EndOfRun at 5"]);
+    // Another connection's.
+    check(">101,301:ab >S70000000 <S300,70000001 >70000001:c", &[JOIN, ">0 ab", "close Idle at 1", OPEN, ">0 c", "close EndOfRun at 4"]);
+}
+
 #[test]
 fn syn_and_fin_with_bytes() {
     check(">S100:early <S300,106 >106:late", &[OPEN, ">0 early", ">5 late", "close EndOfRun at 3"]);
