@@ -434,3 +434,6 @@ fn search_opaque(trails: &mut [search::Trail; 2], dir: Dir, unit: Unit, chunk: &
     let place = search::Place::Of(if unit == Unit::Datagram { "udp.datagram" } else { "frame" });
     cx.search_datagram(&search::Spot { place, dir, layer: chunk.layer, from: search::From::Decoded(origin), chain: &[] }, bytes);
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,15 @@ mod initial;
 mod packet;
 
 use crate::chunk::{Chunk, Gap, Unit, Want};
+use crate::dissect::marks::Origin;
+use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::sniff::Guess;
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier, extension};
 use crate::dissect::tls::server::ServerHello;
 use crate::dissect::{Cx, Dissector, Hint, Rest};
 use crate::flow::{Close, Counts, Dir, Ends, FlowEnd};
-use crate::observation::{App, NameSource, NotOpened, OddKind, Reaction, ReactionKind, Served};
+use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
 
 use crypto::Crypto;
 use initial::Initial;
@@ -32,6 +34,10 @@ pub struct Quic {
     retry: bool,
     /// A packet of a version whose first flight we cannot open.
     unsupported: bool,
+    /// A header that only QUIC has was seen. Until then the port alone says what this is, and all bytes are searched.
+    certain: bool,
+    /// Bytes of datagrams that are not QUIC's.
+    clear: u64,
     /// TLS alerts in CONNECTION_CLOSE, from the client and from the server.
     alerts: [Option<u8>; 2],
     done: bool,
@@ -49,6 +55,16 @@ pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
 }
 
 fn is_quic(ends: &Ends, bytes: &[u8]) -> bool {
+    if is_certain(bytes) {
+        return true;
+    }
+    // Picked up later: a short header, and nothing but the port and what sealed bytes look like to tell.
+    let at_443 = ends.a.port() == 443 || ends.b.port() == 443;
+    at_443 && is_short(bytes)
+}
+
+/// Whether a datagram has a header that only QUIC has.
+pub fn is_certain(bytes: &[u8]) -> bool {
     let Some(first) = bytes.first() else { return false };
     if let Some(long) = Long::read(bytes) {
         if long.version == NEGOTIATION {
@@ -59,13 +75,19 @@ fn is_quic(ends: &Ends, bytes: &[u8]) -> bool {
     }
     // Google's QUIC up to Q043: flags with version and an eight-byte connection id, then the version.
     let google = bytes.get(9..13).and_then(|v| <[u8; 4]>::try_from(v).ok());
-    if first & 0xc9 == 0x09 && google.is_some_and(packet::is_google) {
-        return true;
-    }
-    // Picked up later: a short header, and nothing but the port to tell.
-    let at_443 = ends.a.port() == 443 || ends.b.port() == 443;
-    at_443 && first & 0xc0 == 0x40 && bytes.len() >= SHORTEST
+    first & 0xc9 == 0x09 && google.is_some_and(packet::is_google)
 }
+
+/// Whether a datagram may be a packet with a short header: what follows the first byte looks sealed, which text does not.
+fn is_short(bytes: &[u8]) -> bool {
+    let some = &bytes[..bytes.len().min(LOOKED_AT)];
+    let printable = some.iter().filter(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n')).count();
+    bytes.first().is_some_and(|first| first & 0xc0 == 0x40) && bytes.len() >= SHORTEST && printable * 4 < some.len() * 3
+}
+
+/// Of sealed bytes 98 in 256 are printable: that three quarters are has a chance of one in ten thousand for the shortest packet, and none
+/// worth naming for this many bytes.
+const LOOKED_AT: usize = 256;
 
 /// RFC 9000 §10.3: a short-header packet that could be answered with a stateless reset.
 const SHORTEST: usize = 22;
@@ -77,6 +99,11 @@ impl Dissector for Quic {
 
     fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
         cx.rest(Rest::Encrypted);
+        self.certain |= is_certain(chunk.bytes);
+        if !self.certain {
+            self.search(chunk, cx);
+            return Want::All;
+        }
         if !self.done {
             self.datagrams += 1;
             self.datagram(chunk.dir, chunk.bytes, cx);
@@ -109,6 +136,9 @@ impl Dissector for Quic {
         if !self.offered && self.streams.iter().any(Crypto::waits) {
             cx.odd(OddKind::BrokenQuic, "a hello that never became whole", None);
         }
+        if self.clear > 0 {
+            cx.not_parsed(App::Unknown, NotParsed::Unknown, self.clear);
+        }
         let read = cx.known.coverage.analysed + cx.known.coverage.unparsed;
         let left = cx.known.delivered.saturating_sub(read);
         if left > 0 {
@@ -123,6 +153,18 @@ impl Dissector for Quic {
 }
 
 impl Quic {
+    /// A datagram that nothing but the port says to be QUIC's is searched as one that nobody knows.
+    fn search(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let len = chunk.bytes.len();
+        if !is_short(chunk.bytes) {
+            cx.unparsed(len);
+            self.clear += len as u64;
+        }
+        let origin = Origin { offset: 0, len: len as u64, frame: chunk.frame, time: chunk.time };
+        let place = Place::Of("udp.datagram");
+        cx.search_datagram(&Spot { place, dir: chunk.dir, layer: chunk.layer, from: From::Decoded(origin), chain: &[] }, chunk.bytes);
+    }
+
     /// The packets of a datagram, one behind the other.
     fn datagram(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) {
         let mut rest = bytes;
