@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::chunk::Layer;
 use crate::journal::{Line, LineNo};
 use crate::observation::{self, App, FlowFact, Kind, Observation};
 use crate::outcome::{Proof, Reason};
@@ -175,7 +176,7 @@ impl Case {
             Concern::Clear => bulk_missing()
                 .or_else(|| flows(&|f| f.incomplete && !f.encrypted))
                 .map(|s| (Reason::MissedBytes, s))
-                .or_else(|| unparsed(&|u| u.reason == observation::NotParsed::Limit).map(|s| (Reason::Unparsed, s))),
+                .or_else(|| unparsed(&is_half_searched).map(|s| (Reason::Unparsed, s))),
             Concern::Coded => self
                 .hole(Concern::Clear)
                 .or_else(|| unparsed(&|u| u.reason == observation::NotParsed::Streamed).map(|s| (Reason::Unparsed, s))),
@@ -210,6 +211,18 @@ impl Case {
                 Ok(Complete { covers })
             }
         }
+    }
+}
+
+/// Bytes of the wire in which something may stand that the search of bytes as they are does not show: what a dissector gave up on, what a
+/// protocol codes that is not read (a WebSocket's masks, HPACK), what lies beyond a limit. Bytes nobody knows are searched as they are, and
+/// what they code as far as it is known, and stand against nothing.
+fn is_half_searched(unparsed: &observation::UnparsedFact) -> bool {
+    use observation::NotParsed::{Broken, Limit, NotBuilt, Unknown};
+    match unparsed.reason {
+        Limit => true,
+        Broken | NotBuilt => unparsed.layer == Layer::Wire,
+        Unknown => false,
     }
 }
 

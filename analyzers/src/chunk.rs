@@ -17,9 +17,10 @@ pub enum Unit {
 }
 
 /// Whether bytes were on the wire as they are, or came out of a decryption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
+    #[default]
     Wire,
     Decrypted,
 }

@@ -95,7 +95,7 @@ observations! {
     Presence / "presence" => Presence = |it| it.clone();
     Missed / "missed" => MissedFact = |it| MissedFact { why: it.why };
     Undecrypted / "undecrypted" => UndecryptedFact = |it| UndecryptedFact { protocol: it.protocol, reason: it.reason };
-    Unparsed / "unparsed" => UnparsedFact = |it| UnparsedFact { what: it.what, reason: it.reason };
+    Unparsed / "unparsed" => UnparsedFact = |it| UnparsedFact { what: it.what, reason: it.reason, layer: it.layer };
     Odd / "odd" => OddKind = |it| it.what;
     Ledger / "ledger" => Ledger = |it| it.clone();
     Revealed / "revealed" => Revealed = |it| it.clone();
@@ -1216,12 +1216,19 @@ pub struct Unparsed {
     pub what: App,
     pub reason: NotParsed,
     pub bytes: u64,
+    #[serde(default, skip_serializing_if = "is_wire")]
+    pub layer: Layer,
+}
+
+fn is_wire(layer: &Layer) -> bool {
+    *layer == Layer::Wire
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnparsedFact {
     pub what: App,
     pub reason: NotParsed,
+    pub layer: Layer,
 }
 
 /// Something that should not be as it is; never an error of ours.

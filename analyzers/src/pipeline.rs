@@ -14,7 +14,7 @@ use crate::dissect::{Cx, Known, Rest, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
 use crate::leak::Engine;
-use crate::observation::{Activity, App, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Unparsed};
+use crate::observation::{Activity, App, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind};
 use crate::subject::{ClientClass, Peer};
 use crate::text::{Text, Veil};
 
@@ -247,7 +247,7 @@ impl Pipeline {
         live.talk.close(end, counts, &mut cx);
         let app = live.talk.app();
         if live.unknown > 0 {
-            cx.see(Unparsed { what: App::Unknown, reason: NotParsed::Unknown, bytes: live.unknown });
+            cx.not_parsed(App::Unknown, NotParsed::Unknown, live.unknown);
         }
         cx.bind();
         cx.close_hits(app);

@@ -38,6 +38,9 @@ pub trait Dissector: Send + std::fmt::Debug {
     fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>);
 }
 
+/// Conversations inside one another, CONNECT inside CONNECT: nobody nests deeper, and each level costs stack.
+pub(crate) const DEEPEST: u8 = 3;
+
 /// What becomes of bytes that no dissector asked for any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rest {
@@ -232,7 +235,12 @@ impl Cx<'_> {
 
     /// Clear bytes nobody understood.
     pub fn not_parsed(&mut self, what: App, reason: NotParsed, bytes: u64) {
-        self.see(Unparsed { what, reason, bytes });
+        self.not_parsed_on(Layer::Wire, what, reason, bytes);
+    }
+
+    /// The same, where they may have come out of a decryption.
+    pub fn not_parsed_on(&mut self, layer: Layer, what: App, reason: NotParsed, bytes: u64) {
+        self.see(Unparsed { what, reason, bytes, layer });
     }
 
     pub fn ends(&self) -> &Ends {

@@ -292,6 +292,19 @@ impl Cx<'_> {
         self.peel(bytes, |at, len| (*spot, Origin { offset: at, len, ..from }));
     }
 
+    /// Searches parts of a message that is no text, whose parts have places of their own, for planted values only.
+    pub fn search_planted<'p>(&mut self, spot: &Spot<'_>, bytes: &[u8], place: impl Fn(usize) -> Place<'p>) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let mut found: SmallVec<[Found; 2]> = SmallVec::new();
+        let mut carry = Carry::default();
+        engine.scan(&mut carry, bytes, &mut |f| found.push(f));
+        engine.finish(&mut carry, &mut |f| found.push(f));
+        for f in found {
+            let origin = spot.origin(f.span.start, f.span.end - f.span.start);
+            self.found(&f, &Spot { place: place(f.span.start as usize), ..*spot }, origin);
+        }
+    }
+
     /// Searches what of a message lies behind `from` for planted values only.
     pub fn search_rest(&mut self, spot: &Spot<'_>, bytes: &[u8], from: usize) {
         let Some(engine) = self.tools.engine.clone() else { return };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policies::{IdentifierType, Time};
 
 use crate::chunk::{Chunk, Layer, Unit};
+use crate::encode::unhex;
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::leak::{Engine, Seed};
 use crate::observation::Observation;
@@ -106,4 +107,131 @@ fn clear_datagrams_on_quics_port() {
     let mut mixed = sealed(0x42, 60);
     mixed.extend_from_slice(SERIAL.as_bytes());
     check(Transport::Udp, 443, &[(Sent, &mixed)], &[hit, "undecrypted quic NoHandshake 71", "quic 0+71+0"]);
+}
+
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind, 3, 3], &(body.len() as u16).to_be_bytes()[..], body].concat()
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], &(body.len() as u32).to_be_bytes()[1..], body].concat()
+}
+
+fn vec16(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u16).to_be_bytes()[..], body].concat()
+}
+
+/// A ClientHello's body with a name and one more extension.
+fn hello_body(name: &str, kind: u16, more: &[u8]) -> Vec<u8> {
+    let sni = vec16(&[&[0][..], &vec16(name.as_bytes())].concat());
+    let extensions = [&[0, 0][..], &vec16(&sni), &kind.to_be_bytes(), &vec16(more)].concat();
+    [&[3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0], &vec16(&extensions)].concat()
+}
+
+fn hello(name: &str) -> Vec<u8> {
+    record(22, &message(1, &hello_body(name, 23, &[])))
+}
+
+/// The flight of a server that speaks TLS 1.2: its hello, a certificate, the key exchange in group 29, and the end.
+fn flight(certificate: &[u8]) -> Vec<u8> {
+    let vec24 = |body: &[u8]| message(0, body)[1..].to_vec();
+    let hello = [&[3, 3][..], &[8; 32], &[0, 0xc0, 0x2f, 0]].concat();
+    let exchange = [&[3, 0, 29, 32][..], &[9; 32], &[4, 1, 0, 0]].concat();
+    [
+        record(22, &message(2, &hello)),
+        record(22, &message(11, &vec24(&vec24(certificate)))),
+        record(22, &message(12, &exchange)),
+        record(22, &message(14, &[])),
+    ]
+    .concat()
+}
+
+/// What follows on a connection that has stopped to be TLS is read as any other, or at least searched.
+#[test]
+fn tls_that_turns_clear() {
+    let hello = hello("a.test");
+    let alert = record(21, &[2, 40]);
+    let get = format!("GET /x?id={SERIAL} HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let clear = ["bound a.test", "hello a.test", "hit http.request.uri Wire Out", "GET http://b.test/x?id=‹11› ", "tls"];
+    let said: &[&[(Dir, &[u8])]] = &[
+        &[(Sent, &hello), (Back, &alert), (Sent, get.as_bytes()), (Back, ok)],
+        // In the same segment, and cut anywhere.
+        &[(Sent, &[&hello, get.as_bytes()].concat()), (Back, ok)],
+        &[(Sent, &hello), (Sent, &get.as_bytes()[..3]), (Sent, &get.as_bytes()[3..]), (Back, ok)],
+    ];
+    for said in said {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        let told = talked.close();
+        for line in clear {
+            assert!(told.iter().any(|l| l.starts_with(line)), "{line} in {told:?}");
+        }
+        assert!(!told.iter().any(|l| l.contains("unparsed")), "{told:?}");
+    }
+    // Not HTTP: searched, and counted as broken.
+    let text = format!("plain id={SERIAL} bye");
+    let told = ["bound a.test", "hello a.test", "hit tcp.stream Wire Out", "unparsed tls Broken 24"];
+    check(Transport::Tcp, 443, &[(Sent, &hello), (Sent, text.as_bytes())], &[&told[..], &["tls 71+0+24"]].concat());
+    // In a record of application data that nothing can have sealed yet.
+    let early = record(23, text.as_bytes());
+    let told = ["bound a.test", "hello a.test", "hit tcp.stream Wire Out", "undecrypted tls NoKey 29", "tls 71+29+0"];
+    check(Transport::Tcp, 443, &[(Sent, &hello), (Sent, &early)], &told);
+    // In a record that is too long to be one.
+    let mut long = record(22, &[0; 20_000]);
+    long.extend_from_slice(&[0; 50]);
+    long[12_000..12_000 + SERIAL.len()].copy_from_slice(SERIAL.as_bytes());
+    let mut talked = Talked::new(Transport::Tcp, 443);
+    talked.says(Sent, &hello);
+    talked.says(Sent, &long);
+    assert!(talked.close().contains(&"hit tcp.stream Wire Out".to_owned()));
+}
+
+/// What a device says in the clear of a handshake is searched; whose name a server's certificate bears is not the device's word.
+#[test]
+fn handshakes_are_searched() {
+    let named = |body: &[u8]| record(22, &message(1, body));
+    let place = |said: &[(Dir, &[u8])]| {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        talked.close().into_iter().filter(|l| l.starts_with("hit")).collect::<Vec<_>>()
+    };
+    let serial = SERIAL.as_bytes();
+    let alpn = vec16(&[&[serial.len() as u8][..], serial].concat());
+    assert_eq!(place(&[(Sent, &named(&hello_body(&format!("{SERIAL}.a.test"), 23, &[])))]), ["hit tls.sni Wire Out"]);
+    assert_eq!(place(&[(Sent, &named(&hello_body("a.test", 16, &alpn)))]), ["hit tls.alpn Wire Out"]);
+    assert_eq!(place(&[(Sent, &named(&hello_body("a.test", 41, &vec16(&vec16(serial)))))]), ["hit tls.psk-identity Wire Out"]);
+    assert_eq!(place(&[(Sent, &named(&hello_body("a.test", 0x1234, serial)))]), ["hit tls.hello Wire Out"]);
+    let own = record(22, &message(11, &[&[0, 0, 14, 0, 0, 11][..], serial].concat()));
+    assert_eq!(place(&[(Sent, &hello("a.test")), (Back, &flight(&[5; 40])), (Sent, &own)]), ["hit tls.certificate Wire Out"]);
+    let exchange = record(22, &message(16, &vec16(serial)));
+    assert_eq!(place(&[(Sent, &hello("a.test")), (Back, &flight(&[5; 40])), (Sent, &exchange)]), ["hit tls.client-key-exchange Wire Out"]);
+    // The server's certificate.
+    assert_eq!(place(&[(Sent, &hello("a.test")), (Back, &flight(serial))]), <[&str; 0]>::default());
+}
+
+/// The directions of a connection in another order than they were sent in.
+#[test]
+fn an_answer_before_its_hello() {
+    let trace = include_str!("../../tests/data/tls12-lab.txt");
+    let pieces = trace.lines().filter_map(|line| line.split_once(' ')).filter(|(side, _)| matches!(*side, "c" | "s"));
+    let pieces: Vec<(Dir, Vec<u8>)> = pieces.map(|(side, hex)| (if side == "c" { Sent } else { Back }, unhex(hex).unwrap())).collect();
+    let told = |order: &[usize]| {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        order.iter().map(|n| &pieces[*n]).for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        talked.close()
+    };
+    let in_order: Vec<usize> = (0..pieces.len()).collect();
+    let mut swapped = in_order.clone();
+    swapped.swap(0, 1);
+    assert_eq!((pieces[0].0, pieces[1].0), (Sent, Back));
+    assert_eq!(told(&swapped), told(&in_order));
+    assert!(told(&in_order).iter().any(|l| l.ends_with("chain 2 group Some(29) without hello false")), "{:?}", told(&in_order));
+    // The flight in two, the hello between them.
+    let (hello, flight) = (hello("a.test"), flight(&[5; 40]));
+    let (first, rest) = flight.split_at(60);
+    let served = "served 303 chain 1 group Some(29) without hello false";
+    check(Transport::Tcp, 443, &[(Back, first), (Sent, &hello), (Back, rest)], &["bound a.test", "hello a.test", served, "tls 231+0+0"]);
+    // None ever.
+    check(Transport::Tcp, 443, &[(Back, &flight)], &["served 303 chain 1 group Some(29) without hello true", "tls 160+0+0"]);
 }

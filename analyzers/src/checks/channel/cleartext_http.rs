@@ -98,5 +98,23 @@ const EXAMPLES: &[Example] = &[
         r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[50,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "inconclusive missed-bytes",
     ),
+    Example::new(
+        "bytes that TLS gave up on",
+        r#"{"unparsed":{"what":"tls","reason":"broken","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#,
+        "inconclusive unparsed",
+    ),
+    Example::new(
+        "bytes nobody knows, searched as they are",
+        r#"{"unparsed":{"what":"unknown","reason":"unknown","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#,
+        "pass",
+    ),
+    Example::new(
+        "HTTP/2 under TLS that was opened",
+        r#"{"unparsed":{"what":"http2","reason":"not-built","bytes":40,"layer":"decrypted"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#,
+        "pass",
+    ),
     Example::new("no traffic", "", "not-tested not-exercised"),
 ];

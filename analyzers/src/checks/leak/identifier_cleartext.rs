@@ -1,7 +1,8 @@
 //! No identifier leaves in the clear
 //!
 //! # What it does
-//! Searches all bytes that anybody on the path could read for identifiers of the device and its user, written as people write them.
+//! Searches all bytes that anybody on the path could read for identifiers of the device and its user, written as people write them. What the
+//! device says in the clear of a handshake is among them: name, protocols, identity of a shared key, its own certificate.
 //!
 //! # Why it matters
 //! An identifier in the clear lets anyone on the path recognise the device and its user, and follow them from network to network.

@@ -13,7 +13,7 @@ use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Marks;
 use crate::dissect::search::{From, Place, Spot, Trail};
 use crate::dissect::sniff::Guess;
-use crate::dissect::{Cx, Dissector, Talk};
+use crate::dissect::{Cx, DEEPEST, Dissector, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd};
 use crate::observation::{App, NotParsed, OddKind};
 
@@ -42,9 +42,6 @@ pub fn surely_begins(bytes: &[u8]) -> bool {
 
 /// Requests that wait for an answer; a sender that pipelines more has the oldest written without one.
 const MOST_WAITING: usize = 256;
-
-/// CONNECT inside CONNECT: nobody nests deeper, and each level costs stack.
-const DEEPEST: u8 = 3;
 
 const STREAM: Place<'static> = Place::Of("tcp.stream");
 
@@ -183,7 +180,7 @@ impl Dissector for Http {
             exchange.say(cx);
         }
         if self.unread > 0 {
-            cx.not_parsed(App::Http, NotParsed::NotBuilt, self.unread);
+            cx.not_parsed_on(self.layer, App::Http, NotParsed::NotBuilt, self.unread);
         }
     }
 }

@@ -4,7 +4,7 @@ mod crypto;
 mod initial;
 mod packet;
 
-use crate::chunk::{Chunk, Gap, Unit, Want};
+use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::sniff::Guess;
@@ -307,6 +307,10 @@ impl Quic {
                     hidden: hello.has(extension::ECH) && seen.sni.is_some(),
                 });
                 cx.see(seen);
+                // Anybody can open an Initial packet.
+                let origin = Origin { offset: 0, len: body.len() as u64, frame: cx.frame, time: cx.at };
+                let spot = Spot { place: Place::Of("tls.hello"), dir, layer: Layer::Wire, from: From::Decoded(origin), chain: &[] };
+                cx.search_planted(&spot, body, |at| hello.place(body, at));
                 self.offered = true;
             }
             Err(error) => cx.odd(OddKind::BrokenQuic, error.to_string(), None),

@@ -1,6 +1,8 @@
 //! DTLS: its hellos, which are in the clear up to version 1.2; nothing of it is opened.
 
-use crate::chunk::{Chunk, Gap, Want};
+use crate::chunk::{Chunk, Gap, Layer, Want};
+use crate::dissect::marks::Origin;
+use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier};
 use crate::dissect::tls::server::ServerHello;
@@ -17,7 +19,15 @@ pub(crate) struct Dtls {
     parts: [(u16, Vec<u8>); 2],
     offered: bool,
     served: bool,
+    /// The client's half of the handshake in the clear is over.
+    sealed: bool,
     datagrams: u32,
+}
+
+/// Where a message stands: offsets of DTLS are of no stream, so they count in the message.
+fn spot<'p>(dir: Dir, place: Place<'p>, body: &[u8], cx: &Cx<'_>) -> Spot<'p> {
+    let origin = Origin { offset: 0, len: body.len() as u64, frame: cx.frame, time: cx.at };
+    Spot { place, dir, layer: Layer::Wire, from: From::Decoded(origin), chain: &[] }
 }
 
 /// A hello is whole within so many datagrams, or not at all.
@@ -66,6 +76,7 @@ impl Dissector for Dtls {
                 break;
             };
             if epoch > 0 {
+                self.sealed |= self.client == Some(chunk.dir);
                 continue;
             }
             cx.analysed(before - it.rest().len());
@@ -73,7 +84,7 @@ impl Dissector for Dtls {
                 cx.odd(OddKind::BrokenTls, "a DTLS fragment that does not fit", None);
             }
         }
-        if self.offered && self.served || self.datagrams >= PATIENCE { Want::Nothing } else { Want::All }
+        if self.offered && self.served && self.sealed || self.datagrams >= PATIENCE { Want::Nothing } else { Want::All }
     }
 
     fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
@@ -128,9 +139,15 @@ impl Dtls {
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
                     cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some() });
                     cx.see(seen);
+                    cx.search_planted(&spot(dir, Place::Of("tls.hello"), body, cx), body, |at| hello.place(body, at));
                 }
                 Err(error) => cx.odd(OddKind::BrokenTls, error.to_string(), None),
             },
+            // In the clear up to version 1.2, as what names a pre-shared key.
+            11 | 16 if self.client == Some(dir) => {
+                let place = Place::Of(if kind == 11 { "tls.certificate" } else { "tls.client-key-exchange" });
+                cx.search_planted(&spot(dir, place, body, cx), body, |_| place);
+            }
             2 if !self.served && self.client != Some(dir) => match ServerHello::parse(body) {
                 Ok(hello) => {
                     self.served = true;

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::dissect::search::Place;
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::suites::{self, is_grease};
 use crate::flow::Dir;
@@ -244,6 +245,18 @@ impl<'a> ClientHello<'a> {
             _ => {}
         }
         Some(())
+    }
+
+    /// What stands at `at` of `message`, the bytes this was read from: the place of a value found there.
+    pub(crate) fn place(&self, message: &[u8], at: usize) -> Place<'static> {
+        let start = message.as_ptr() as usize;
+        let within = |part: &[u8]| (part.as_ptr() as usize).checked_sub(start).is_some_and(|from| (from..from + part.len()).contains(&at));
+        Place::Of(match self.extensions.iter().find(|(_, body)| within(body)) {
+            Some((extension::SERVER_NAME, _)) => "tls.sni",
+            Some((extension::ALPN, _)) => "tls.alpn",
+            Some((extension::PRE_SHARED_KEY, _)) => "tls.psk-identity",
+            _ => "tls.hello",
+        })
     }
 
     pub fn has(&self, extension: u16) -> bool {

@@ -4,6 +4,8 @@ use super::hello::{self, Carrier, extension};
 use super::reaction::Generation;
 use super::side::{Epoch, Lock};
 use super::{Answer, Offer, Tls, certificate, server, suites};
+use crate::dissect::marks::Origin;
+use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::{Cx, Hint, Rest};
 use crate::flow::Dir;
 use crate::observation::{KeyExchange, NameSource, NotOpened, OddKind, Served};
@@ -69,7 +71,7 @@ impl Tls {
         let from_server = self.client == Some(dir.other());
         match kind {
             1 => match hello::parse_body(body, false) {
-                Ok(hello) => self.offered(dir, &hello, cx),
+                Ok(hello) => self.offered(dir, &hello, body, cx),
                 Err(error) => {
                     self.client.get_or_insert(dir);
                     cx.odd(OddKind::BrokenTls, error.to_string(), None);
@@ -98,6 +100,11 @@ impl Tls {
                     }
                 }
             }
+            16 if !from_server => {
+                let psk = self.answer.as_ref().is_some_and(|a| matches!(a.served.key_exchange, KeyExchange::Psk | KeyExchange::PskDhe));
+                let place = Place::Of(if psk { "tls.psk-identity" } else { "tls.client-key-exchange" });
+                cx.search_planted(&self.spot(dir, place, body, cx), body, |_| place);
+            }
             14 if from_server => {
                 if let Some(answer) = &mut self.answer {
                     answer.full = true;
@@ -119,14 +126,25 @@ impl Tls {
         }
     }
 
-    pub(super) fn offered(&mut self, dir: Dir, hello: &hello::ClientHello<'_>, cx: &mut Cx<'_>) {
+    /// Where a message that is at hand stands.
+    fn spot<'p>(&self, dir: Dir, place: Place<'p>, body: &[u8], cx: &Cx<'_>) -> Spot<'p> {
+        let origin = Origin { offset: self.at, len: body.len() as u64, frame: cx.frame, time: cx.at };
+        Spot { place, dir, layer: self.reading, from: From::Decoded(origin), chain: &[] }
+    }
+
+    /// A ClientHello; `message` are the bytes it was read from.
+    pub(super) fn offered(&mut self, dir: Dir, hello: &hello::ClientHello<'_>, message: &[u8], cx: &mut Cx<'_>) {
         if self.client == Some(dir.other()) {
             cx.odd(OddKind::BrokenTls, "ClientHello from the server", None);
             return;
         }
         self.client = Some(dir);
-        self.serve_late(cx);
-        self.answer = None;
+        // An answer to no hello is this one's: the capture has the directions in another order than they were sent in.
+        let late = self.offer.is_none() && self.answer.is_some();
+        if !late {
+            self.serve_late(cx);
+            self.answer = None;
+        }
         let seen = hello.seen(Carrier::Tcp, dir, self.retry, None, &*cx.tools.veil);
         if let Some(kind) = hello.damaged {
             cx.odd(OddKind::BrokenTls, format!("ClientHello extension {kind} unreadable"), None);
@@ -138,9 +156,32 @@ impl Tls {
             hidden: seen.ech && seen.sni.is_some(),
         });
         cx.see(seen);
+        cx.search_planted(&self.spot(dir, Place::Of("tls.hello"), message, cx), message, |at| hello.place(message, at));
         let early = hello.has(extension::EARLY_DATA);
         self.watch.early |= early;
         self.offer = Some(Offer { random: hello.random, session_id: hello.session_id.into(), early });
+        if late {
+            self.answered_before(hello.session_id, cx);
+        }
+    }
+
+    /// The hello of an answer that was read before it.
+    fn answered_before(&mut self, session_id: &[u8], cx: &mut Cx<'_>) {
+        let Some(answer) = &mut self.answer else { return };
+        answer.served.without_hello = false;
+        if !suites::is_modern(answer.served.version) {
+            answer.served.resumed = !session_id.is_empty() && *answer.session_id == *session_id;
+        }
+        if self.why == Some(NotOpened::NoHandshake) {
+            self.why = None;
+            for side in self.sides.iter_mut().filter(|side| matches!(side.lock, Lock::Dead) && !side.lost) {
+                side.lock = Lock::Closed;
+            }
+        }
+        self.say_certificates(cx);
+        if self.answer.as_ref().is_some_and(|a| a.due.is_some()) {
+            self.serve(cx);
+        }
     }
 
     fn answered(&mut self, dir: Dir, hello: &server::ServerHello<'_>, cx: &mut Cx<'_>) {
@@ -175,6 +216,9 @@ impl Tls {
             random: hello.random,
             compression: hello.compression,
             encrypt_then_mac: hello.encrypt_then_mac,
+            session_id: hello.session_id.into(),
+            certificates: Vec::new(),
+            due: None,
             said: false,
             full: false,
             at: cx.at,
@@ -214,7 +258,19 @@ impl Tls {
                 cx.odd(OddKind::BrokenCertificate, cert.odd.first().map_or("unreadable", |t| t.as_str()), None);
             }
             digests.push(cert.sha256);
+            if self.offer.is_none()
+                && self.client == Some(dir.other())
+                && let Some(answer) = self.answer.as_mut().filter(|a| a.certificates.len() < server::CHAIN)
+            {
+                answer.certificates.push((cx.at, cx.frame, cert));
+                continue;
+            }
             cx.see(cert);
+            // Whose name a server's certificate bears is no secret of the device: what the device shows of itself is searched.
+            if cx.known.side.or(self.client) == Some(dir) {
+                let place = Place::Of("tls.certificate");
+                cx.search_planted(&self.spot(dir, place, body, cx), der, |_| place);
+            }
         }
         if self.client == Some(dir.other())
             && let Some(answer) = &mut self.answer
@@ -224,31 +280,49 @@ impl Tls {
         }
     }
 
-    /// The server's answer is whole, as far as it can be read.
+    /// The server's answer is whole, as far as it can be read. Without its hello it is said at the end, for the hello may still come.
     pub(super) fn serve(&mut self, cx: &mut Cx<'_>) {
+        let waits = self.offer.is_none();
         let modern = matches!(self.generation, Some(Generation::Modern { .. }));
         let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
+        let (at, frame) = *answer.due.get_or_insert((cx.at, cx.frame));
+        if waits {
+            return;
+        }
+        let full = answer.full;
         answer.said = true;
         let served = &mut answer.served;
         if !modern {
             // TLS 1.2 resumes without a word: ChangeCipherSpec right after the ServerHello (RFC 5077 §3.4).
-            served.resumed = !answer.full;
+            served.resumed = !full;
         }
         served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
         let served = served.clone();
-        cx.see(served);
+        cx.see_at(at, frame, served);
     }
 
-    /// The same, when it is over before it was whole.
+    /// The same, when it is over before it was whole, or its hello never came.
     pub(super) fn serve_late(&mut self, cx: &mut Cx<'_>) {
+        self.say_certificates(cx);
         let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
         answer.said = true;
         let served = &mut answer.served;
         let modern = suites::is_modern(served.version);
+        if answer.due.is_some() && !modern {
+            served.resumed = !answer.full;
+        }
         served.resumed &= !answer.full;
         served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
-        let (served, at, frame) = (served.clone(), answer.at, answer.frame);
+        let (at, frame) = answer.due.unwrap_or((answer.at, answer.frame));
+        let served = served.clone();
         cx.see_at(at, frame, served);
+    }
+
+    /// Says the certificates that waited for the hello, which names the peer.
+    fn say_certificates(&mut self, cx: &mut Cx<'_>) {
+        for (at, frame, certificate) in self.answer.as_mut().map(|a| std::mem::take(&mut a.certificates)).unwrap_or_default() {
+            cx.see_at(at, frame, certificate);
+        }
     }
 }
 

@@ -22,15 +22,16 @@ pub mod suites;
 use policies::Time;
 
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
-use crate::dissect::{Cx, Dissector, Rest, Talk};
+use crate::dissect::search::{Place, Trail};
+use crate::dissect::{Cx, DEEPEST, Dissector, Rest, Talk};
 use crate::flow::{Close, Counts, Dir, FlowEnd};
-use crate::observation::{App, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
+use crate::observation::{App, Certificate, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
 
 use preamble::Preamble;
 use reaction::{Generation, Watch};
-use side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, Epoch, HANDSHAKE, HEADER, Header, LONGEST, Lock, Side};
+use side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, Epoch, HANDSHAKE, HEADER, HEARTBEAT, Header, LONGEST, Lock, Side};
 
-pub use sniff::{begins_hello, looks_like};
+pub use sniff::{begins_hello, find_hello, looks_like, waits};
 
 /// One TLS connection.
 #[derive(Debug, Default)]
@@ -59,6 +60,12 @@ pub struct Tls {
     unread: u64,
     server_alert: Option<u8>,
     server_spoke: Option<Time>,
+    /// The layer of the message at hand, and where its record begins in the stream.
+    reading: Layer,
+    at: u64,
+    after: Option<Box<After>>,
+    /// For bytes that are framed as TLS and may all the same be anything.
+    trails: [Trail; 2],
 }
 
 /// What of the ClientHello the rest of the handshake needs.
@@ -77,6 +84,11 @@ struct Answer {
     /// The method (RFC 3749): 0 none, 1 DEFLATE.
     compression: u8,
     encrypt_then_mac: bool,
+    session_id: Box<[u8]>,
+    /// Certificates of an answer whose hello was not seen yet.
+    certificates: Vec<(Time, u64, Certificate)>,
+    /// When it was whole, if its hello was not seen by then.
+    due: Option<(Time, u64)>,
     /// ServerHelloDone or Finished: nothing more will come.
     said: bool,
     /// A message only a full handshake has.
@@ -101,8 +113,16 @@ struct Opened {
 #[derive(Debug, Default)]
 struct Inner {
     talk: Talk,
+    layer: Layer,
     offset: [u64; 2],
     unknown: u64,
+}
+
+/// What comes on a connection that has stopped to be TLS.
+#[derive(Debug, Default)]
+struct After {
+    /// `None` where too many conversations lie inside one another: then the bytes are only searched.
+    talk: Option<Talk>,
 }
 
 /// While undecided or small, record bytes of a client are counted; past this the number says no more than "much".
@@ -130,6 +150,11 @@ impl Dissector for Tls {
 
     fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want {
         let client = self.client == Some(gap.dir);
+        if let Some(talk) = self.after.as_mut().and_then(|after| after.talk.as_mut())
+            && self.sides[gap.dir.index()].broken
+        {
+            return talk.gap(gap, cx);
+        }
         let side = &mut self.sides[gap.dir.index()];
         // Inside the body of a record nobody opens a hole changes nothing.
         if let Ok(len) = usize::try_from(gap.len)
@@ -174,11 +199,17 @@ impl Dissector for Tls {
             if inner.unknown > 0 {
                 let h2 = self.answer.as_ref().is_some_and(|a| a.served.alpn.as_ref().is_some_and(|p| p == "h2"));
                 let (what, reason) = if h2 { (App::Http2, NotParsed::NotBuilt) } else { (App::Unknown, NotParsed::Unknown) };
-                cx.not_parsed(what, reason, inner.unknown);
+                cx.not_parsed_on(inner.layer, what, reason, inner.unknown);
             }
         }
+        if let Some(talk) = self.after.as_mut().and_then(|after| after.talk.as_mut()) {
+            talk.close(end, counts, cx);
+        }
+        for dir in Dir::BOTH {
+            cx.search_end(&mut self.trails[dir.index()], CLEAR, dir, self.own.unwrap_or_default());
+        }
         if self.unread > 0 {
-            cx.not_parsed(App::Tls, NotParsed::Broken, self.unread);
+            cx.not_parsed_on(self.own.unwrap_or_default(), App::Tls, NotParsed::Broken, self.unread);
         }
         if self.opened.tapped {
             cx.rest(Rest::Analysed);
@@ -209,25 +240,34 @@ impl Tls {
     }
 }
 
+/// The place of finds in bytes that came between or after records.
+const CLEAR: Place<'static> = Place::Of("tcp.stream");
+
 /// Framing.
 impl Tls {
     fn feed(&mut self, bytes: &[u8], chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         let dir = chunk.dir;
+        let end = match chunk.unit {
+            Unit::Stream { offset } => offset + bytes.len() as u64,
+            _ => 0,
+        };
         let mut rest = bytes;
         while !rest.is_empty() {
             let side = &mut self.sides[dir.index()];
+            let at = end.saturating_sub(rest.len() as u64);
             if side.broken {
-                cx.unparsed(rest.len());
-                self.unread += rest.len() as u64;
+                self.go_on(rest, at, chunk, cx);
                 return;
             }
             if side.skip > 0 {
                 let n = side.skip.min(rest.len());
                 side.skip -= n;
+                let skipped = &rest[..n];
                 rest = &rest[n..];
                 if side.skip_unread {
                     cx.unparsed(n);
                     self.unread += n as u64;
+                    cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, at, skipped);
                 } else {
                     self.closed += n as u64;
                 }
@@ -243,7 +283,7 @@ impl Tls {
                 }
             }
             if !side.partial.is_empty() {
-                rest = self.join(rest, chunk, cx);
+                rest = self.join(rest, at, chunk, cx);
                 continue;
             }
             let Some(head) = Header::read(rest) else {
@@ -266,13 +306,14 @@ impl Tls {
                 self.sides[dir.index()].partial.extend_from_slice(rest);
                 return;
             };
+            self.at = at + HEADER as u64;
             self.record(head, &record[HEADER..], chunk, cx);
             rest = tail;
         }
     }
 
     /// Adds to the record that is not whole yet; hands it on when it is.
-    fn join<'b>(&mut self, bytes: &'b [u8], chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> &'b [u8] {
+    fn join<'b>(&mut self, bytes: &'b [u8], at: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> &'b [u8] {
         let dir = chunk.dir;
         let side = &mut self.sides[dir.index()];
         let mut rest = bytes;
@@ -285,9 +326,10 @@ impl Tls {
             let side = &mut self.sides[dir.index()];
             if !known {
                 side.broken = true;
-                cx.unparsed(std::mem::take(&mut side.partial).len());
-                self.unread += HEADER as u64;
+                let partial = std::mem::take(&mut side.partial);
                 cx.odd(OddKind::BrokenTls, "no record where one should begin", None);
+                let start = (at + (bytes.len() - rest.len()) as u64).saturating_sub(partial.len() as u64);
+                self.go_on(&partial, start, chunk, cx);
                 return rest;
             }
             if side.skip > 0 {
@@ -302,6 +344,7 @@ impl Tls {
         side.partial.extend_from_slice(more);
         if side.partial.len() == HEADER + head.len() {
             let mut record = std::mem::take(&mut side.partial);
+            self.at = (at + (bytes.len() - tail.len()) as u64).saturating_sub((record.len() - HEADER) as u64);
             self.record(head, &record[HEADER..], chunk, cx);
             record.clear();
             // Kept for the next one, but not for the life of an idle flow.
@@ -310,6 +353,33 @@ impl Tls {
             }
         }
         tail
+    }
+
+    /// Bytes of a side that is no TLS any more: a conversation of its own.
+    fn go_on(&mut self, bytes: &[u8], offset: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let after = self.after.get_or_insert_with(|| {
+            let talk = (cx.known.nested < DEEPEST).then(Talk::default);
+            cx.known.nested = cx.known.nested.saturating_add(1);
+            Box::new(After { talk })
+        });
+        if let Some(talk) = &mut after.talk {
+            talk.chunk(&Chunk { unit: Unit::Stream { offset }, bytes, ..*chunk }, cx);
+            if !talk.is_opaque() {
+                return;
+            }
+        } else {
+            cx.search_stream(&mut self.trails[chunk.dir.index()], CLEAR, chunk.dir, chunk.layer, offset, bytes);
+        }
+        cx.unparsed(bytes.len());
+        self.unread += bytes.len() as u64;
+    }
+
+    /// Application data, or a heartbeat, before anything was agreed on: nothing can have sealed it.
+    fn is_too_early(&self, dir: Dir, kind: u8) -> bool {
+        matches!(kind, APPLICATION | HEARTBEAT)
+            && self.generation.is_none()
+            && self.offer.as_ref().is_some_and(|offer| !offer.early)
+            && !self.sides[dir.index()].ccs
     }
 
     /// Looks at a record's header. False: this is none. Sets `skip` when nobody needs the body.
@@ -332,6 +402,7 @@ impl Tls {
             && !self.may_be_hello(dir, head)
             && !self.has_key(dir, cx)
             && !self.may_hold(dir, head)
+            && !self.is_too_early(dir, head.kind())
         {
             cx.rest(Rest::Encrypted);
             self.note_sealed(dir, head);
@@ -347,7 +418,8 @@ impl Tls {
     /// An SSL 2.0 record with the hello of a client that also spoke later versions.
     fn sslv2(&mut self, dir: Dir, bytes: &[u8], cx: &mut Cx<'_>) -> bool {
         let Ok(hello) = hello::parse_sslv2(bytes) else { return false };
-        self.offered(dir, &hello, cx);
+        self.reading = self.own.unwrap_or_default();
+        self.offered(dir, &hello, bytes, cx);
         cx.analysed(bytes.len());
         true
     }
@@ -398,6 +470,7 @@ impl Tls {
         let hello = self.may_be_hello(dir, head) && messages::is_one(body, 1);
         if hello || !self.is_sealed(dir, head.kind()) {
             cx.analysed(whole);
+            self.reading = chunk.layer;
             match head.kind() {
                 CHANGE_CIPHER_SPEC => self.change_cipher_spec(dir, cx),
                 ALERT => self.alert(dir, body, false, cx),
@@ -407,6 +480,9 @@ impl Tls {
             return;
         }
         self.note_sealed(dir, head);
+        if self.is_too_early(dir, head.kind()) {
+            cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
+        }
         let mut plain = std::mem::take(&mut self.plain);
         let early = matches!(&self.sides[dir.index()].lock, Lock::Open { epoch: Epoch::Early, .. });
         if let Some(kind) = self.open(dir, head, body, &mut plain, cx) {
@@ -414,6 +490,8 @@ impl Tls {
             // Asked again: 0-RTT keys may have given way to the handshake's while opening.
             let early = early && matches!(&side.lock, Lock::Open { epoch: Epoch::Early, .. });
             side.opened |= !early;
+            let null = matches!(&side.lock, Lock::Open { opener, .. } if opener.is_null());
+            self.reading = if null { chunk.layer } else { Layer::Decrypted };
             if kind == APPLICATION {
                 self.inside(&plain, whole, early, chunk, cx);
             } else {
@@ -534,6 +612,7 @@ impl Inner {
     fn hand_in(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> bool {
         let saved = (cx.known.coverage, cx.known.rest);
         self.talk.chunk(chunk, cx);
+        self.layer = chunk.layer;
         (cx.known.coverage, cx.known.rest) = saved;
         let opaque = self.talk.is_opaque();
         if opaque {

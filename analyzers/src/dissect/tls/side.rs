@@ -15,6 +15,7 @@ pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(crate) const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 pub(crate) const APPLICATION: u8 = 23;
+pub(crate) const HEARTBEAT: u8 = 24;
 
 impl Header {
     pub(crate) fn read(bytes: &[u8]) -> Option<Header> {
@@ -29,7 +30,7 @@ impl Header {
         usize::from(u16::from_be_bytes([self.0[3], self.0[4]]))
     }
 
-    /// Whether this can head a record at all: a known type (24 is heartbeat), SSL 3.0 to TLS 1.3. Length is judged apart.
+    /// Whether this can head a record at all: a known type, SSL 3.0 to TLS 1.3. Length is judged apart.
     pub(crate) fn plausible(self) -> bool {
         matches!(self.0[0], 20..=24) && self.0[1] == 3 && self.0[2] <= 4
     }

@@ -37,6 +37,17 @@ pub fn begins_hello(bytes: &[u8]) -> bool {
     head.kind() == side::HANDSHAKE && head.plausible() && minor <= 3 && fits && reads
 }
 
+/// Where such a hello begins in the last bytes of a stream, of which those before `old` were looked at before.
+pub fn find_hello(bytes: &[u8], old: usize) -> Option<usize> {
+    let from = old.saturating_sub(TOLD);
+    memchr::memmem::find_iter(bytes.get(from..)?, &[side::HANDSHAKE, 3])
+        .map(|at| from + at)
+        .find(|at| bytes.get(*at..).is_some_and(begins_hello))
+}
+
+/// So many bytes at least tell a hello: the header, and the message's type, length and version.
+const TOLD: usize = side::HEADER + 6;
+
 /// `None`: too few bytes to tell.
 fn record(from_start: bool, bytes: &[u8]) -> Option<bool> {
     let Some(head) = side::Header::read(bytes) else {
@@ -80,6 +91,13 @@ fn sslv2(bytes: &[u8]) -> Guess {
     let len = usize::from(u16::from_be_bytes([hi & 0x7f, *lo]));
     let sum = |a, b| usize::from(u16::from_be_bytes([a, b]));
     let fits = sum(s1, s2) % 3 == 0 && (16..=32).contains(&sum(c1, c2)) && 9 + sum(s1, s2) + sum(i1, i2) + sum(c1, c2) == len;
-    // The hello fits one segment; one that does not is left to nobody.
+    if fits && waits(bytes) {
+        return Guess::More;
+    }
     if fits && hello::parse_sslv2(bytes).is_ok() { Guess::Is(Box::new(Tls::default())) } else { Guess::No }
+}
+
+/// Whether first bytes may be an SSL 2.0 hello whose rest is still to come.
+pub fn waits(bytes: &[u8]) -> bool {
+    matches!(*bytes, [hi @ 0x80..=0x81, lo, 1, ..] if bytes.len() < 2 + usize::from(u16::from_be_bytes([hi & 0x7f, lo])))
 }
