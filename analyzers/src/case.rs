@@ -215,14 +215,14 @@ impl Case {
 }
 
 /// Bytes of the wire in which something may stand that the search of bytes as they are does not show: what a dissector gave up on, what a
-/// protocol codes that is not read (a WebSocket's masks, HPACK), what lies beyond a limit. Bytes nobody knows are searched as they are, and
+/// protocol codes that is not read (HPACK), what lies beyond a limit. Bytes nobody knows are searched as they are, and
 /// what they code as far as it is known, and stand against nothing.
 fn is_half_searched(unparsed: &observation::UnparsedFact) -> bool {
-    use observation::NotParsed::{Broken, Limit, NotBuilt, Unknown};
+    use observation::NotParsed::{Broken, Limit, NotBuilt, Streamed, Unknown};
     match unparsed.reason {
         Limit => true,
         Broken | NotBuilt => unparsed.layer == Layer::Wire,
-        Unknown => false,
+        Streamed | Unknown => false,
     }
 }
 

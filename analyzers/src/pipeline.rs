@@ -246,8 +246,9 @@ impl Pipeline {
         let mut cx = Cx { at: time, frame, flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
         live.talk.close(end, counts, &mut cx);
         let app = live.talk.app();
-        if live.unknown > 0 {
-            cx.not_parsed(App::Unknown, NotParsed::Unknown, live.unknown);
+        let unknown = live.unknown.saturating_add_signed(cx.known.unknown);
+        if unknown > 0 {
+            cx.not_parsed(App::Unknown, NotParsed::Unknown, unknown);
         }
         cx.bind();
         cx.close_hits(app);

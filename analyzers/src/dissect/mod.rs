@@ -61,6 +61,8 @@ pub struct Known {
     pub rest: Rest,
     pub(crate) bound: bool,
     pub(crate) delivered: u64,
+    /// Bytes of the wire nobody knew, beside those of chunks that ended so; less those that turned out to begin something.
+    pub(crate) unknown: i64,
     hint: Hint,
     odd: u32,
     missed: u32,
@@ -96,6 +98,7 @@ impl Known {
             rest: Rest::default(),
             bound: false,
             delivered: 0,
+            unknown: 0,
             hint: Hint::default(),
             odd: 0,
             missed: 0,
@@ -291,7 +294,60 @@ enum State {
     Sniffing(Box<[Early; 2]>),
     Known(Box<dyn Dissector>),
     /// Nobody knows these bytes: they are searched as they are.
-    Opaque(Box<[search::Trail; 2]>),
+    Opaque(Box<Opaque>),
+}
+
+#[derive(Debug, Default)]
+struct Opaque {
+    trails: [search::Trail; 2],
+    tails: [Tail; 2],
+    /// Bytes of both directions so far.
+    seen: u64,
+}
+
+/// The last bytes of a direction: what we know may begin in them, whatever pieces it comes in.
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    /// Where the next byte stands in the stream.
+    next: u64,
+}
+
+/// A header of TLS with the start of its hello, or of an HTTP/2 preface, is shorter.
+const SHORT_TAIL: usize = 64;
+
+impl Tail {
+    /// Puts `bytes`, which stand at `offset`, behind what is kept. Says how much that was; where it is nothing, nothing is copied.
+    fn join(&mut self, offset: u64, bytes: &[u8]) -> usize {
+        if self.next != offset {
+            self.bytes.clear();
+        }
+        self.next = offset + bytes.len() as u64;
+        let old = self.bytes.len();
+        if old > 0 {
+            self.bytes.extend_from_slice(bytes);
+        }
+        old
+    }
+
+    /// Keeps what may begin something of what was joined: a line of text that is not over, which may be a request's, and the last bytes.
+    fn keep(&mut self, new: &[u8], old: usize) {
+        if old == 0 {
+            self.bytes.clear();
+        }
+        let skipped = if old == 0 { 0 } else { old };
+        let line = new.iter().rposition(|b| *b < b' ').map_or(0, |end| skipped + end + 1);
+        let len = if old == 0 { new.len() } else { self.bytes.len() };
+        let mut from = line.min(len.saturating_sub(SHORT_TAIL));
+        if len - from > 2 * http::head::LONGEST_LINE {
+            from = len - http::head::LONGEST_LINE;
+        }
+        if old == 0 {
+            self.bytes.extend_from_slice(new.get(from..).unwrap_or_default());
+        } else {
+            self.bytes.drain(..from);
+        }
+    }
 }
 
 /// First bytes of a direction that were not enough to tell the protocol.
@@ -303,7 +359,7 @@ struct Early {
     time: Time,
 }
 
-/// So many first bytes of a direction are enough to tell every protocol we know.
+/// So many first bytes of a direction are enough to tell every protocol we know, but for the hello of SSL 2.0.
 const SNIFFED: usize = 24;
 
 impl Talk {
@@ -324,33 +380,71 @@ impl Talk {
         self.layer = chunk.layer;
         match &mut self.state {
             State::Known(dissector) => dissector.chunk(chunk, cx),
-            // TLS inside a conversation nobody knew: that one's last words may still come from the other side.
-            State::Opaque(_) if matches!(chunk.unit, Unit::Stream { .. }) && tls::begins_hello(chunk.bytes) => {
-                self.give_up(cx, chunk.layer);
-                let mut late = Box::new(tls::Tls::inside_another());
-                let want = late.chunk(chunk, cx);
-                self.state = State::Known(late);
-                want
-            }
-            // A proxy's greeting or a start that was missed may come before a protocol we know.
-            State::Opaque(_) if sniff::again(chunk) => {
-                self.give_up(cx, chunk.layer);
-                self.state = State::New;
-                self.sniff(chunk, cx)
-            }
-            State::Opaque(trails) => {
-                search_opaque(trails, chunk.dir, chunk.unit, chunk, chunk.bytes, cx);
-                Want::All
-            }
+            State::Opaque(_) => self.opaque(chunk, chunk.unit, chunk.bytes, cx),
             State::New | State::Sniffing(_) => self.sniff(chunk, cx),
+        }
+    }
+
+    /// Bytes in a conversation nobody knows: they are searched, up to where something begins that we know.
+    fn opaque(&mut self, chunk: &Chunk<'_>, unit: Unit, bytes: &[u8], cx: &mut Cx<'_>) -> Want {
+        let State::Opaque(it) = &mut self.state else { return Want::All };
+        let dir = chunk.dir;
+        let Unit::Stream { offset } = unit else {
+            if unit == Unit::Datagram && quic::is_certain(bytes) {
+                self.leave(chunk.layer, cx);
+                self.state = State::New;
+                return self.sniff(chunk, cx);
+            }
+            it.seen += bytes.len() as u64;
+            search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+            return Want::All;
+        };
+        let tail = &mut it.tails[dir.index()];
+        let old = tail.join(offset, bytes);
+        let all = if old == 0 { bytes } else { &tail.bytes };
+        let Some((at, start)) = sniff::find(all, old) else {
+            tail.keep(bytes, old);
+            it.seen += bytes.len() as u64;
+            search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+            return Want::All;
+        };
+        let whole = all.get(at..).unwrap_or_default().to_vec();
+        let before = bytes.get(..at.saturating_sub(old)).unwrap_or_default();
+        it.seen = (it.seen + before.len() as u64).saturating_sub(old.saturating_sub(at) as u64);
+        search_opaque(&mut it.trails, dir, unit, chunk, before, cx);
+        if chunk.layer == Layer::Wire {
+            cx.known.unknown += at as i64 - old as i64;
+        }
+        let from = (offset + bytes.len() as u64).saturating_sub(whole.len() as u64);
+        self.leave(chunk.layer, cx);
+        let mut late: Box<dyn Dissector> = match start {
+            sniff::Start::Hello => Box::new(tls::Tls::inside_another()),
+            sniff::Start::Tls => Box::new(tls::Tls::default()),
+            sniff::Start::Http => Box::new(http::Http::new(chunk.layer)),
+            sniff::Start::Http2 => Box::new(http::prior::Prior::default()),
+        };
+        let want = late.chunk(&Chunk { unit: Unit::Stream { offset: from }, bytes: &whole, ..*chunk }, cx);
+        self.state = State::Known(late);
+        want
+    }
+
+    /// The conversation nobody knew is over: another one begins in it.
+    fn leave(&mut self, layer: Layer, cx: &mut Cx<'_>) {
+        self.give_up(cx, layer);
+        // Whoever holds a conversation inside another counts for it.
+        if let State::Opaque(it) = &self.state
+            && layer == Layer::Wire
+            && cx.known.nested == 0
+        {
+            cx.unparsed(it.seen as usize);
         }
     }
 
     /// Ends the search of bytes nobody knew.
     fn give_up(&mut self, cx: &mut Cx<'_>, layer: Layer) {
-        if let State::Opaque(trails) = &mut self.state {
+        if let State::Opaque(it) = &mut self.state {
             for dir in Dir::BOTH {
-                cx.search_end(&mut trails[dir.index()], OPAQUE, dir, layer);
+                cx.search_end(&mut it.trails[dir.index()], OPAQUE, dir, layer);
             }
         }
     }
@@ -384,7 +478,7 @@ impl Talk {
                 self.state = State::Known(dissector);
                 want
             }
-            sniff::Guess::More if bytes.len() < SNIFFED && matches!(unit, Unit::Stream { .. }) => {
+            sniff::Guess::More if (bytes.len() < SNIFFED || tls::waits(bytes)) && matches!(unit, Unit::Stream { .. }) => {
                 let Unit::Stream { offset } = unit else { return Want::All };
                 let kept = Early { offset, bytes: bytes.to_vec(), frame: chunk.frame, time: chunk.time };
                 if !matches!(self.state, State::Sniffing(_)) {
@@ -396,17 +490,15 @@ impl Talk {
                 Want::All
             }
             _ => {
-                let mut trails: Box<[search::Trail; 2]> = Box::default();
-                if let State::Sniffing(early) = &self.state {
-                    let dir = chunk.dir.other();
-                    let other = &early[dir.index()];
-                    if !other.bytes.is_empty() {
-                        search_opaque(&mut trails, dir, Unit::Stream { offset: other.offset }, chunk, &other.bytes, cx);
-                    }
+                if let State::Sniffing(early) = &mut self.state {
+                    // Of this direction they are in front of `bytes` by now.
+                    early[chunk.dir.index()] = Early::default();
                 }
-                search_opaque(&mut trails, chunk.dir, unit, chunk, bytes, cx);
-                self.state = State::Opaque(trails);
-                Want::All
+                if chunk.layer == Layer::Wire {
+                    cx.known.unknown += bytes.len() as i64 - chunk.bytes.len() as i64;
+                }
+                self.settle(cx);
+                self.opaque(chunk, unit, bytes, cx)
             }
         }
     }
@@ -415,7 +507,7 @@ impl Talk {
         match &mut self.state {
             State::Known(dissector) => dissector.gap(gap, cx),
             State::Sniffing(_) => {
-                self.state = State::Opaque(Box::default());
+                self.settle(cx);
                 Want::All
             }
             State::New | State::Opaque(_) => Want::All,
@@ -426,7 +518,37 @@ impl Talk {
         if let State::Known(dissector) = &mut self.state {
             dissector.close(end, counts, cx);
         }
+        self.settle(cx);
         self.give_up(cx, self.layer);
+    }
+
+    /// First bytes that told no protocol are nobody's.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        let early = match std::mem::take(&mut self.state) {
+            State::New => Box::default(),
+            State::Sniffing(early) => early,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let mut it = Box::<Opaque>::default();
+        for dir in Dir::BOTH {
+            let Early { offset, bytes, frame, time } = &early[dir.index()];
+            if bytes.is_empty() {
+                continue;
+            }
+            it.seen += bytes.len() as u64;
+            it.tails[dir.index()].join(*offset, bytes);
+            it.tails[dir.index()].keep(bytes, 0);
+            if self.layer == Layer::Wire {
+                cx.known.unknown += bytes.len() as i64;
+            }
+            let mut cx =
+                Cx { at: *time, frame: *frame, flow: cx.flow, known: cx.known, tools: cx.tools, late_keys: cx.late_keys, out: cx.out };
+            cx.search_stream(&mut it.trails[dir.index()], OPAQUE, dir, self.layer, *offset, bytes);
+        }
+        self.state = State::Opaque(it);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
-use crate::chunk::{Chunk, Unit};
+use crate::chunk::Chunk;
 use crate::dissect::{Dissector, dhcp, dns, http, local, quic, tls};
 use crate::flow::Ends;
 
@@ -32,12 +32,35 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
 type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
 
 /// The dissectors' own tests, the strictest first.
-const SNIFFERS: &[Sniffer] = &[tls::looks_like, http::looks_like, local::looks_like, dhcp::looks_like, quic::looks_like, dns::looks_like];
+const SNIFFERS: &[Sniffer] =
+    &[tls::looks_like, http::prior::looks_like, http::looks_like, local::looks_like, dhcp::looks_like, quic::looks_like, dns::looks_like];
 
-/// Whether a chunk of a stream nobody knows begins something we know beyond doubt: what follows a proxy's greeting, a STARTTLS or a
-/// start that was not captured. Chunks are where senders wrote; a start in the middle of one is not seen.
-pub fn again(chunk: &Chunk<'_>) -> bool {
-    // A handshake record (RFC 8446 §5.1) whose first message is a ClientHello shorter than 64 KiB.
-    let hello = matches!(chunk.bytes, [0x16, 3, 0..=3, _, _, 1, 0, _, _, 3, 0..=3, ..]);
-    matches!(chunk.unit, Unit::Stream { .. }) && (hello || http::surely_begins(chunk.bytes))
+/// What begins inside a stream nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// TLS beyond doubt: after a STARTTLS, a proxy's greeting, an upgrade.
+    Hello,
+    /// TLS by the look of a message's start.
+    Tls,
+    Http,
+    Http2,
+}
+
+/// Where in a stream nobody knows something begins that we know beyond doubt. `bytes` are the last of a direction; those before `old` were
+/// looked at before, for what they hold alone.
+pub fn find(bytes: &[u8], old: usize) -> Option<(usize, Start)> {
+    let written = bytes.get(old..).unwrap_or_default();
+    // Where the sender wrote: less is asked of what stands there.
+    let here = match written {
+        _ if tls::begins_hello(written) => Some(Start::Hello),
+        // A handshake record (RFC 8446 §5.1) whose first message is a ClientHello shorter than 64 KiB.
+        [0x16, 3, 0..=3, _, _, 1, 0, _, _, 3, 0..=3, ..] => Some(Start::Tls),
+        _ if http::surely_begins(written) => Some(Start::Http),
+        _ => None,
+    };
+    let hello = tls::find_hello(bytes, old).map(|at| (at, Start::Hello));
+    let http = http::head::find_new(bytes, old).map(|at| (at, Start::Http));
+    let prior = http::prior::find(bytes, old).map(|at| (at, Start::Http2));
+    let here = here.map(|start| (old, start));
+    [here, hello, http, prior].into_iter().flatten().min_by_key(|(at, _)| *at)
 }

@@ -187,6 +187,13 @@ fn tls_that_turns_clear() {
     assert!(talked.close().contains(&"hit tcp.stream Wire Out".to_owned()));
 }
 
+/// Few bytes of which nobody could tell what they begin are searched too.
+#[test]
+fn first_bytes_alone() {
+    let text = format!("GET {SERIAL}");
+    check(Transport::Tcp, 80, &[(Sent, text.as_bytes())], &["hit tcp.stream Wire Out", "unparsed unknown Unknown 15", "unknown 0+0+15"]);
+}
+
 /// What a device says in the clear of a handshake is searched; whose name a server's certificate bears is not the device's word.
 #[test]
 fn handshakes_are_searched() {
@@ -234,4 +241,79 @@ fn an_answer_before_its_hello() {
     check(Transport::Tcp, 443, &[(Back, first), (Sent, &hello), (Back, rest)], &["bound a.test", "hello a.test", served, "tls 231+0+0"]);
     // None ever.
     check(Transport::Tcp, 443, &[(Back, &flight)], &["served 303 chain 1 group Some(29) without hello true", "tls 160+0+0"]);
+}
+
+/// What we know is found inside what we do not, wherever and in whatever pieces it begins.
+#[test]
+fn starts_in_odd_places() {
+    let get = b"GET /x HTTP/1.1\r\nHost: b.test\r\n\r\n";
+    let long = [b"GET /".as_slice(), &[b'a'; 3000], b" HTTP/1.1\r\nHost: b.test\r\n\r\n"].concat();
+    let tls = hello("a.test");
+    let before: [&[u8]; 5] = [
+        b"hello server.\n",
+        b"\x05\x01\0\x05\x01\0\x01\xc6\x12\0\x01\0P",
+        b"a001 STARTTLS\r\n",
+        b"",
+        b"PROXY TCP4 10.9.0.2 198.18.0.1 1 443\r\n",
+    ];
+    let rows: [(&[u8], &str); 4] = [
+        (get, "GET http://b.test/x None"),
+        (&long, "GET http://b.test/"),
+        (&tls, "hello a.test"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * None"),
+    ];
+    for (bytes, expect) in rows {
+        for before in before {
+            let whole = [before, bytes].concat();
+            for size in [7, 8, 11, 64, 1400, whole.len()] {
+                let mut talked = Talked::new(Transport::Tcp, 8080);
+                // A server that greets, so that nobody knows the conversation.
+                talked.says(Back, b"\x01 welcome");
+                whole.chunks(size).for_each(|piece| talked.says(Sent, piece));
+                let told = talked.close();
+                assert!(told.iter().any(|l| l.starts_with(expect)), "{expect} behind {} bytes by {size}: {told:?}", before.len());
+                let total: u64 = told.last().unwrap().split([' ', '+']).skip(1).map(|n| n.parse::<u64>().unwrap()).sum();
+                assert_eq!(total, whole.len() as u64 + 9, "{told:?}");
+            }
+        }
+    }
+    // What a text quotes is no start.
+    for text in ["said \"GET /x HTTP/1.1\r\nHost: b.test\r\n", "log:\r\nGET /x HTTP/1.1\r\nwas refused\r\n"] {
+        let mut talked = Talked::new(Transport::Tcp, 25);
+        talked.says(Back, b"220 ready\r\n");
+        talked.says(Sent, text.as_bytes());
+        assert!(!talked.close().iter().any(|l| l.starts_with("GET")), "{text}");
+    }
+}
+
+/// HTTP that has no head of HTTP/1, in clear.
+#[test]
+fn other_http_in_clear() {
+    for size in [1, 3, 9] {
+        let mut talked = Talked::new(Transport::Tcp, 80);
+        b"GET /x\r\n".chunks(size).for_each(|piece| talked.says(Sent, piece));
+        talked.says(Back, b"<html>");
+        let told = talked.close();
+        assert!(told.contains(&"GET /x None".to_owned()), "{size}: {told:?}");
+    }
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for size in [1, 10, 24] {
+        let mut talked = Talked::new(Transport::Tcp, 80);
+        preface.chunks(size).for_each(|piece| talked.says(Sent, piece));
+        talked.says(Back, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        assert_eq!(talked.close(), ["PRI * None", "unparsed http2 NotBuilt 33", "http2 0+0+33"]);
+    }
+}
+
+/// An SSL 2.0 hello in pieces.
+#[test]
+fn ssl2_in_pieces() {
+    let body = [&[1, 3, 1, 0, 6, 0, 0, 0, 16, 0, 0, 0x2f, 0, 0, 0x35][..], &[9; 16]].concat();
+    let record = [&[0x80, body.len() as u8][..], &body].concat();
+    for size in [1, 7, 30, record.len()] {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        record.chunks(size).for_each(|piece| talked.says(Sent, piece));
+        let told = talked.close();
+        assert_eq!(told, ["hello -", "tls 33+0+0"], "{size}");
+    }
 }

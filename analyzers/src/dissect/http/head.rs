@@ -311,20 +311,48 @@ pub fn find(bytes: &[u8], side: Side) -> Option<usize> {
         Side::Response => memmem::find_iter(bytes, b"HTTP/1.").find(|at| {
             matches!(bytes.get(at + 7..), Some([b'0' | b'1', b' ', b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'\r' | b'\n', ..]))
         }),
-        Side::Request => memmem::find_iter(bytes, b" HTTP/1.").find_map(|at| {
-            if !matches!(bytes.get(at + 8..), Some([b'0' | b'1', b'\r' | b'\n', ..])) {
-                return None;
-            }
-            let before = bytes.get(at.saturating_sub(LONGEST_LINE)..at)?;
-            let target = before.iter().rposition(|b| *b <= b' ')?;
-            if before.get(target) != Some(&b' ') {
-                return None;
-            }
-            let methods = before.get(..target)?;
-            let method = METHODS.iter().filter(|m| methods.ends_with(m.as_bytes())).max_by_key(|m| m.len())?;
-            target_begins(method.as_bytes(), before.get(target + 1..)?).then(|| at - (before.len() - target) - method.len())
-        }),
+        Side::Request => memmem::find_iter(bytes, VERSION).find_map(|at| request_before(bytes, at)),
     }
+}
+
+const VERSION: &[u8] = b" HTTP/1.";
+
+/// Where the request line begins whose version stands at `at`.
+fn request_before(bytes: &[u8], at: usize) -> Option<usize> {
+    if !matches!(bytes.get(at + 8..), Some([b'0' | b'1', b'\r' | b'\n', ..])) {
+        return None;
+    }
+    let before = bytes.get(at.saturating_sub(LONGEST_LINE)..at)?;
+    let target = before.iter().rposition(|b| *b <= b' ')?;
+    if before.get(target) != Some(&b' ') {
+        return None;
+    }
+    let methods = before.get(..target)?;
+    let method = METHODS.iter().filter(|m| methods.ends_with(m.as_bytes())).max_by_key(|m| m.len())?;
+    target_begins(method.as_bytes(), before.get(target + 1..)?).then(|| at - (before.len() - target) - method.len())
+}
+
+/// Where a request begins in the last bytes of a stream nobody knows, of which those before `old` were looked at before. What a text only
+/// quotes is none: it stands in a line, or another line than a field follows.
+pub fn find_new(bytes: &[u8], old: usize) -> Option<usize> {
+    // A version and the line's end, cut in front of its last byte.
+    let from = old.saturating_sub(VERSION.len() + 2);
+    memmem::find_iter(bytes.get(from..)?, VERSION).find_map(|at| {
+        let at = from + at;
+        let start = request_before(bytes, at)?;
+        let quoted = start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|b| b" \t\"'`>(=/".contains(b));
+        let line = memchr::memchr(b'\n', bytes.get(at..)?).and_then(|end| bytes.get(at + end + 1..)).unwrap_or_default();
+        let next = memchr::memchr(b'\n', line).and_then(|end| line.get(..end));
+        let field = |line: &[u8]| line.trim_ascii().is_empty() || memchr::memchr(b':', line).is_some_and(|colon| colon > 0);
+        (!quoted && next.is_none_or(field)).then_some(start)
+    })
+}
+
+/// The target of an HTTP/0.9 request, if that is all that `bytes` are: `GET`, a path, the end of the line.
+pub fn bare_target(bytes: &[u8]) -> Option<&[u8]> {
+    let line = bytes.strip_suffix(b"\n")?;
+    let target = line.strip_suffix(b"\r").unwrap_or(line).strip_prefix(b"GET ")?.trim_ascii_end();
+    (target.first() == Some(&b'/') && target.iter().all(u8::is_ascii_graphic)).then_some(target)
 }
 
 #[cfg(test)]
@@ -408,5 +436,26 @@ mod tests {
         assert_eq!(find(b"body..HTTP/1.1 200 OK\r\n", Side::Response), Some(6));
         assert_eq!(find(b"see HTTP/1.1 for more", Side::Response), None);
         assert_eq!(find(b" HTTP/1.1\r\n", Side::Request), None);
+    }
+
+    #[test]
+    fn finds_requests_in_streams_nobody_knows() {
+        let (request, quoted) = (b"\x05\x01\0PGET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"<GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(find_new(request, 0), Some(4));
+        // Up to the piece that ends in the last byte needed.
+        assert_eq!((0..request.len()).filter(|old| find_new(request, *old) == Some(4)).max(), Some(20));
+        assert_eq!(find_new(&request[..20], 0), Some(4));
+        assert_eq!(find_new(&request[..19], 0), None);
+        assert_eq!(find_new(&[b" ", &quoted[1..]].concat(), 0), None);
+        assert_eq!(find_new(b"GET /a HTTP/1.1\r\nis what was sent\r\n", 0), None);
+    }
+
+    #[test]
+    fn bare_requests() {
+        assert_eq!(bare_target(b"GET /a\r\n"), Some(&b"/a"[..]));
+        assert_eq!(bare_target(b"GET /\n"), Some(&b"/"[..]));
+        for none in ["GET a\r\n", "GET /a b\r\n", "GET /a\r\nHost: x\r\n", "GET /a", "get /a\r\n", "HEAD /a\r\n"] {
+            assert_eq!(bare_target(none.as_bytes()), None, "{none}");
+        }
     }
 }

@@ -4,6 +4,7 @@ pub mod body;
 pub mod coding;
 pub mod exchange;
 pub mod head;
+pub mod prior;
 pub mod secrets;
 pub mod websocket;
 
@@ -23,9 +24,12 @@ use head::{Begins, Head, Side};
 use websocket::Socket;
 
 /// Whether bytes begin an HTTP/1.x message.
-pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
-    if !matches!(chunk.unit, Unit::Stream { .. }) {
-        return Guess::No;
+pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
+    let Unit::Stream { offset } = chunk.unit else { return Guess::No };
+    // HTTP/0.9 has no more than this to tell it, so it must be the first that was said.
+    let first = ends.from_start && chunk.dir == Dir::Out && offset + chunk.bytes.len() as u64 == bytes.len() as u64;
+    if first && head::bare_target(bytes).is_some() {
+        return Guess::Is(Box::new(Http::new(chunk.layer)));
     }
     match head::begins(bytes) {
         Begins::Yes(_) => Guess::Is(Box::new(Http::new(chunk.layer))),
@@ -186,7 +190,7 @@ impl Dissector for Http {
 }
 
 impl Http {
-    fn new(layer: Layer) -> Http {
+    pub(crate) fn new(layer: Layer) -> Http {
         Http { layer, halves: Default::default(), client: None, exchanges: VecDeque::new(), first: 0, inner: None, socket: None, unread: 0 }
     }
 
@@ -245,6 +249,9 @@ impl Http {
                 return blank;
             }
             let begins = head::begins(bytes);
+            if begins == Begins::No && self.bare(bytes, offset, chunk, cx) {
+                return bytes.len();
+            }
             if begins == Begins::No || matches!(begins, Begins::Yes(side) if self.side_of(dir).is_some_and(|s| s != side)) {
                 cx.odd(OddKind::BrokenHttp, "bytes between messages are no head", Some(offset));
                 self.halves[dir.index()].stage = Stage::Lost;
@@ -266,6 +273,15 @@ impl Http {
         half.kept.extend_from_slice(bytes);
         let begins = head::begins(&half.kept);
         let wrong = begins == Begins::No || matches!(begins, Begins::Yes(s) if side.is_some_and(|side| s != side));
+        if begins == Begins::No {
+            let kept = std::mem::take(&mut half.kept);
+            let start = offset.saturating_sub(before as u64);
+            if self.bare(&kept, start, chunk, cx) {
+                return bytes.len();
+            }
+            self.halves[dir.index()].kept = kept;
+        }
+        let half = &mut self.halves[dir.index()];
         let end = if wrong { None } else { head::end_of_head(&half.kept, half.looked) };
         if wrong || end.is_none() && half.kept.len() > cx.tools.limits.message {
             let what = if wrong { "bytes between messages are no head" } else { "a head is longer than the limit" };
@@ -283,6 +299,25 @@ impl Http {
         let used = end.saturating_sub(before);
         self.message(kept.get(..end).unwrap_or_default(), &marks, offset + used as u64, chunk, cx);
         used
+    }
+
+    /// A request of HTTP/0.9 at the start of a connection: one line. The answer has no head and lasts until the end.
+    fn bare(&mut self, bytes: &[u8], offset: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> bool {
+        let Some(target) = head::bare_target(bytes).filter(|_| self.client.is_none() && offset == 0 && cx.known.ends.from_start) else {
+            return false;
+        };
+        let mut marks = Marks::default();
+        marks.push(0, offset, chunk);
+        let head = Head { start: head::Start::Request { method: b"GET", target }, fields: smallvec::SmallVec::new(), bent: true };
+        self.client = Some(chunk.dir);
+        account(chunk, bytes.len(), cx);
+        self.exchanges.push_back(Exchange::asked(&head, bytes, &marks, bytes.len() as u64, chunk, cx));
+        for half in &mut self.halves {
+            half.stage = Stage::Lost;
+            half.marks.clear();
+            half.looked = 0;
+        }
+        true
     }
 
     fn side_of(&self, dir: Dir) -> Option<Side> {
