@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policies::{IdentifierType, Time};
 
 use crate::chunk::{Chunk, Layer, Unit};
+use crate::dissect::quic;
 use crate::encode::unhex;
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::leak::{Engine, Seed};
@@ -316,4 +317,43 @@ fn ssl2_in_pieces() {
         let told = talked.close();
         assert_eq!(told, ["hello -", "tls 33+0+0"], "{size}");
     }
+}
+
+/// QUIC that changes its version in the handshake, begins anew between the same ports, or comes in another order.
+#[test]
+fn quic_connections() {
+    const V1: u32 = 1;
+    const V2: u32 = 0x6b33_43cf;
+    let client = |name: &str, random: u8, version: u32, id: &[u8]| {
+        let mut body = hello_body(name, 23, &[]);
+        body[2..34].fill(random);
+        quic::seal(version, id, id, false, &message(1, &body)).unwrap()
+    };
+    let server = |version: u32, id: &[u8]| {
+        let share = [&[0, 29][..], &vec16(&[5; 32])].concat();
+        let extensions = [&[0, 43, 0, 2, 3, 4, 0, 51][..], &vec16(&share)].concat();
+        let body = [&[3, 3][..], &[8; 32], &[0, 0x13, 1, 0], &vec16(&extensions)].concat();
+        quic::seal(version, id, b"", true, &message(2, &body)).unwrap()
+    };
+    let told = |said: &[(Dir, Vec<u8>)]| {
+        let mut talked = Talked::new(Transport::Udp, 443);
+        said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        let mut told = talked.close();
+        told.retain(|l| l.starts_with("hello") || l.starts_with("served"));
+        told
+    };
+    let (one, two) = (b"first id", b"second id");
+    let served = "served 304 chain 0 group Some(29) without hello false";
+    assert_eq!(told(&[(Sent, client("a.test", 1, V1, one)), (Back, server(V1, one))]), ["hello a.test", served]);
+    assert_eq!(told(&[(Sent, client("a.test", 1, V1, one)), (Back, server(V2, one))]), ["hello a.test", served]);
+    assert_eq!(told(&[(Back, server(V1, one)), (Sent, client("a.test", 1, V1, one))]), ["hello a.test", served]);
+    let mut both = vec![(Sent, client("a.test", 1, V1, one)), (Back, server(V1, one))];
+    both.extend(std::iter::repeat_n((Sent, sealed(0x51, 40)), 100));
+    both.extend([(Sent, client("b.test", 2, V1, two)), (Back, server(V1, two))]);
+    assert_eq!(told(&both), ["hello a.test", served, "hello b.test", served]);
+    // The same hello after a Retry is the same connection's.
+    assert_eq!(
+        told(&[(Sent, client("a.test", 1, V1, one)), (Sent, client("a.test", 1, V1, two)), (Back, server(V1, two))]),
+        ["hello a.test", served]
+    );
 }

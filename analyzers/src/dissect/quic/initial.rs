@@ -102,6 +102,30 @@ fn full_number(expected: u64, short: u64, len: usize) -> u64 {
     }
 }
 
+/// An Initial packet with one CRYPTO frame, sealed with the keys that follow from `id`.
+#[cfg(test)]
+pub(crate) fn seal(number: u32, id: &[u8], destination: &[u8], server: bool, message: &[u8]) -> Option<Vec<u8>> {
+    let version = super::packet::version(number)?;
+    let keys = Initial::derive(&version, id)?;
+    let half = if server { keys.server } else { keys.client };
+    let mut text = [&[6, 0, 0x40 | (message.len() >> 8) as u8, message.len() as u8], message].concat();
+    text.resize(text.len().max(64), 0);
+    let len = 4 + text.len() + TAG;
+    let mut packet = vec![if version.second { 0xd3 } else { 0xc3 }];
+    packet.extend_from_slice(&number.to_be_bytes());
+    packet.push(destination.len() as u8);
+    packet.extend_from_slice(destination);
+    packet.extend_from_slice(&[0, 0, 0x40 | (len >> 8) as u8, len as u8]);
+    let at = packet.len();
+    packet.extend_from_slice(&[0; 4]);
+    half.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(half.iv), Aad::from(&packet), &mut text).ok()?;
+    packet.extend_from_slice(&text);
+    let mask = half.header.new_mask(packet.get(at + 4..at + 4 + SAMPLE)?).ok()?;
+    *packet.first_mut()? ^= mask[0] & 0x0f;
+    packet.get_mut(at..at + 4)?.iter_mut().zip(&mask[1..]).for_each(|(byte, mask)| *byte ^= mask);
+    Some(packet)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@ mod crypto;
 mod initial;
 mod packet;
 
+use policies::Time;
+
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
@@ -17,6 +19,8 @@ use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Reactio
 
 use crypto::Crypto;
 use initial::Initial;
+#[cfg(test)]
+pub(crate) use initial::seal;
 use packet::{Kind, Long, NEGOTIATION, Span};
 
 /// One QUIC connection, as far as its first flight.
@@ -24,7 +28,11 @@ use packet::{Kind, Long, NEGOTIATION, Span};
 pub struct Quic {
     client: Option<Dir>,
     version: u32,
-    keys: Option<Box<Initial>>,
+    keys: Option<Box<Keys>>,
+    /// Datagrams with Initial packets that came before the client's, whose keys open them.
+    early: Vec<Early>,
+    /// The random of the last hello: another one's is another connection's.
+    random: Option<[u8; 32]>,
     streams: [Crypto; 2],
     plain: Vec<u8>,
     datagrams: u32,
@@ -43,10 +51,64 @@ pub struct Quic {
     done: bool,
 }
 
+/// The Initial keys of a connection.
+#[derive(Debug)]
+struct Keys {
+    /// The version they are of, and the connection id they follow from.
+    version: u32,
+    id: Box<[u8]>,
+    first: Initial,
+    /// Of the version that was changed to.
+    second: Option<(u32, Initial)>,
+    changes: u8,
+}
+
+impl Keys {
+    fn open(
+        &mut self,
+        number: u32,
+        version: &packet::Version,
+        from_server: bool,
+        bytes: &[u8],
+        span: Span,
+        plain: &mut Vec<u8>,
+    ) -> Option<()> {
+        let half = |keys: &mut Initial, plain: &mut Vec<u8>| {
+            if from_server { keys.server.open(bytes, span, plain) } else { keys.client.open(bytes, span, plain) }
+        };
+        if number == self.version {
+            return half(&mut self.first, plain);
+        }
+        if let Some((_, keys)) = self.second.as_mut().filter(|(n, _)| *n == number) {
+            return half(keys, plain);
+        }
+        // RFC 9369 §4.1: after a change of the version inside the handshake (RFC 9368 §2.3) keys still follow from the client's first id.
+        self.changes = self.changes.checked_add(1).filter(|n| *n <= CHANGES)?;
+        let mut keys = Initial::derive(version, &self.id)?;
+        half(&mut keys, plain)?;
+        self.second = Some((number, keys));
+        Some(())
+    }
+}
+
+/// A version changes once; so many tries allow for damaged packets.
+const CHANGES: u8 = 8;
+
+#[derive(Debug)]
+struct Early {
+    dir: Dir,
+    time: Time,
+    frame: u64,
+    bytes: Vec<u8>,
+}
+
+/// A server's first flight is two or three datagrams.
+const EARLY: usize = 4;
+
 /// So many datagrams may pass until the handshake's first flight is whole: retransmissions, probes, a Retry.
 const PATIENCE: u32 = 64;
 
-/// Keys are derived anew (after a Retry, for a new version) at most so often.
+/// Keys are derived anew (after a Retry, for a new version) at most so often until a hello of another connection comes.
 const DERIVED: u32 = 16;
 
 /// Whether a datagram is QUIC's.
@@ -104,13 +166,14 @@ impl Dissector for Quic {
             self.search(chunk, cx);
             return Want::All;
         }
-        if !self.done {
-            self.datagrams += 1;
+        // Once all is seen only what may begin another connection is looked at: a long header.
+        if !self.done || chunk.bytes.first().is_some_and(|first| first & 0x80 != 0) {
+            self.datagrams = self.datagrams.saturating_add(1);
             self.datagram(chunk.dir, chunk.bytes, cx);
             self.done =
                 self.served && self.offered || self.datagrams >= PATIENCE || self.unsupported && !self.offered && self.datagrams > 2;
         }
-        if self.done { Want::Nothing } else { Want::All }
+        Want::All
     }
 
     fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
@@ -202,18 +265,37 @@ impl Quic {
                         cx.odd(OddKind::BrokenQuic, "an Initial packet with broken frames", None);
                     }
                     self.messages(dir, cx);
+                } else if self.keys.is_none() && self.early.len() < EARLY {
+                    let bytes = rest[..span.end].to_vec();
+                    self.early.push(Early { dir, time: cx.at, frame: cx.frame, bytes });
                 }
                 self.plain = plain;
+                self.replay(cx);
             }
             rest = &rest[span.end..];
+        }
+    }
+
+    /// Reads what came before the keys that open it.
+    fn replay(&mut self, cx: &mut Cx<'_>) {
+        if self.keys.is_none() {
+            return;
+        }
+        for Early { dir, time, frame, bytes } in std::mem::take(&mut self.early) {
+            if self.client == Some(dir.other()) {
+                self.datagram(
+                    dir,
+                    &bytes,
+                    &mut Cx { at: time, frame, flow: cx.flow, known: cx.known, tools: cx.tools, late_keys: cx.late_keys, out: cx.out },
+                );
+            }
         }
     }
 
     fn open(&mut self, dir: Dir, version: &packet::Version, long: &Long<'_>, bytes: &[u8], span: Span, plain: &mut Vec<u8>) -> bool {
         if let Some(keys) = &mut self.keys {
             let from_server = self.client == Some(dir.other());
-            let half = if from_server { &mut keys.server } else { &mut keys.client };
-            if half.open(bytes, span, plain).is_some() {
+            if keys.open(long.version, version, from_server, bytes, span, plain).is_some() {
                 return true;
             }
             if from_server {
@@ -224,14 +306,14 @@ impl Quic {
             return false;
         }
         self.derived += 1;
-        let Some(mut keys) = Initial::derive(version, long.destination) else { return false };
-        if keys.client.open(bytes, span, plain).is_none() {
+        let Some(mut first) = Initial::derive(version, long.destination) else { return false };
+        if first.client.open(bytes, span, plain).is_none() {
             return false;
         }
         // A new connection id means a new start, except after a Retry, where the hello comes again as it was.
         self.client = Some(dir);
         self.streams.iter_mut().for_each(Crypto::clear);
-        self.keys = Some(Box::new(keys));
+        self.keys = Some(Box::new(Keys { version: long.version, id: long.destination.into(), first, second: None, changes: 0 }));
         true
     }
 
@@ -293,12 +375,14 @@ impl Quic {
     }
 
     fn hello(&mut self, dir: Dir, body: &[u8], cx: &mut Cx<'_>) {
-        // The same hello comes again after a Retry.
-        if self.offered && !self.retry {
-            return;
-        }
         match hello::parse_body(body, false) {
+            // The same hello comes again after a Retry.
+            Ok(hello) if self.random == Some(hello.random) && !self.retry => {}
             Ok(hello) => {
+                if self.random.replace(hello.random).is_some_and(|last| last != hello.random) {
+                    // Another connection between the same ports.
+                    (self.served, self.retry, self.derived) = (false, false, 0);
+                }
                 let seen = hello.seen(Carrier::Quic, dir, self.retry, Some(self.version), &*cx.tools.veil);
                 cx.hint(Hint {
                     client: Some(dir),
