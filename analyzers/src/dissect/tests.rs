@@ -178,6 +178,15 @@ fn tls_that_turns_clear() {
     let early = record(23, text.as_bytes());
     let told = ["bound a.test", "hello a.test", "hit tcp.stream Wire Out", "undecrypted tls NoKey 29", "tls 71+29+0"];
     check(Transport::Tcp, 443, &[(Sent, &hello), (Sent, &early)], &told);
+    let told = ["hit tcp.stream Wire Out", "undecrypted tls NoHandshake 29", "tls 0+29+0"];
+    check(Transport::Tcp, 443, &[(Sent, &early)], &told);
+    // In messages nobody knows, or a hello that breaks off.
+    for odd in [message(99, text.as_bytes()), message(1, &[&[3, 3][..], &[7; 32], &[40], text.as_bytes()].concat())] {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        [&hello, &record(22, &odd)].iter().for_each(|bytes| talked.says(Sent, bytes));
+        let told = talked.close();
+        assert!(told.iter().any(|l| l.starts_with("hit tls.h")), "{told:?}");
+    }
     // In a record that is too long to be one.
     let mut long = record(22, &[0; 20_000]);
     long.extend_from_slice(&[0; 50]);

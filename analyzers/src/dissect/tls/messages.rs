@@ -43,7 +43,7 @@ impl Tls {
             let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
             if !known_message(kind) || 4 + len > cx.tools.limits.message {
                 let unknown = !known_message(kind);
-                side.message.clear();
+                let message = std::mem::take(&mut side.message);
                 if self.offer.is_none() {
                     // Picked up mid-stream, where a sealed Finished looks like this.
                     side.ccs = true;
@@ -54,8 +54,12 @@ impl Tls {
                 let what = if unknown { format!("handshake message of type {kind}") } else { format!("handshake message of {len} bytes") };
                 cx.odd(OddKind::BrokenTls, what, None);
                 if unknown {
+                    let place = Place::Of("tls.handshake");
+                    let message = [&message[..], rest].concat();
+                    cx.search_planted(&self.spot(dir, place, &message, cx), &message, |_| place);
                     return;
                 }
+                self.unread += len as u64;
                 self.sides[dir.index()].message_skip = len;
                 continue;
             }
@@ -75,6 +79,8 @@ impl Tls {
                 Err(error) => {
                     self.client.get_or_insert(dir);
                     cx.odd(OddKind::BrokenTls, error.to_string(), None);
+                    let place = Place::Of("tls.hello");
+                    cx.search_planted(&self.spot(dir, place, body, cx), body, |_| place);
                 }
             },
             2 => match server::ServerHello::parse(body) {

@@ -374,12 +374,14 @@ impl Tls {
         self.unread += bytes.len() as u64;
     }
 
-    /// Application data, or a heartbeat, before anything was agreed on: nothing can have sealed it.
-    fn is_too_early(&self, dir: Dir, kind: u8) -> bool {
-        matches!(kind, APPLICATION | HEARTBEAT)
-            && self.generation.is_none()
-            && self.offer.as_ref().is_some_and(|offer| !offer.early)
-            && !self.sides[dir.index()].ccs
+    /// Application data, or a heartbeat, before anything was agreed on: nothing can have sealed it. Of a connection seen from its start a
+    /// hello must have come before.
+    fn is_too_early(&self, dir: Dir, kind: u8, cx: &Cx<'_>) -> bool {
+        let agreed = match &self.offer {
+            Some(offer) => offer.early,
+            None => self.client.is_some() || self.own != Some(Layer::Wire) || !cx.known.ends.from_start,
+        };
+        matches!(kind, APPLICATION | HEARTBEAT) && self.generation.is_none() && !agreed && !self.sides[dir.index()].ccs
     }
 
     /// Looks at a record's header. False: this is none. Sets `skip` when nobody needs the body.
@@ -402,7 +404,7 @@ impl Tls {
             && !self.may_be_hello(dir, head)
             && !self.has_key(dir, cx)
             && !self.may_hold(dir, head)
-            && !self.is_too_early(dir, head.kind())
+            && !self.is_too_early(dir, head.kind(), cx)
         {
             cx.rest(Rest::Encrypted);
             self.note_sealed(dir, head);
@@ -480,7 +482,7 @@ impl Tls {
             return;
         }
         self.note_sealed(dir, head);
-        if self.is_too_early(dir, head.kind()) {
+        if self.is_too_early(dir, head.kind(), cx) {
             cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
         }
         let mut plain = std::mem::take(&mut self.plain);
