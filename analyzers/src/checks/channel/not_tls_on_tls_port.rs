@@ -7,7 +7,8 @@
 //! Firewalls and reviewers take port 443 for encrypted. Something else there hides in plain sight, or has given up on TLS.
 //!
 //! # How it is judged
-//! *Fail*: a flow on such a port carries another protocol, or clear bytes nobody knows, and no declaration names it. *Pass*: TLS or
+//! *Fail*: a flow on such a port carries another protocol, also after it began as TLS, or clear bytes nobody knows, and no declaration
+//! names it. *Pass*: TLS or
 //! QUIC in all of them. A flow picked up in its middle, or UDP that no dissector knows, leaves it undecided.
 //!
 //! # Evidence
@@ -19,9 +20,10 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
+use crate::chunk::Layer;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::flow::Transport;
-use crate::observation::{App, Flow, FlowFact};
+use crate::observation::{App, Flow, FlowFact, Request, RequestFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -46,6 +48,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let n = flows.count(|f| wrong(f) && !unclear(f));
         return Outcome::fail(proof, EXPECTED, format!("{n} flows to port {port} are not TLS ({app})"));
     }
+    // HTTP on a connection that began as TLS. CONNECT asks for a tunnel, and what runs inside is judged as itself.
+    let requests = case.seen::<Request>();
+    let clear = |r: &RequestFact| r.layer == Layer::Wire && !r.method.is_empty() && r.method != "CONNECT";
+    if !declared && TLS_PORTS.contains(&port) && let Some(proof) = requests.proof(clear) {
+        return Outcome::fail(proof, EXPECTED, format!("requests in clear to port {port}"));
+    }
     if let Some(proof) = flows.proof(unclear) {
         let reason = if flows.iter().any(|(f, _)| unclear(f) && f.incomplete) { Reason::MissedBytes } else { Reason::Unparsed };
         return Outcome::inconclusive(reason, proof, EXPECTED, "a flow on a TLS port could not be told");
@@ -64,6 +72,8 @@ const EXAMPLES: &[Example] = &[
     Example::new("unknown clear bytes on 8883", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8883","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "fail"),
     Example::new("picked up in the middle", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":false}}"#, "inconclusive missed-bytes"),
     Example::new("unknown UDP on 443", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
+    Example::new("HTTP after TLS", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),
     Example::new("nothing on such a port", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
     Example::new("TLS behind bytes nobody knows", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
 ];
