@@ -1,5 +1,5 @@
 //! What is said of conversations that are not what they seem: clear bytes where something sealed is expected, starts in odd places.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::needless_for_each, reason = "tests")]
 
 use std::sync::Arc;
 
@@ -188,7 +188,7 @@ fn tls_that_turns_clear() {
         assert!(told.iter().any(|l| l.starts_with("hit tls.h")), "{told:?}");
     }
     // In a record that is too long to be one.
-    let mut long = record(22, &[0; 20_000]);
+    let mut long = record(22, &vec![0; 20_000]);
     long.extend_from_slice(&[0; 50]);
     long[12_000..12_000 + SERIAL.len()].copy_from_slice(SERIAL.as_bytes());
     let mut talked = Talked::new(Transport::Tcp, 443);
