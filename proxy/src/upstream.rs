@@ -115,15 +115,14 @@ impl Upstream {
                     (l.verified, l.version, l.suite, l.alpn.as_deref()) == (true, version, suite, alpn) && l.mirror.chain == chain
                 };
                 // Most servers say the same every time: their chain is read, and kept, once.
-                let learned = match self.known(addr, host).filter(|known| same(known)) {
-                    Some(known) => known,
-                    None => {
-                        let chain = chain.iter().map(|c| c.clone().into_owned()).collect();
-                        let alpn = alpn.map(<[u8]>::to_vec);
-                        let learned = Arc::new(Learned { mirror: Arc::new(mirror(host, chain)), version, suite, alpn, verified: true });
-                        self.remember(addr, host, &learned);
-                        learned
-                    }
+                let learned = if let Some(known) = self.known(addr, host).filter(|known| same(known)) {
+                    known
+                } else {
+                    let chain = chain.iter().map(|c| c.clone().into_owned()).collect();
+                    let alpn = alpn.map(<[u8]>::to_vec);
+                    let learned = Arc::new(Learned { mirror: Arc::new(mirror(host, chain)), version, suite, alpn, verified: true });
+                    self.remember(addr, host, &learned);
+                    learned
                 };
                 Ok((tls, learned))
             }

@@ -72,10 +72,13 @@ impl Chain {
     }
 }
 
+/// A chain with the defect it shows, and when it was made.
+type Dated = (Option<Defect>, Time, Arc<Chain>);
+
 /// The chains made so far.
 #[derive(Debug, Default)]
 struct Made {
-    of: HashMap<Mirror, Vec<(Option<Defect>, Time, Arc<Chain>)>>,
+    of: HashMap<Mirror, Vec<Dated>>,
     count: usize,
 }
 

@@ -146,7 +146,9 @@ fn joined(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut add = |run: &[&[u8]]| {
         if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
-            run.iter().for_each(|l| out.extend_from_slice(l));
+            for label in run {
+                out.extend_from_slice(label);
+            }
             out.push(b'|');
         }
     };

@@ -263,7 +263,7 @@ fn what_was_not_decoded_is_told() {
     assert!(coded.len() > 1 << 16);
     assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &coded)]), ["unparsed limit"]);
     // Small on the wire, large behind its coding, or behind two.
-    let long = [&[b' '; 100_000], IMEI.as_bytes()].concat();
+    let long = [vec![b' '; 100_000].as_slice(), IMEI.as_bytes()].concat();
     assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &gzip(&long))]), ["unparsed limit"]);
     assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip, gzip\r\n", &gzip(&gzip(&long)))]), ["unparsed limit"]);
     for coding in ["compress", "aes128gcm", "gzip, x-own"] {
@@ -290,10 +290,10 @@ fn streams_are_taken_apart_at_their_beginning() {
         assert_eq!(finds(IMEI, &pieces), [expect], "in pieces");
     }
     // What is beyond was searched as it passed: its absence in codings is not known.
-    let dull = [b'.'; 70_000];
-    assert_eq!(finds(IMEI, &[sent(dull), sent(&twice)]), ["unparsed streamed"]);
-    assert_eq!(finds(IMEI, &[sent(dull), sent(IMEI)]), ["tcp.stream", "unparsed streamed"]);
-    assert_eq!(finds(IMEI, &[sent("??"), back(dull), back(&twice)]), [""; 0], "of the other side's");
+    let dull = vec![b'.'; 70_000];
+    assert_eq!(finds(IMEI, &[sent(&dull), sent(&twice)]), ["unparsed streamed"]);
+    assert_eq!(finds(IMEI, &[sent(&dull), sent(IMEI)]), ["tcp.stream", "unparsed streamed"]);
+    assert_eq!(finds(IMEI, &[sent("??"), back(&dull), back(&twice)]), [""; 0], "of the other side's");
     // A request's body behind what is kept of it.
     assert_eq!(finds(IMEI, &[upload("", &[&dull[..], twice.as_bytes()].concat())]), ["unparsed streamed"]);
 }

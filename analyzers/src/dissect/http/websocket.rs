@@ -225,7 +225,7 @@ impl Message {
                 return;
             }
             // The limit is passed: the message is searched in parts.
-            cx.search_whole(&self.spot(chunk.dir, chunk.layer, From::Kept(&self.marks, 0), &[]), &self.kept);
+            cx.search_whole(&Self::spot(chunk.dir, chunk.layer, From::Kept(&self.marks, 0), &[]), &self.kept);
             cx.streamed(chunk.dir, chunk.layer, later.len() as u64);
             let tail = self.kept.len().saturating_sub(OVERLAP);
             let from = self.marks.origin(tail as u64, 1);
@@ -236,7 +236,7 @@ impl Message {
         }
     }
 
-    fn spot<'a>(&self, dir: Dir, layer: Layer, from: From<'a>, chain: &'a [&'static str]) -> Spot<'a> {
+    fn spot<'a>(dir: Dir, layer: Layer, from: From<'a>, chain: &'a [&'static str]) -> Spot<'a> {
         Spot { place: PLACE, dir, layer, from, chain }
     }
 
@@ -252,7 +252,7 @@ impl Message {
             cx.unsearched(dir, layer, self.kept.len() as u64);
         }
         if !self.packed {
-            cx.search_whole(&self.spot(dir, layer, From::Kept(&self.marks, 0), &[]), &self.kept);
+            cx.search_whole(&Self::spot(dir, layer, From::Kept(&self.marks, 0), &[]), &self.kept);
             return;
         }
         let (plain, whole) = inflate.message(&self.kept, limit);
@@ -262,7 +262,7 @@ impl Message {
             cx.unsearched(dir, layer, left);
         }
         let origin = self.marks.origin(0, self.kept.len() as u64);
-        cx.search_whole(&self.spot(dir, layer, From::Decoded(origin), &["deflate"]), &plain);
+        cx.search_whole(&Self::spot(dir, layer, From::Decoded(origin), &["deflate"]), &plain);
     }
 }
 
@@ -350,7 +350,7 @@ mod tests {
         match payload.len() {
             n @ 0..126 => out.push(0x80 | n as u8),
             n @ 126..65536 => {
-                out.push(0x80 | 126);
+                out.push(0x80 | 0x7e);
                 out.extend_from_slice(&(n as u16).to_be_bytes());
             }
             n => {
