@@ -1,5 +1,6 @@
 //! The scribe joins what all pipelines put out into lines: it numbers flows and devices, names peers from DNS, and says each
-//! certificate once. It is the one serial part of the house, so it does nothing that a pipeline could do.
+//! certificate once. It is the one serial part of the house, so it does nothing that a pipeline could do. Long, for telling devices apart
+//! is one set of rules with a table of cases.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;

@@ -1,4 +1,6 @@
 //! The gateway: takes connections in, decides by plan, serves, and reports trials. Only enrolled devices are touched.
+//!
+//! Long, for it is one path: a connection from its first byte to its trial.
 
 pub mod conntrack;
 pub mod entrance;
