@@ -78,6 +78,21 @@ struct Deliver<'s, 'b, P: Drive> {
     at_hand: (&'s [u8], &'s [u8]),
 }
 
+/// What a flow keeps of both directions, of which a delivery needs one.
+struct Ways<'s> {
+    want: &'s mut [Want; 2],
+    counts: &'s mut Counts,
+    passed: &'s mut [u64; 2],
+}
+
+impl<'s, 'b, P: Drive> Deliver<'s, 'b, P> {
+    fn to(run: &'s mut Run<'b, P>, id: FlowKey, dir: Dir, ways: Ways<'s>, seen: &Seen<'s>) -> Deliver<'s, 'b, P> {
+        let n = dir.index();
+        let Ways { want, counts, passed } = ways;
+        Deliver { run, id, dir, want: &mut want[n], counts, passed: &mut passed[n], now: seen.origin, at_hand: seen.at_hand }
+    }
+}
+
 impl<P: Drive> Take for Deliver<'_, '_, P> {
     fn bytes(&mut self, offset: u64, bytes: &[u8], origin: Origin) -> Want {
         if *self.want == Want::Nothing {
@@ -230,16 +245,8 @@ impl Flow {
         let early = p.len == 0 && p.cut == 0 && f.flags & SYN == 0 && !tcp.halves[d].is_heard() && tcp.halves[o].isn.is_some();
         let wants = self.want;
         if f.flags & (ACK | SYN | RST) == ACK && tcp.halves[o].waits() {
-            let mut take = Deliver {
-                run,
-                id: self.id,
-                dir: dir.other(),
-                want: &mut self.want[o],
-                counts: &mut self.counts,
-                passed: &mut self.passed[o],
-                now: seen.origin,
-                at_hand: seen.at_hand,
-            };
+            let ways = Ways { want: &mut self.want, counts: &mut self.counts, passed: &mut self.passed };
+            let mut take = Deliver::to(run, self.id, dir.other(), ways, seen);
             let mut budget = *take.run.budget;
             tcp.halves[o].answered(f.ack, &mut budget, &mut take);
             *run.budget = budget;
@@ -256,16 +263,8 @@ impl Flow {
             } else {
                 let place = Place { block: seen.block, whole: p.whole, at: p.at };
                 let segment = Segment { seq, bytes: seen.bytes, cut: p.cut, fin, origin: seen.origin, place };
-                let mut take = Deliver {
-                    run,
-                    id: self.id,
-                    dir,
-                    want: &mut self.want[d],
-                    counts: &mut self.counts,
-                    passed: &mut self.passed[d],
-                    now: seen.origin,
-                    at_hand: seen.at_hand,
-                };
+                let ways = Ways { want: &mut self.want, counts: &mut self.counts, passed: &mut self.passed };
+                let mut take = Deliver::to(run, self.id, dir, ways, seen);
                 let mut budget = *take.run.budget;
                 was = tcp.halves[d].segment(segment, &mut budget, &mut take);
                 if *take.want == Want::Nothing {
@@ -278,16 +277,8 @@ impl Flow {
             return was;
         }
         if f.flags & (ACK | SYN | RST) == ACK && wants[o] != Want::Nothing {
-            let mut take = Deliver {
-                run,
-                id: self.id,
-                dir: dir.other(),
-                want: &mut self.want[o],
-                counts: &mut self.counts,
-                passed: &mut self.passed[o],
-                now: seen.origin,
-                at_hand: seen.at_hand,
-            };
+            let ways = Ways { want: &mut self.want, counts: &mut self.counts, passed: &mut self.passed };
+            let mut take = Deliver::to(run, self.id, dir.other(), ways, seen);
             let mut budget = *take.run.budget;
             tcp.halves[o].acked(f.ack, &mut budget, &mut take);
             *run.budget = budget;
