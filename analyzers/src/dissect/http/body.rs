@@ -85,6 +85,8 @@ pub struct Body {
     dir: Dir,
     layer: Layer,
     framing: Framing,
+    /// What follows the size of the chunk that begins (RFC 9112 §7.1.1).
+    extension: Vec<u8>,
     codings: Codings,
     form: bool,
     keep: Keep,
@@ -116,6 +118,7 @@ impl Body {
                 Length::Chunked => SIZE,
                 Length::Close => Framing::Close,
             },
+            extension: Vec::new(),
             codings: shape.codings,
             form: media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded"),
             keep,
@@ -160,6 +163,10 @@ impl Body {
                 }
                 Framing::Size { .. } => match self.size(rest[0]) {
                     Some(next) => {
+                        match next {
+                            Framing::Size { over: true, .. } => self.extension.push(rest[0]),
+                            _ => self.extended(offset + at as u64, chunk, cx),
+                        }
                         self.framing = next;
                         at += 1;
                     }
@@ -192,6 +199,18 @@ impl Body {
             }
         }
         if self.framing == Framing::Done { Took::End(at) } else { Took::Part(at) }
+    }
+
+    /// Searches what stood behind a chunk's size, up to `end` of the stream.
+    fn extended(&mut self, end: u64, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let said = self.extension.trim_ascii();
+        if !said.is_empty() {
+            let len = self.extension.len() as u64;
+            let origin = Origin { offset: end.saturating_sub(len), len, frame: chunk.frame, time: chunk.time };
+            let place = Place::Of("http.chunk-extension");
+            cx.search_whole(&Spot { place, dir: self.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, said);
+        }
+        self.extension.clear();
     }
 
     /// The next byte of a chunk-size line (RFC 9112 §7.1): hex digits, then anything up to the line's end.

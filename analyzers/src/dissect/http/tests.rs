@@ -250,6 +250,14 @@ fn upload(fields: &str, body: &[u8]) -> Step {
 const IMEI: &str = "490154203237518";
 
 #[test]
+fn what_stands_behind_a_chunk_size_is_searched() {
+    let chunked = |body: &str| sent(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"));
+    assert_eq!(finds(IMEI, &[chunked(&format!("5;id={IMEI}\r\nhello\r\n0\r\n\r\n"))]), ["http.chunk-extension"]);
+    assert_eq!(finds(IMEI, &[chunked(&format!("5\r\nhello\r\n0;id={IMEI}\r\n\r\n"))]), ["http.chunk-extension"]);
+    assert_eq!(finds(IMEI, &[chunked("5;a=b\r\nhello\r\n0\r\n\r\n")]), [""; 0]);
+}
+
+#[test]
 fn what_was_not_decoded_is_told() {
     // Content that gzip makes little of, and the value behind the limit.
     let mut state = 7u64;
