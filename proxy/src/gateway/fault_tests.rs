@@ -235,13 +235,19 @@ async fn the_server_is_cut_off_at_every_byte() {
                 let told = stage.meet(&treatment, Client::Strict, Cut::Nowhere, server).await;
                 let control = treatment.defect().is_none();
                 let expect = if control { (TrialResult::None, Some(Hindrance::UpstreamDown)) } else { (TrialResult::Rejected, None) };
-                assert_eq!((told.trial.result, told.conduct.hindrance), expect, "{n} of {handshake} {treatment:?} {told:?}");
+                let got = (told.trial.result, told.conduct.hindrance);
+                // An ECDSA signature is a few bytes shorter now and then: cut behind the end of such a flight, the channel stands.
+                let whole = control && n + SIGNATURE_VARIES >= handshake && got == (TrialResult::Accepted, None);
+                assert!(whole || got == expect, "{n} of {handshake} {treatment:?} {told:?}");
             }
         })
         .await;
     }
     stage.all_told();
 }
+
+/// Two DER integers of 32 or 33 bytes, or rarely a little less (SEC 1 §C.5).
+const SIGNATURE_VARIES: usize = 6;
 
 /// A server that fails in its own way.
 #[derive(Clone, Debug)]
