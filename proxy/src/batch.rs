@@ -6,9 +6,9 @@
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// How long after an item the next is waited for in naps.
-const BUSY: Duration = Duration::from_millis(20);
-const NAP: Duration = Duration::from_millis(1);
+/// How long after an item the next is waited for in naps, and how long one lasts.
+pub(crate) const BUSY: Duration = Duration::from_millis(20);
+pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 /// Takes items in batches. An item waits for at most a nap.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeSpec, TimeVal};
 use policies::Time;
 
+use crate::batch::{BUSY, NAP};
 use crate::error::Error;
 
 /// The largest frame that is kept whole: 64 KiB of IP (segmentation offload makes such frames on virtual links) and a link header.
@@ -22,10 +23,6 @@ const LARGEST: usize = 65_536 + 64;
 const KERNEL_BUFFER: usize = 32 << 20;
 /// How often a silent interface lets the reader look around.
 const GLANCE: Duration = Duration::from_millis(200);
-
-/// How long after a packet the next is waited for in naps, and how long one lasts: what comes in it fits the kernel's buffer many times over.
-const BUSY: Duration = Duration::from_millis(20);
-const NAP: Duration = Duration::from_millis(1);
 
 /// Packets passed over while the count of dropped ones is brought up to date.
 const MOST_LATE: usize = 1024;
@@ -88,7 +85,8 @@ impl Packets {
     /// The next packet of the interface; `None` when none came for a while.
     pub fn take(&mut self) -> Result<Option<Packet<'_>>, Error> {
         loop {
-            // While packets keep coming the thread naps between them: to be woken by each costs more than to take it.
+            // While packets keep coming the thread naps between them: to be woken by each costs more than to take it. What comes in a nap
+            // fits the kernel's buffer many times over.
             let napping = self.busy.is_some_and(|at| at.elapsed() < BUSY);
             let flags = if napping { MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT } else { MsgFlags::MSG_TRUNC };
             let mut parts = [IoSliceMut::new(&mut self.buffer)];

@@ -131,6 +131,12 @@ impl Progress {
     }
 }
 
+/// Whether a sealed record of TLS 1.3 is as long as one with an alert: two bytes, their type and 16 of the tag (RFC 8446 §5.2), or the same
+/// padded by 16.
+fn is_alert_long(record: Record) -> bool {
+    matches!(record.len, 19 | 35)
+}
+
 /// What a relayed TLS client said, from its record headers alone: data (E5), a Finished and no more (E3), or only its hello (E1).
 ///
 /// TLS 1.2: a Finished of at most 96 bytes follows ChangeCipherSpec as a handshake record, data are records of type 23. TLS 1.3: the first record
@@ -146,8 +152,8 @@ pub fn said(records: &[Record], answered: u64) -> Evidence {
     }
     match encrypted.next() {
         None => Evidence::E1,
-        Some(first) if matches!(first.len, 19 | 35) => Evidence::E2,
-        Some(_) if encrypted.any(|r| !matches!(r.len, 19 | 35)) => Evidence::E5,
+        Some(first) if is_alert_long(*first) => Evidence::E2,
+        Some(_) if encrypted.any(|r| !is_alert_long(*r)) => Evidence::E5,
         Some(_) => Evidence::E3,
     }
 }
@@ -389,21 +395,21 @@ impl Server {
             }
         }
         let silent = matches!(visit.start, Start::Silent { .. });
-        let mut said = Vec::new();
+        let mut answer = Vec::new();
         let end = relay(&mut wire, &mut server, |dir, piece| {
-            let room = ANSWER.saturating_sub(said.len()).min(piece.len());
+            let room = ANSWER.saturating_sub(answer.len()).min(piece.len());
             if silent && dir == Dir::Out {
-                said.extend_from_slice(piece.get(..room).unwrap_or_default());
+                answer.extend_from_slice(piece.get(..room).unwrap_or_default());
             }
         })
         .await;
-        conduct.data = said.into();
+        conduct.data = answer.into();
         carry_over_reset(&end, &mut wire);
         note(&mut conduct, &log);
         let log = log.lock();
         conduct.bytes = [log.received, log.sent];
         conduct.end = transport_end(log.closed);
-        conduct.grade = self::said(&log.records, log.sent);
+        conduct.grade = said(&log.records, log.sent);
         conduct.alert = log.plain_alert().map(|(level, code)| Alert { code, level: Some(level), encrypted: false });
         if gone && log.received == 0 {
             conduct.grade = Evidence::E0;
@@ -768,6 +774,12 @@ fn carry_over_reset<S: Link>(end: &relay::End, wire: &mut Wire<S>) {
     }
 }
 
+fn first_sealed_is_an_alert(log: &SharedLog) -> bool {
+    let log = log.lock();
+    let mut sealed = log.records.iter().filter(|r| r.kind == 23);
+    sealed.next().is_some_and(|r| is_alert_long(*r)) && sealed.next().is_none()
+}
+
 /// The exhaustive table from what the TLS library says to what the device did.
 fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
     let known = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -778,11 +790,9 @@ fn read_error(e: &io::Error, log: &SharedLog, conduct: &mut Conduct) {
             conduct.alert = Some(Alert { code, level: plain.map(|(level, _)| level), encrypted: plain.is_none() });
             if *alert == AlertDescription::CloseNotify { TrialEnd::CloseNotify } else { TrialEnd::Alert }
         }
-        // A record that cannot be opened and is as short as only an alert can be: a device that found the handshake wrong may have keys of
-        // its own by now (RFC 8446 §5.2: two bytes, the type and 16 of the tag; CBC-like padding to 35 was measured).
-        Some(rustls::Error::DecryptError) if log.lock().records.last().is_some_and(|r| r.kind == 23 && matches!(r.len, 19 | 24 | 35)) => {
-            TrialEnd::Alert
-        }
+        // The first sealed record cannot be opened, and is as long as an alert: a device that found the handshake wrong may say so under
+        // other keys than ours.
+        Some(rustls::Error::DecryptError) if first_sealed_is_an_alert(log) => TrialEnd::Alert,
         // Incompatible, or a device that breaks the protocol: the attempt ends by our alert, which is neither acceptance nor refusal.
         Some(_) => {
             conduct.hindrance = Some(Hindrance::NoCommonGround);
