@@ -324,7 +324,7 @@ impl Campaign {
                 // Letting go of a run ends it with all its children.
                 () = self.reins.let_go() => None,
             };
-            let cut_short = ran.as_ref().is_none_or(|run| run.left_running || run.exit == Exit::TimedOut);
+            let cut_short = ran.as_ref().is_none_or(|run| run.left_running);
             gateway.end_run(device, cut_short).await;
             if self.reins.broken() {
                 return Ok(Ended::Broken);

@@ -219,7 +219,12 @@ fn treatment(it: &Treatment) -> String {
 fn trial(it: &Trial) -> String {
     let alert = it.alert.map(|a| format!(" · alert {}", words::alert_words(a))).unwrap_or_default();
     let first = it.first_bytes.as_ref().map(|b| format!(" · {b}")).unwrap_or_default();
-    let clear = if it.cleartext_followed { " · a request in clear followed" } else { "" };
+    let clear = match (it.cleartext_followed, it.cleartext_unclear, it.cut_short) {
+        (true, ..) => " · a request in clear followed",
+        (_, true, _) => " · other traffic in clear came",
+        (.., true) => " · ended early",
+        _ => "",
+    };
     format!(
         "#{} {} → {} · {:?}{alert} · {}{first}{clear}",
         it.n,

@@ -89,7 +89,7 @@ pub enum Exit {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub exit: Exit,
-    /// Processes that the program had left behind still ran after [`LINGER`], and were ended.
+    /// Something of it still ran when it was ended: at its timeout, or [`LINGER`] after the program's own end.
     pub left_running: bool,
     pub stdout: Tail,
     pub stderr: Tail,
