@@ -1231,6 +1231,13 @@ pub struct UnparsedFact {
     pub layer: Layer,
 }
 
+impl UnparsedFact {
+    /// HTTP/2 without TLS: its preface was seen (RFC 9113 §3.4), its requests are not read.
+    pub fn is_clear_http2(&self) -> bool {
+        self.layer == Layer::Wire && self.what == App::Http2
+    }
+}
+
 /// Something that should not be as it is; never an error of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -102,7 +102,6 @@ fn theirs(truth: &Value) -> Asked {
 /// Where we and tshark 4.0 differ, and why.
 const EXPLAINED_REQUESTS: &[(&str, &str)] = &[
     ("arkime__80211http.pcap", "link type out of scope: 802.11"),
-    ("arkime__http2-nghttp2.pcap", "HTTP/2 in clear: its preface is told as a request, its frames are not read"),
     ("arkime__nflog.pcap", "link type out of scope: NFLOG"),
     ("libpcap__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),
     ("tcpdump__arcnet-rfc1051-arp-icmp-http.pcap", "link type out of scope: ARCNET"),

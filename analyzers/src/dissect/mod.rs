@@ -402,7 +402,7 @@ impl Talk {
         let tail = &mut it.tails[dir.index()];
         let old = tail.join(offset, bytes);
         let all = if old == 0 { bytes } else { &tail.bytes };
-        let Some((at, start)) = sniff::find(all, old) else {
+        let Some((at, start)) = sniff::find(all, old, chunk.layer) else {
             tail.keep(bytes, old);
             it.seen += bytes.len() as u64;
             search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);

@@ -1,6 +1,6 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Layer};
 use crate::dissect::{Dissector, dhcp, dns, http, local, quic, tls};
 use crate::flow::Ends;
 
@@ -48,7 +48,7 @@ pub enum Start {
 
 /// Where in a stream nobody knows something begins that we know beyond doubt. `bytes` are the last of a direction; those before `old` were
 /// looked at before, for what they hold alone.
-pub fn find(bytes: &[u8], old: usize) -> Option<(usize, Start)> {
+pub fn find(bytes: &[u8], old: usize, layer: Layer) -> Option<(usize, Start)> {
     let written = bytes.get(old..).unwrap_or_default();
     // Where the sender wrote: less is asked of what stands there.
     let here = match written {
@@ -60,7 +60,8 @@ pub fn find(bytes: &[u8], old: usize) -> Option<(usize, Start)> {
     };
     let hello = tls::find_hello(bytes, old).map(|at| (at, Start::Hello));
     let http = http::head::find_new(bytes, old).map(|at| (at, Start::Http));
-    let prior = http::prior::find(bytes, old).map(|at| (at, Start::Http2));
+    // Under TLS the preface says nothing that ALPN has not said.
+    let prior = if layer == Layer::Wire { http::prior::find(bytes, old).map(|at| (at, Start::Http2)) } else { None };
     let here = here.map(|start| (old, start));
     [here, hello, http, prior].into_iter().flatten().min_by_key(|(at, _)| *at)
 }

@@ -1,13 +1,14 @@
 //! No HTTP without TLS
 //!
 //! # What it does
-//! Lists HTTP requests that anybody on the path could read and change, by peer.
+//! Lists HTTP requests that anybody on the path could read and change, by peer. HTTP/2 without TLS is told by its preface (RFC 9113 §3.4); its
+//! requests are not read one by one.
 //!
 //! # Why it matters
 //! Cleartext HTTP can be read, altered and answered by anyone in between; a response can carry anything from tracking to code.
 //!
 //! # How it is judged
-//! *Fail*: a request in clear that no exception of the policy covers. Exceptions have a content condition: a connectivity probe
+//! *Fail*: a request or an HTTP/2 connection in clear that no exception of the policy covers. Exceptions have a content condition: a connectivity probe
 //! must carry no data, a revocation fetch must be one, a signed update must be seen signed and declared as checked. *Pass*: none,
 //! or only excused ones, and no bytes of the subject's clear flows were lost.
 //!
@@ -23,7 +24,7 @@ use policies::policy::Content;
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
-use crate::observation::{Flow, Request, RequestFact, Update};
+use crate::observation::{Flow, Request, RequestFact, Unparsed, UnparsedFact, Update};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -47,6 +48,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let first = requests.iter().find(|(r, _)| open(r) && !r.method.is_empty());
         let first = first.map_or_else(|| ", of which only answers were seen".to_owned(), |(r, _)| format!(", first {} {}", r.method, r.path));
         return Outcome::fail(proof, EXPECTED, format!("{}{first}", in_clear(n)));
+    }
+    if let Some(proof) = case.seen::<Unparsed>().proof(UnparsedFact::is_clear_http2)
+        && !is_unread_excused(cx)
+    {
+        return Outcome::fail(proof, EXPECTED, "HTTP/2 in clear");
     }
     let excused = requests.proof(clear);
     let n = requests.count(clear);
@@ -80,6 +86,12 @@ fn excuse<'p>(request: &RequestFact, case: &Case, cx: &Context<'p>) -> Option<&'
     Some(rule.rule.as_str())
 }
 
+/// Whether a rule covers requests that were not read: one that asks nothing of their content.
+fn is_unread_excused(cx: &Context<'_>) -> bool {
+    let (host, port) = host_and_port(cx.subject);
+    cx.policy.exceptions.iter().any(|e| e.covers("channel.cleartext-http", &host, port) && e.content == Content::Any && e.paths.is_empty())
+}
+
 /// OCSP, a CRL or an issuer's certificate, told by the media type of the answer (RFC 6960 §A.2, RFC 2585 §4).
 fn is_revocation(request: &RequestFact) -> bool {
     let kind = request.response_type.as_ref().map_or("", |t| t.as_str());
@@ -109,6 +121,12 @@ const EXAMPLES: &[Example] = &[
         r#"{"unparsed":{"what":"unknown","reason":"unknown","bytes":40}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#,
         "pass",
+    ),
+    Example::new(
+        "HTTP/2 in clear",
+        r#"{"unparsed":{"what":"http2","reason":"not-built","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http2","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#,
+        "fail",
     ),
     Example::new(
         "HTTP/2 under TLS that was opened",

@@ -23,7 +23,7 @@ use crate::case::{Case, Concern};
 use crate::chunk::Layer;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::flow::Transport;
-use crate::observation::{App, Flow, FlowFact, Request, RequestFact};
+use crate::observation::{App, Flow, FlowFact, Request, RequestFact, Unparsed, UnparsedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -54,6 +54,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if !declared && TLS_PORTS.contains(&port) && let Some(proof) = requests.proof(clear) {
         return Outcome::fail(proof, EXPECTED, format!("requests in clear to port {port}"));
     }
+    if !declared
+        && TLS_PORTS.contains(&port)
+        && let Some(proof) = case.seen::<Unparsed>().proof(UnparsedFact::is_clear_http2)
+    {
+        return Outcome::fail(proof, EXPECTED, format!("HTTP/2 in clear to port {port}"));
+    }
     if let Some(proof) = flows.proof(unclear) {
         let reason = if flows.iter().any(|(f, _)| unclear(f) && f.incomplete) { Reason::MissedBytes } else { Reason::Unparsed };
         return Outcome::inconclusive(reason, proof, EXPECTED, "a flow on a TLS port could not be told");
@@ -74,6 +80,12 @@ const EXAMPLES: &[Example] = &[
     Example::new("unknown UDP on 443", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
     Example::new("HTTP after TLS", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),
+    Example::new(
+        "HTTP/2 in clear after TLS",
+        r#"{"unparsed":{"what":"http2","reason":"not-built","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#,
+        "fail",
+    ),
     Example::new("nothing on such a port", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
     Example::new("TLS behind bytes nobody knows", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
 ];

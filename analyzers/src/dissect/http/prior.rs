@@ -1,4 +1,5 @@
-//! HTTP/2 in clear, begun with prior knowledge (RFC 9113 §3.3): that it is spoken is seen, its frames are searched and not read.
+//! HTTP/2 in clear, begun with prior knowledge (RFC 9113 §3.3): that it is spoken is told as bytes not parsed, its frames are searched and
+//! not read. The preface is no request.
 
 use memchr::memmem;
 
@@ -7,8 +8,7 @@ use crate::dissect::search::{Place, Trail};
 use crate::dissect::sniff::Guess;
 use crate::dissect::{Cx, Dissector, Hint};
 use crate::flow::{Counts, Dir, Ends, FlowEnd};
-use crate::observation::{App, NotParsed, Request};
-use crate::text::Text;
+use crate::observation::{App, NotParsed};
 
 /// The first line of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -52,7 +52,6 @@ impl Dissector for Prior {
         if !self.said && chunk.bytes.starts_with(PREFACE) {
             self.said = true;
             cx.hint(Hint { client: Some(chunk.dir), ..Hint::default() });
-            cx.see(preface(chunk));
         }
         if chunk.layer == Layer::Wire {
             cx.unparsed(chunk.bytes.len());
@@ -71,31 +70,5 @@ impl Dissector for Prior {
             cx.search_end(&mut self.trails[dir.index()], STREAM, dir, self.layer);
         }
         cx.not_parsed_on(self.layer, App::Http2, NotParsed::NotBuilt, self.unread);
-    }
-}
-
-/// The preface, which is made to look like a request. How many follow is not read.
-fn preface(chunk: &Chunk<'_>) -> Request {
-    Request {
-        layer: chunk.layer,
-        dir: chunk.dir,
-        method: Text::ours("PRI"),
-        url: Text::ours("*"),
-        host: None,
-        path: Text::ours("*"),
-        status: None,
-        request_bytes: PREFACE.len() as u64,
-        response_bytes: 0,
-        user_agent: None,
-        request_type: None,
-        response_type: None,
-        authorization: None,
-        cookies: 0,
-        set_cookies: 0,
-        location: None,
-        query: false,
-        body: false,
-        undecoded: 0,
-        response_frame: None,
     }
 }
