@@ -56,8 +56,11 @@ const SHORTEST_LINE: usize = 60;
 const LONGEST_UNALIGNED: usize = 64 << 10;
 /// A printable stretch this long stands by accident in one of 3 000 places of random bytes.
 const READABLE: usize = 8;
-/// So many compressed streams are looked for inside one layer.
-const MOST_PACKED: usize = 4;
+/// So many compressed streams are looked for inside one layer, and one more for so many of its bytes: chance begins zlib in one of 16 384.
+const MOST_PACKED: usize = 64;
+const PACKED_APART: usize = 4096;
+/// So many bytes do not come out of chance and read well.
+const LONG: usize = 32;
 /// What has no signature is tried in pieces no larger than this.
 const LONGEST_UNSIGNED: usize = 64 << 10;
 
@@ -209,24 +212,60 @@ fn compressed(
             unpack(Packed::Brotli, 0, false);
         }
     }
+    within(text, signs, limit, give);
+}
+
+/// What is compressed behind other bytes: in a part of a multipart body, an archive, a protocol nobody knows.
+fn within(text: &[u8], signs: Signs, limit: &dyn Fn(usize) -> usize, give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
+    let mut unpack = |packed: Packed, at: usize, sure: bool| -> Option<usize> {
+        let body = &text[at..];
+        match undo::unpack_first(packed, body, limit(body.len())) {
+            // The sum at the end of zlib leaves no doubt; before it, only what reads well was compressed.
+            Some((undone, whole, taken)) if sure || whole.0 || undone.bytes.len() >= LONG && readable_share(&undone.bytes) => {
+                give(at..at + taken, Coding::Packed(packed), undone).then_some(taken)
+            }
+            _ => Some(0),
+        }
+    };
+    // Hostile bytes may begin a stream everywhere.
+    let tries = MOST_PACKED + text.len() / PACKED_APART;
     for (_, signature, packed) in SIGNATURES.iter().filter(|(sign, ..)| signs.has(*sign)) {
-        let packed = *packed;
-        for at in signature.find_iter(text).filter(|at| *at > 0).take(MOST_PACKED) {
-            if Packed::sniff(&text[at..]) == Some(packed) && !unpack(packed, at, true) {
+        for at in signature.find_iter(text).filter(|at| *at > 0).take(tries) {
+            if Packed::sniff(&text[at..]) == Some(*packed) && unpack(*packed, at, true).is_none() {
                 return;
             }
         }
     }
-    // zlib has only a weak signature: inside a layer it is tried where it is most often written.
-    let weak = if signs.has(Signs::ZLIB) { text } else { &[] };
-    for at in memchr::memchr_iter(0x78, weak)
-        .filter(|at| *at > 0 && matches!(text.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda)))
-        .take(MOST_PACKED)
-    {
-        if !unpack(Packed::Zlib, at, false) {
-            return;
+    if signs.has(Signs::ZIP) {
+        for at in ZIP_MEMBER.find_iter(text).take(tries) {
+            if let Some(data) = deflated_member(&text[at..])
+                && unpack(Packed::Deflate, at + data, true).is_none()
+            {
+                return;
+            }
         }
     }
+    // zlib has only a weak signature: it is tried where it is most often written.
+    let weak = if signs.has(Signs::ZLIB) { text } else { &[] };
+    let mut after = 1;
+    for at in memchr::memchr_iter(0x78, weak).filter(|at| matches!(text.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda))).take(tries) {
+        if at >= after {
+            let Some(taken) = unpack(Packed::Zlib, at, false) else { return };
+            after = at + taken.max(1);
+        }
+    }
+}
+
+/// The head of a file in a ZIP archive (APPNOTE 4.3.7).
+static ZIP_MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"PK\x03\x04"));
+
+/// Where the data of a ZIP member begins, if it is deflated and not encrypted. Stored members are searched as they are.
+fn deflated_member(member: &[u8]) -> Option<usize> {
+    let head = member.first_chunk::<30>()?;
+    let number = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+    let (flags, method, name, extra) = (number(6), number(8), number(26), number(28));
+    let data = 30 + name + extra;
+    (flags & 1 == 0 && method == 8 && data < member.len()).then_some(data)
 }
 
 /// Whether nearly all of it is text.

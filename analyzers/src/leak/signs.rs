@@ -2,7 +2,7 @@
 
 /// The signs that occur in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signs(u16);
+pub(super) struct Signs(u32);
 
 impl Signs {
     pub(super) const AT: Signs = Signs(1);
@@ -28,9 +28,11 @@ impl Signs {
     pub(super) const TOKEN: Signs = Signs(1 << 14);
     /// The quotes of a multipart name.
     pub(super) const QUOTE: Signs = Signs(1 << 15);
+    /// The third byte of a ZIP member's head.
+    pub(super) const ZIP: Signs = Signs(1 << 16);
 
     pub(super) fn of(text: &[u8]) -> Signs {
-        let mut lanes = [0u16; 8];
+        let mut lanes = [0u32; 8];
         let (chunks, rest) = text.as_chunks::<8>();
         for chunk in chunks {
             for (lane, b) in lanes.iter_mut().zip(chunk) {
@@ -51,7 +53,7 @@ impl Signs {
     }
 }
 
-static TABLE: [u16; 256] = {
+static TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let signs = [
         (b'@', Signs::AT),
@@ -66,6 +68,7 @@ static TABLE: [u16; 256] = {
         (b'&', Signs::AMPERSAND),
         (b'[', Signs::BRACKET),
         (0, Signs::ZERO),
+        (3, Signs::ZIP),
         (0x1f, Signs::GZIP),
         (0xfd, Signs::ZSTD),
         (0x78, Signs::ZLIB),

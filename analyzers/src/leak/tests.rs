@@ -122,6 +122,22 @@ fn deeper_chains() {
     multipart.extend_from_slice(&gzip(format!("log of {EMAIL}").as_bytes()));
     multipart.extend_from_slice(b"\r\n--b--");
     check(&multipart, &["email-main[gzip]"]);
+    // And in zlib, whose two first bytes say little: with its end, or without it if it reads well.
+    let text = format!("log of {EMAIL}, who called at seven and wanted nothing but a few kind words");
+    let part = |data: &[u8]| [b"--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n", data, b"\r\n--b--"].concat();
+    let packed = zlib(text.as_bytes());
+    check(part(&packed), &["email-main[zlib]"]);
+    check(part(&packed[..packed.len() - 7]), &["email-main[zlib]"]);
+    // Behind much that looks like the beginning of a stream.
+    check([&b"x\x9c\xff\xff".repeat(40)[..], &packed, b"."].concat(), &["email-main[zlib]"]);
+    // Files of a ZIP archive; an encrypted one shows nothing.
+    let member = |flags: u8, data: &[u8]| {
+        let head = [&b"PK\x03\x04\x14\0"[..], &[flags, 0, 8, 0], &[0; 16], &[5, 0, 2, 0], b"a.txtee"].concat();
+        [&head, data].concat()
+    };
+    let (first, second) = (member(0, &deflate(b"nothing to see")), member(8, &deflate(format!("log of {EMAIL}").as_bytes())));
+    check([&first[..], &second, b"PK\x01\x02"].concat(), &["email-main[deflate]"]);
+    check(member(1, &deflate(EMAIL.as_bytes())), &[]);
     // A token without a key of its own: header, claims, signature.
     let jwt = format!("{}.{}.c2ln", code64("{\"alg\":\"none\"}"), code64(&format!("{{\"email\":\"{EMAIL}\"}}")));
     assert!(found(jwt.as_bytes()).contains(&"email-main[base64,json:$.email]".to_owned()), "{:?}", found(jwt.as_bytes()));

@@ -393,17 +393,29 @@ impl Packed {
 
 /// Decompresses at most `limit` bytes; what was readable before damage counts. `None`: nothing was.
 pub(super) fn unpack(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Undone, Whole)> {
+    let (out, ended, cut, taken) = unpacked(packed, bytes, limit)?;
+    let whole = Whole(ended && !cut && taken == bytes.len());
+    let map = Map::whole(out.len(), taken);
+    (!out.is_empty()).then_some((Undone { bytes: out, map, cut }, whole))
+}
+
+/// The same for a stream with other bytes behind it: whether it came to its proper end, and how long it was.
+pub(super) fn unpack_first(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Undone, Whole, usize)> {
+    let (out, ended, cut, taken) = unpacked(packed, bytes, limit)?;
+    let map = Map::whole(out.len(), taken);
+    (!out.is_empty()).then_some((Undone { bytes: out, map, cut }, Whole(ended && !cut), taken))
+}
+
+fn unpacked(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Vec<u8>, bool, bool, usize)> {
     let mut source = Counted { bytes, at: 0 };
     let (out, ended, cut) = match packed {
         Packed::Gzip => drain(flate2::bufread::MultiGzDecoder::new(&mut source), limit),
-        Packed::Zlib => drain(flate2::bufread::ZlibDecoder::new(&mut source), limit),
-        Packed::Deflate => drain(flate2::bufread::DeflateDecoder::new(&mut source), limit),
+        Packed::Zlib => return Some(inflate(bytes, true, limit)),
+        Packed::Deflate => return Some(inflate(bytes, false, limit)),
         Packed::Brotli => drain(brotli_decompressor::Decompressor::new(&mut source, 4096), limit),
         Packed::Zstd => drain(zstd_reader(&mut source)?, limit),
     };
-    let whole = Whole(ended && !cut && source.at == bytes.len());
-    let map = Map::whole(out.len(), bytes.len());
-    (!out.is_empty()).then_some((Undone { bytes: out, map, cut }, whole))
+    Some((out, ended, cut, source.at))
 }
 
 /// Whether a stream came to its proper end with its input.
@@ -430,6 +442,28 @@ fn drain(mut from: impl Read, limit: usize) -> (Vec<u8>, bool, bool) {
             Ok(n) => out.extend_from_slice(&buffer[..n.min(buffer.len())]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return (out, false, false),
+        }
+    }
+}
+
+/// As [`drain`], and keeps what came out of the very piece that is damaged.
+fn inflate(bytes: &[u8], zlib: bool, limit: usize) -> (Vec<u8>, bool, bool, usize) {
+    let mut stream = flate2::Decompress::new(zlib);
+    let mut out = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let (taken, made) = (stream.total_in() as usize, stream.total_out());
+        let status = stream.decompress(bytes.get(taken..).unwrap_or_default(), &mut buffer, flate2::FlushDecompress::None);
+        let n = (stream.total_out() - made) as usize;
+        out.extend_from_slice(buffer.get(..n).unwrap_or_default());
+        if out.len() > limit {
+            out.truncate(limit);
+            return (out, false, true, stream.total_in() as usize);
+        }
+        let ended = matches!(status, Ok(flate2::Status::StreamEnd));
+        let stuck = n == 0 && stream.total_in() as usize == taken;
+        if ended || stuck || status.is_err() {
+            return (out, ended, false, stream.total_in() as usize);
         }
     }
 }
