@@ -134,7 +134,7 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             out.push(Form::text(value).edge(guard(kind, value)));
         }
     }
-    let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(spellings).collect();
+    let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(|f| spellings(f).into_iter().chain(number(f))).collect();
     out.extend(others);
     // Of two equal forms the first stays: forms are listed from the plainest to the oddest.
     let mut seen: Vec<Form> = Vec::with_capacity(out.len());
@@ -419,6 +419,15 @@ fn position(value: &str, out: &mut Vec<Form>) {
     }
 }
 
+/// Digits that were written as a number, which has no leading zeros. Ten are left: 33 bits, and they stand alone.
+fn number(form: &Form) -> Option<Form> {
+    let short = form.bytes.trim_ascii_start();
+    let zeros = short.iter().take_while(|b| **b == b'0').count();
+    let rest = short.get(zeros..)?;
+    let is_number = zeros > 0 && rest.len() >= 10 && rest.iter().all(u8::is_ascii_digit);
+    is_number.then(|| Form { bytes: rest.to_vec(), edge: Edge::Digit, step: Some("number"), ..form.clone() })
+}
+
 /// Other spellings of a text that is not ASCII: composed and decomposed, without marks, in either case.
 fn spellings(form: &Form) -> Vec<Form> {
     let Ok(text) = std::str::from_utf8(&form.bytes) else { return Vec::new() };
@@ -584,6 +593,8 @@ mod tests {
         check(Kind::Imei, "49-015420-323751-8", &["490154203237518"]);
         check(Kind::Imei, "49015420323751", &["490154203237518"]);
         check(Kind::Imei, "4901542032375101", &["4901542032375101", "49015420323751"]);
+        check(Kind::Imei, "008532368353037", &["8532368353037"]);
+        check(Kind::Serial, "0012345678901", &["12345678901"]);
         check(Kind::Imsi, "310410010001002", &["310410010001002", "0x13400110001000f2", "3104 1001 0001 002"]);
         check(
             Kind::Mac,
