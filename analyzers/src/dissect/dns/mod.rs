@@ -466,9 +466,8 @@ impl Dns {
             rr::A if record.data.len() == 4 => self.announce(&owner, None, "A", dir, origin, true, cx),
             rr::AAAA if record.data.len() == 16 => self.announce(&owner, None, "AAAA", dir, origin, true, cx),
             rr::NB if self.flavour == Flavour::Nbns => self.announce(&owner, None, "NB", dir, origin, true, cx),
-            // Which device it is, these do not say; what else they hold is told all the same.
-            rr::OPT | rr::NULL | rr::HINFO => self.known(bytes, record, dir, origin, cx),
-            _ => {}
+            // Which device it is, others do not say; what else they hold is told all the same.
+            _ => self.known(bytes, record, dir, origin, cx),
         }
         Some(())
     }

@@ -41,9 +41,14 @@ impl Dns {
         let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
         let spot = Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] };
         cx.search_whole(&spot, name);
-        let joined = joined(bytes, question.at);
+        let labels = Labels::read(bytes, question.at);
+        let joined = labels.joined();
         if !joined.is_empty() {
             cx.search_again(&spot, &joined);
+        }
+        let spelt = labels.base32();
+        if !spelt.is_empty() {
+            cx.search_again(&Spot { chain: &["base32"], ..spot }, &spelt);
         }
     }
 
@@ -123,43 +128,95 @@ pub(super) fn strings(mut rest: &[u8]) -> Vec<&[u8]> {
     out
 }
 
-/// Joins of more labels are not tried: a name has 253 characters, and who spreads a value fills its labels.
+/// Every run of the first labels is joined; of a name with more also all of them: a name has 253 characters, and who spreads a value fills its
+/// labels.
 const MOST_JOINED: usize = 8;
 /// What is shorter than this holds no value that is proof (forms of planted values).
 const SHORTEST_JOIN: usize = 8;
+/// Shorter runs of base32 are words: 80 bits.
+const SHORTEST_BASE32: usize = 16;
 
-/// The labels of a name by themselves where dots could not show them, and every run of them without its dots: a value, its base64 or a hash
-/// that is longer than a label stands across several. Runs are parted by a byte that belongs to no coding.
-fn joined(bytes: &[u8], at: usize) -> Vec<u8> {
-    let mut labels: SmallVec<[&[u8]; MOST_JOINED]> = SmallVec::new();
-    let mut odd = false;
-    let read = message::labels(bytes, at, |label| {
-        odd |= label.iter().any(|b| matches!(b, b'.' | b'\\'));
-        if labels.len() <= MOST_JOINED {
-            labels.push(label);
+/// The labels of a name.
+struct Labels<'a> {
+    labels: SmallVec<[&'a [u8]; MOST_JOINED]>,
+    /// One holds what the written name would not show as itself.
+    odd: bool,
+}
+
+impl<'a> Labels<'a> {
+    fn read(bytes: &'a [u8], at: usize) -> Labels<'a> {
+        let mut it = Labels { labels: SmallVec::new(), odd: false };
+        let read = message::labels(bytes, at, |label| {
+            it.odd |= label.iter().any(|b| matches!(b, b'.' | b'\\'));
+            it.labels.push(label);
+        });
+        if read.is_none() {
+            it.labels.clear();
         }
-    });
-    // The last label is the registry's, except of names that are none.
-    if read.is_none() || labels.len() < 3 && !odd {
-        return Vec::new();
+        it
     }
-    let mut out = Vec::new();
-    let mut add = |run: &[&[u8]]| {
-        if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
-            for label in run {
-                out.extend_from_slice(label);
+
+    /// Runs of two labels and more. The last label is the registry's, except of names that are none.
+    fn runs(&self) -> impl Iterator<Item = &[&'a [u8]]> {
+        let last = self.labels.len().saturating_sub(1);
+        let first = last.min(MOST_JOINED);
+        let short = (0..first).flat_map(move |from| (from + 2..=first).map(move |to| &self.labels[from..to]));
+        short.chain((last > first).then(|| &self.labels[..last]))
+    }
+
+    /// The labels by themselves where dots could not show them, and every run of them without its dots: a value, its base64 or a hash that
+    /// is longer than a label stands across several. Runs are parted by a byte that belongs to no coding.
+    fn joined(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut add = |run: &[&[u8]]| {
+            if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
+                run.iter().for_each(|label| out.extend_from_slice(label));
+                out.push(b'|');
             }
-            out.push(b'|');
+        };
+        if self.odd {
+            self.labels.iter().for_each(|label| add(&[label]));
         }
-    };
-    if odd {
-        labels.iter().for_each(|label| add(&[label]));
+        self.runs().for_each(&mut add);
+        out
     }
-    let last = labels.len().saturating_sub(1);
-    for from in 0..last {
-        for to in from + 2..=last {
-            add(&labels[from..to]);
+
+    /// What labels and runs of them are in base32 (RFC 4648 §6 and §7), which is made for names: upper and lower case are the same.
+    fn base32(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut add = |text: &[u8]| {
+            if text.len() >= SHORTEST_BASE32 {
+                for first in [b"A2", b"0A"] {
+                    if let Some(bytes) = base32(text, *first) {
+                        out.extend_from_slice(&bytes);
+                        out.push(b'|');
+                    }
+                }
+            }
+        };
+        self.labels.iter().for_each(|label| add(label));
+        self.runs().for_each(|run| add(&run.concat()));
+        out
+    }
+}
+
+/// The bytes of base32. The alphabet is what its values 0 and 26 (`A` and `2`) or 0 and 10 (`0` and `A`) are written as, and what follows each.
+fn base32(text: &[u8], [zero, next]: [u8; 2]) -> Option<Vec<u8>> {
+    let (low, high) = if zero == b'A' { (26, 6) } else { (10, 22) };
+    let (mut bits, mut have, mut out) = (0u32, 0, Vec::with_capacity(text.len() * 5 / 8));
+    for b in text {
+        let b = b.to_ascii_uppercase();
+        let value = match (b.wrapping_sub(zero), b.wrapping_sub(next)) {
+            (value, _) if value < low => value,
+            (_, value) if value < high => value + low,
+            _ => return None,
+        };
+        bits = bits << 5 | u32::from(value);
+        have += 5;
+        if have >= 8 {
+            have -= 8;
+            out.push((bits >> have) as u8);
         }
     }
-    out
+    Some(out)
 }

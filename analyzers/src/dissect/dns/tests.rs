@@ -122,6 +122,12 @@ fn names_are_searched_as_labels_and_joined() {
     named(&format!("{coded}.t.test"), &["dns.qname base64"]);
     named(&format!("x.{}.t.test", cut(&coded, 10)), &["dns.qname base64"]);
     named(&format!("{}.t.test", cut(&hex(&sha256(IMEI.as_bytes())), 40)), &["dns.qname hex sha256"]);
+    // More labels than are joined in every way.
+    named("4.9.0.1.5.4.2.0.3.2.3.7.5.1.8.test", &["dns.qname"]);
+    // Base32, which a name keeps in either case: `id=490154203237518` and the number alone, over two labels, in the other alphabet.
+    named("NFSD2NBZGAYTKNBSGAZTEMZXGUYTQ.t.test", &["dns.qname base32"]);
+    named("gq4tamjvgqzdamz.sgm3tkmjy.t.test", &["dns.qname base32"]);
+    named("6gsj0c9l6gp30cp.i6crjac9o.t.test", &["dns.qname base32"]);
     // Nothing there, and nothing that joining makes of it.
     named("www.google.co.uk", &[]);
     named("7.1.168.192.in-addr.arpa", &[]);
@@ -159,6 +165,9 @@ fn all_that_is_said_on_the_link_is_searched() {
     assert!(!seen.iter().any(|o| matches!(o, Observation::Announcement(_))), "what it knows of others, it does not announce");
     assert_eq!(finds(5353, &[(Dir::Out, asked(1, known))]), ["mdns.record"]);
     assert_eq!(finds(5353, &[(Dir::Out, asked(0, IMEI.into()))]), ["mdns.tail"]);
+    // A record of a kind that is not read.
+    let other = message(0, 0x8400, [0, 1, 0, 0], &[record(&name("_a._tcp.local"), 0xff42, IMEI.as_bytes())]);
+    assert_eq!(finds(5353, &[(Dir::Out, other)]), ["mdns.record"]);
     let says = |text: &str| (Dir::Out, message(0, 0x8400, [0, 1, 0, 0], &[record(&name("_a._tcp.local"), 12, &name(text))]));
     assert_eq!(finds(5353, &[says("Zacharias-Phone._a._tcp.local")]), ["mdns.name given-name ?"]);
 }
