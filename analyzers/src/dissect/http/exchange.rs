@@ -3,12 +3,12 @@
 use policies::Time;
 
 use super::body::Over;
-use super::head::{Head, Start};
+use super::head::{self, Head, Start};
 use super::secrets::{self, Secret, Url};
 use super::{in_head, secrets::scheme};
 use crate::chunk::{Chunk, Layer};
 use crate::dissect::marks::Marks;
-use crate::dissect::search::Place;
+use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::update;
 use crate::dissect::{Cx, Hint};
 use crate::flow::Dir;
@@ -86,6 +86,10 @@ impl Exchange {
         let place = |part: &[u8]| offset_in(bytes, part);
         search_head(head, bytes, Place::RequestUri, Place::RequestHeader, marks, chunk, cx);
         let mut found: Vec<Secret> = Vec::new();
+        if !connect {
+            secrets::user_info(url.authority, &mut found);
+            say_secrets(&mut found, Place::RequestUri, place(url.authority), marks, chunk, cx);
+        }
         if let Some(query) = url.query.filter(|q| !q.is_empty()) {
             secrets::pairs(query, &mut found);
             say_secrets(&mut found, Place::RequestUri, place(query), marks, chunk, cx);
@@ -100,9 +104,19 @@ impl Exchange {
                 it.cookies = it.cookies.saturating_add(value.split(|b| *b == b';').filter(|c| !c.trim_ascii().is_empty()).count() as u16);
             } else if field.is("authorization") || field.is("proxy-authorization") {
                 it.authorization.get_or_insert(scheme(value));
-                secrets::authorization(value, &mut found);
+                let from = found.len();
+                if value.contains(&b'\n') {
+                    secrets::authorization(&head::unfolded(value, b" "), &mut found);
+                    // Where they stand in the folded value is not told nearer.
+                    found[from..].iter_mut().for_each(|secret| (secret.at, secret.len) = (0, value.len()));
+                } else {
+                    secrets::authorization(value, &mut found);
+                }
             } else if field.is("upgrade") {
                 it.upgrade = true;
+            } else if field.is("referer") {
+                secrets::user_info(Url::read(value).authority, &mut found);
+                found.iter_mut().for_each(|secret| secret.at += offset_in(value, Url::read(value).authority));
             } else if secrets::is_secret_header(field.name) && !value.is_empty() {
                 let kind = policies::IdentifierType::Token;
                 found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });
@@ -269,6 +283,14 @@ fn search_head<'h>(
         let field = head.fields.iter().take_while(|f| offset_in(bytes, f.name) as u64 <= at).last();
         field.map_or(line, |f| named(f.name))
     });
+    // What is folded over lines is read with a blank for each fold (RFC 9112 §5.2), or with nothing.
+    for field in head.fields.iter().filter(|f| f.value.contains(&b'\n')) {
+        let origin = marks.origin(offset_in(bytes, field.value) as u64, field.value.len() as u64);
+        let spot = Spot { place: named(field.name), dir: chunk.dir, layer: chunk.layer, from: From::Decoded(origin), chain: &[] };
+        for joint in [&b" "[..], b""] {
+            cx.search_again(&spot, &head::unfolded(field.value, joint));
+        }
+    }
 }
 
 fn say_secrets(found: &mut Vec<Secret>, place: Place<'_>, at: usize, marks: &Marks, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {

@@ -77,6 +77,24 @@ impl<'a> Head<'a> {
     }
 }
 
+/// From where the first part of `whole` begins to where the last ends.
+fn between<'a>(whole: &'a [u8], first: &[u8], last: &[u8]) -> &'a [u8] {
+    let at = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    whole.get(at(first)..at(last).wrapping_add(last.len())).unwrap_or_default()
+}
+
+/// A value without its folds (RFC 9112 §5.2), each of which `joint` stands for.
+pub fn unfolded(value: &[u8], joint: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for (n, line) in value.split(|b| *b == b'\n').enumerate() {
+        if n > 0 {
+            out.extend_from_slice(joint);
+        }
+        out.extend_from_slice(line.trim_ascii());
+    }
+    out
+}
+
 /// A head that the strict grammar refuses: lines, the first split at its outer blanks, the others at their first colon.
 fn bent(bytes: &[u8], side: Side) -> Option<Head<'_>> {
     let mut lines = bytes.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
@@ -106,8 +124,8 @@ fn bent(bytes: &[u8], side: Side) -> Option<Head<'_>> {
         }
         if line.first().is_some_and(blank) {
             // A folded line (RFC 9112 §5.2) goes on with the field above.
-            if let Some(name) = fields.last().map(|f| f.name) {
-                fields.push(Field { name, value: line.trim_ascii() });
+            if let Some(field) = fields.last_mut() {
+                field.value = between(bytes, field.value, line).trim_ascii();
             }
         } else if let Some(colon) = memchr::memchr(b':', line)
             && let (name, [_, value @ ..]) = line.split_at(colon)
@@ -416,7 +434,12 @@ mod tests {
         assert!(head.bent);
         assert_eq!(head.start, Start::Request { method: b"GET", target: b"/a b\"c" });
         assert_eq!(head.field("host"), Some(&b"x"[..]));
-        assert_eq!(head.fields.len(), 3);
+        assert_eq!(head.fields.len(), 2);
+        // Folded, with or without the strict grammar's help.
+        assert_eq!(unfolded(head.field("a").unwrap(), b" "), b"1 2");
+        let head = Head::read(b"HTTP/1.1 200 OK\r\nA: 1\r\n\t2\r\n 3\r\nB:\r\n 4\r\n\r\n", Side::Response).unwrap();
+        assert_eq!(unfolded(head.field("a").unwrap(), b""), b"123");
+        assert_eq!(head.field("b"), Some(&b"4"[..]));
         let head = Head::read(b"HTTP/1.1  200\r\nX Y: 1\n\n", Side::Response).unwrap();
         assert_eq!((head.start, head.bent), (Start::Response { status: 200 }, true));
         assert!(Head::read(b"\r\n\r\n", Side::Request).is_none());

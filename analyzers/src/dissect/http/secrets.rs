@@ -55,6 +55,22 @@ pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
     }
 }
 
+/// The secrets of the user part of a URL's authority (RFC 3986 §3.2.1), which says itself that passwords should not stand there.
+pub fn user_info(authority: &[u8], out: &mut Vec<Secret>) {
+    let Some(end) = authority.iter().rposition(|b| *b == b'@') else { return };
+    let info = &authority[..end];
+    let colon = info.iter().position(|b| *b == b':').unwrap_or(end);
+    let password = info.get(colon + 1..).unwrap_or_default();
+    for (kind, raw, at) in [(IdentifierType::UserName, &info[..colon], 0), (IdentifierType::Password, password, colon + 1)] {
+        // A name alone is no credential.
+        if !raw.is_empty() && !password.is_empty() && raw.len() <= LONGEST_VALUE {
+            let value = unescape(raw);
+            let chain: &[&str] = if value == raw { &[] } else { &["percent"] };
+            out.push(Secret { kind, value, at, len: raw.len(), chain });
+        }
+    }
+}
+
 /// Field names whose header value is a secret as a whole.
 pub fn is_secret_header(name: &[u8]) -> bool {
     const NAMES: [&str; 6] = ["x-api-key", "x-auth-token", "x-access-token", "x-csrf-token", "apikey", "x-amz-security-token"];
@@ -311,6 +327,21 @@ mod tests {
         let have: Vec<_> = secrets.iter().map(|s| (s.kind, String::from_utf8_lossy(&s.value).into_owned())).collect();
         let have: Vec<_> = have.iter().map(|(k, v)| (*k, v.as_str())).collect();
         assert_eq!(have, expect);
+    }
+
+    #[test]
+    fn user_parts_of_urls() {
+        let told = |url: &str, expect: &[(IdentifierType, &str)]| {
+            let mut out = Vec::new();
+            user_info(Url::read(url.as_bytes()).authority, &mut out);
+            found(&out, expect);
+        };
+        told("http://anna:hunter2@a.test/", &[(UserName, "anna"), (Password, "hunter2")]);
+        told("ftp://:p%40ss@a.test", &[(Password, "p@ss")]);
+        told("http://a:b@c@a.test/", &[(UserName, "a"), (Password, "b@c")]);
+        for none in ["http://anna@a.test/", "http://anna:@a.test/", "http://a.test/x:y@z", "/x:y@z"] {
+            told(none, &[]);
+        }
     }
 
     #[track_caller]

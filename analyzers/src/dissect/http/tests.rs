@@ -88,6 +88,39 @@ pub(super) fn finds_of(planted: &[(policies::IdentifierType, &str)], steps: &[St
     out
 }
 
+/// A value that is folded over lines (RFC 9112 §5.2), with and without the blank, and one that is not.
+#[test]
+fn folded_fields() {
+    let imei = "490154203237518";
+    let one = |field: &str| finds(imei, &[sent(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")), back("HTTP/1.1 204 No\r\n\r\n")]);
+    assert_eq!(one("X-Id: 4901542\r\n 03237518"), ["http.request.header:x-id"]);
+    assert_eq!(one("X-Id: 4901542\n\t03\n   237518\r\nX-B: c"), ["http.request.header:x-id"]);
+    assert_eq!(one("X-Id:\r\n 490154203237518"), ["http.request.header:x-id"]);
+    assert_eq!(one("X-Id: 4901542\r\nX-Id: 03237518"), [""; 0]);
+    let name = [(policies::IdentifierType::PostalAddress, "12 Example Street, Bern")];
+    let folded = sent("GET / HTTP/1.1\r\nHost: a\r\nX-At: 12 Example\r\n Street, Bern\r\n\r\n");
+    assert_eq!(finds_of(&name, &[folded]), ["http.request.header:x-at"]);
+    // A credential, and what the framing needs.
+    let password = [(policies::IdentifierType::Password, "hunter22")];
+    let basic = |fold: &str| {
+        sent(&format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic{fold}YW5uYTpodW50ZXIyMg==\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+        ))
+    };
+    for fold in [" ", "\r\n ", "\r\n\t  "] {
+        let seen = run_with(seeking(&password), &[basic(fold), sent("GET /next HTTP/1.1\r\nHost: a\r\n\r\n")], Layer::Wire);
+        let secrets: Vec<_> = seen
+            .iter()
+            .filter_map(|o| if let Observation::Hit(hit) = o { Some((hit.kind, hit.place.to_string())) } else { None })
+            .collect();
+        assert!(
+            secrets.contains(&(policies::IdentifierType::Password, "http.request.header:authorization".to_owned())),
+            "{fold:?}: {secrets:?}"
+        );
+        assert!(told(&seen).contains("GET http://a/next"), "{}", told(&seen));
+    }
+}
+
 /// What a reader sees: a line per request, oddity, missing piece, and the flow's coverage.
 fn told(seen: &[Observation]) -> String {
     let mut text = String::new();
