@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use analyzers::chunk::Want;
 use analyzers::flow::{Counts, Ends, FlowEnd, FlowKey};
 use analyzers::keys::Secret;
-use analyzers::observation::{Neighbour, OddKind};
+use analyzers::observation::{Neighbour, OddKind, is_local};
 use policies::Time;
 
 use crate::drive::{Drive, Outs};
@@ -248,8 +248,10 @@ impl<P: Drive> Shard<P> {
         let sender_opens = if p.key.is_tcp() && p.tcp.flags & SYN != 0 {
             p.tcp.flags & ACK == 0
         } else {
-            // A service's port is below 1024 and below the other's; else who speaks first opens.
-            !(from.port() < 1024 && from.port() < to.port() || p.key.is_tcp() && from.port() < to.port())
+            // A service's port is below 1024 and below the other's; else who speaks first opens. A private address that sends datagrams
+            // from such a port to the Internet has chosen it: servers stand outside.
+            let chosen = !p.key.is_tcp() && is_local(from.ip()) && !is_local(to.ip());
+            chosen || !(from.port() < 1024 && from.port() < to.port() || p.key.is_tcp() && from.port() < to.port())
         };
         self.open_as(seen, p.from_hi == sender_opens)
     }

@@ -285,3 +285,22 @@ proptest! {
         }
     }
 }
+
+/// Who opens a conversation of datagrams: who speaks first, but that a service answers; and that no service stands inside.
+#[test]
+fn openers_of_datagrams() {
+    let first = |from: [u8; 4], to: [u8; 4], ports: (u16, u16)| {
+        let mut frame = udp(true, ports, b"hello");
+        frame[26..30].copy_from_slice(&from);
+        frame[30..34].copy_from_slice(&to);
+        let mut capture = Pcap::new(1);
+        capture.frame(T0, &frame);
+        run(&capture.0, &Options::default()).0.remove(0)
+    };
+    let (inside, other, outside) = ([10, 9, 0, 2], [10, 9, 0, 3], [198, 18, 0, 1]);
+    assert_eq!(first(inside, outside, (5000, 443)), "open udp 5000-443");
+    assert_eq!(first(outside, inside, (443, 5000)), "open udp 5000-443");
+    assert_eq!(first(other, inside, (53, 5000)), "open udp 5000-53");
+    assert_eq!(first(inside, outside, (443, 9000)), "open udp 443-9000");
+    assert_eq!(first(inside, outside, (9000, 5000)), "open udp 9000-5000");
+}
