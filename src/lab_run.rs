@@ -164,7 +164,7 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
 }
 
 /// Attempts without anything new decided, after which the rest is left undecided.
-const STUCK: u32 = 12;
+const STUCK: u32 = 24;
 
 /// A line of progress at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(2);

@@ -1075,6 +1075,9 @@ pub struct Trial {
     /// Of an attack: the device was ended before the time was over in which it may yet react.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_short: bool,
+    /// So many connections were relayed untouched before the attack began.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_unclear: bool,

@@ -204,8 +204,10 @@ impl<'c> Sides<'c> {
         let of = |result: TrialResult| {
             self.rows.iter().filter(move |r| r.trial.arm == Arm::Attack && r.result == result && r.trial.grade >= Evidence::E3)
         };
-        let mut accepted = of(TrialResult::Accepted).filter_map(|r| r.trial.attack.as_ref());
-        accepted.find(|id| of(TrialResult::Rejected).any(|r| r.trial.attack.as_ref() == Some(*id))).map(Text::as_str)
+        // What a later connection does says nothing about what the first one does.
+        let question = |r: &Row<'c>| (r.trial.attack.as_ref(), r.trial.after);
+        let accepted = of(TrialResult::Accepted).find(|row| of(TrialResult::Rejected).any(|r| question(r) == question(row)))?;
+        accepted.trial.attack.as_ref().map(Text::as_str)
     }
 
     /// Whether attempt `i` was refused: in words or by leaving, or with an alert that only the defect can have caused.
@@ -312,8 +314,11 @@ fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Ou
         _ if clear => "sent its request in clear after TLS had failed",
         _ => "sent application data",
     };
+    let behind = accepted.iter().map(|r| r.trial.after).min().unwrap_or(0);
     let how_often = if accepted.len() == attempts.len() {
         format!("in {} of {} attempts", accepted.len(), attempts.len())
+    } else if behind > 0 {
+        format!("in a connection that it makes after {behind} that succeeded; it refused the first")
     } else {
         format!("in {} of {} attempts (intermittent: more than one code path?)", accepted.len(), attempts.len())
     };
@@ -370,7 +375,8 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         if sides.refused(attack, i) {
             refusals += 1;
             if let Some(controls) = sides.bracket(attack, i) {
-                counted += 1;
+                // The bound speaks of one question: of what the device does first.
+                counted += u32::from(row.trial.after == 0);
                 bracketed.push(row.line);
                 bracketed.extend(controls);
             }
@@ -461,7 +467,10 @@ fn later(sides: &Sides<'_>) -> String {
     };
     match (most(true), most(false)) {
         (attacked, whole) if attacked < whole => format!("; met at most {attacked} of the {whole} connections of an attempt"),
-        _ => String::new(),
+        _ => match sides.attempts().filter(|(_, r)| r.trial.after > 0 && r.result == TrialResult::Rejected).count() {
+            0 => String::new(),
+            n => format!("; and {n} more in connections that come only after others succeeded"),
+        },
     }
 }
 
@@ -537,6 +546,7 @@ mod tests {
                 cleartext_followed: word.contains(['c', 'f']),
                 cleartext_unclear: word.contains('u'),
                 cut_short: word.contains('k'),
+                after: 0,
                 cleartext: word.find('/').map(|at| Text::ours(&word[at..])).into_iter().collect(),
                 waited_ms: 0,
                 lane: u8::from(word.contains('~')),
@@ -646,6 +656,32 @@ mod tests {
         case.add(&Line { n: 20, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
         let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
         assert!(judged.observed.contains("met at most 0 of the 2 connections"), "{}", judged.observed);
+    }
+
+    #[test]
+    fn connections_behind_others_are_a_question_of_their_own() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let with = |story: &str, behind: u64| {
+            let before = case(&a.id, story, Caps::default());
+            let mut case = Case::new(Subject::default(), Caps::default());
+            let last = before.seen::<Trial>().iter().map(|(t, _)| t.n).max().unwrap();
+            for (trial, span) in before.seen::<Trial>().iter() {
+                let mut trial = trial.clone();
+                // The last attack but for the control behind it.
+                trial.after = if trial.n + 1 == last && trial.arm == Arm::Attack { behind } else { 0 };
+                case.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+            (judged.verdict, judged.observed)
+        };
+        let (verdict, observed) = with("P+ x- P+ x- P+ x- P+ x- P+", 1);
+        assert!(verdict == Verdict::Pass && observed.starts_with("refused 3 of 3 times"), "{observed}");
+        assert!(observed.ends_with("; and 1 more in connections that come only after others succeeded"), "{observed}");
+        let (verdict, observed) = with("P+ x- P+ x- P+ x- P+ x+ P+", 2);
+        assert!(verdict == Verdict::Fail && observed.contains("after 2 that succeeded; it refused the first"), "{observed}");
+        // They do not stand in for attempts at the first.
+        let (verdict, observed) = with("P+ x- P+ x- P+ x- P+", 1);
+        assert!(verdict == Verdict::Inconclusive && observed.starts_with("2 of 3 refusals"), "{observed}");
     }
 
     #[test]

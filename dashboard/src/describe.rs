@@ -225,8 +225,9 @@ fn trial(it: &Trial) -> String {
         (.., true) => " · ended early",
         _ => "",
     };
+    let after = if it.after > 0 { format!(" after {}", words::plural(it.after, "connection")) } else { String::new() };
     format!(
-        "#{} {} → {} · {:?}{alert} · {}{first}{clear}",
+        "#{} {}{after} → {} · {:?}{alert} · {}{first}{clear}",
         it.n,
         words::arm(it.arm, it.attack.as_ref()),
         words::result(it.result),

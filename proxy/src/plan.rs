@@ -20,6 +20,8 @@ const SPARE: usize = 3;
 const PATIENCE: usize = 3;
 /// Peers on which a client class must have refused an unknown authority before its library is believed to refuse its like.
 const LIKE: usize = 3;
+/// Attempts at connections that a device only makes when those before them succeed. A program of four of them is met in all.
+const LATER: usize = 3;
 
 /// How attempts come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct Past {
     pub shape: Shape,
     pub result: TrialResult,
     pub at: Time,
+    /// Connections it was made of, and how many of them were relayed before an attack began.
+    pub connections: usize,
+    pub after: usize,
     /// Nothing but these kinds of requests in clear made it an acceptance.
     pub by_clear: BTreeSet<String>,
 }
@@ -156,7 +161,7 @@ impl<'a> View<'_, 'a> {
     fn step(self, attack: &Attack) -> Treatment {
         let last = self.history.past.last();
         let good_before = last.is_some_and(|p| p.result == TrialResult::Accepted && self.comparable(attack, p));
-        if good_before { attempt(attack) } else { self.control_for(attack) }
+        if good_before { attempt(attack, self.later(attack).unwrap_or(0)) } else { self.control_for(attack) }
     }
 
     /// The control this attack is compared with: the lab's flawless chain where the device trusts it, else its own server.
@@ -209,11 +214,35 @@ impl<'a> View<'_, 'a> {
         (!closed && tried < PATIENCE).then_some(attack)
     }
 
-    /// How often this attack was refused between two controls that worked.
+    /// How many refusals of this attack a pass needs.
+    fn required(self, attack: &Attack) -> usize {
+        match attack.defect {
+            Defect::AddedAnchor | Defect::AddedAnchorSibling => {
+                self.terms.thresholds.pin_trials.max(self.terms.required.of(attack.severity)) as usize
+            }
+            _ => (self.terms.required.of(attack.severity) as usize).max(1),
+        }
+    }
+
+    /// How many connections to let through before this attack begins, where the device makes more of them than it was seen to make under
+    /// attack: it stops after the first that fails, and what it would do in the next is another question. Between runs of a program only.
+    fn later(self, attack: &Attack) -> Option<usize> {
+        let asked = self.terms.mode == Mode::Runs && !is_anchor(&attack.defect) && attack.defect != Defect::TlsBlocked;
+        if !asked || self.bracketed(attack) < self.required(attack) {
+            return None;
+        }
+        let works = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted);
+        let whole = works.map(|p| p.connections).max()?;
+        let met = self.tries(attack).map(|(_, p)| p.connections).max()?;
+        let asked = self.tries(attack).filter(|(_, p)| p.after > 0).count();
+        (met > 0 && met < whole && asked < LATER).then_some(met)
+    }
+
+    /// How often this attack was refused from the first connection on, between two controls that worked.
     fn bracketed(self, attack: &Attack) -> usize {
         let past = &self.history.past;
         let good = |p: Option<&Past>| p.is_some_and(|p| p.result == TrialResult::Accepted);
-        let refused = self.tries(attack).filter(|(_, p)| p.result == TrialResult::Rejected);
+        let refused = self.tries(attack).filter(|(_, p)| p.result == TrialResult::Rejected && p.after == 0);
         refused
             .filter(|(i, _)| {
                 let before = past.get(..*i).unwrap_or_default().iter().rev().find(|p| self.comparable(attack, p));
@@ -225,17 +254,13 @@ impl<'a> View<'_, 'a> {
 
     /// Whether another attempt could still tell something about this attack.
     fn open(self, attack: &Attack) -> bool {
-        let required = match attack.defect {
-            Defect::AddedAnchor | Defect::AddedAnchorSibling => {
-                self.terms.thresholds.pin_trials.max(self.terms.required.of(attack.severity)) as usize
-            }
-            _ => (self.terms.required.of(attack.severity) as usize).max(1),
-        };
-        let tries = self.tries(attack).count();
+        let required = self.required(attack);
+        let tries = self.tries(attack).filter(|(_, p)| p.after == 0).count();
         if self.tries(attack).any(|(_, p)| p.result == TrialResult::Accepted) {
             return false;
         }
-        if tries >= required + SPARE || self.bracketed(attack) >= required {
+        let enough = tries >= required + SPARE || self.bracketed(attack) >= required;
+        if enough && self.later(attack).is_none() {
             return false;
         }
         // Two silences are enough to know that this client waits for its server to speak.
@@ -294,11 +319,11 @@ enum Anchor {
     Refused,
 }
 
-fn attempt(attack: &Attack) -> Treatment {
+fn attempt(attack: &Attack, after: usize) -> Treatment {
     if is_anchor(&attack.defect) {
         return Treatment::Control { twin: None };
     }
-    Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone() }
+    Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone(), after }
 }
 
 /// Whether a past attempt asked this attack's question.
@@ -386,7 +411,16 @@ mod tests {
                 Treatment::Control { .. } => (Arm::Control, None),
                 Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
             };
-            history.past.push(Past { arm, attack: id, shape: t.shape(), result: client(&t), at: now, by_clear: BTreeSet::new() });
+            history.past.push(Past {
+                arm,
+                attack: id,
+                shape: t.shape(),
+                result: client(&t),
+                at: now,
+                by_clear: BTreeSet::new(),
+                connections: 1,
+                after: 0,
+            });
             (history.offered_tls13, history.offered_tls12) = (true, true);
         }
         let left = undecided(&history, &terms).into_iter().map(str::to_owned).collect();
@@ -435,6 +469,8 @@ mod tests {
                 shape: Shape::Mirrored,
                 result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
                 by_clear: BTreeSet::new(),
+                connections: 1,
+                after: 0,
                 at: Time::default(),
             };
             let past: Vec<Past> = [Arm::Pass].into_iter().chain([Arm::Control, Arm::Pass].into_iter().cycle().take(8)).map(past).collect();
@@ -455,6 +491,45 @@ mod tests {
         assert!(undecided(&History::default(), &spared).is_empty());
     }
 
+    /// A program that makes connection after connection, each only when the one before worked.
+    #[test]
+    fn later_connections() {
+        let run = |attacks: &[Attack], mode: Mode, connections: &[bool]| {
+            let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(attacks, mode) };
+            let mut history = History { offered_tls13: true, offered_tls12: true, ..History::default() };
+            let mut out = Vec::new();
+            for i in 0..80 {
+                if undecided(&history, &terms).is_empty() {
+                    break;
+                }
+                let at = Time::from_secs(1000 * i);
+                let t = plan(&history, &terms, at);
+                let (arm, id, after) = match &t {
+                    Treatment::Pass => (Arm::Pass, None, 0),
+                    Treatment::Control { .. } => (Arm::Control, None, 0),
+                    Treatment::Attack { id, after, .. } => (Arm::Attack, Some(id.clone()), *after),
+                };
+                out.push(format!("{}{}", short(&t), if after > 0 { after.to_string() } else { String::new() }));
+                // The first strict connection under attack ends the run, and so does a careless one that got no answer.
+                let ends = if arm == Arm::Attack { after.min(connections.len() - 1) } else { connections.len() - 1 };
+                let result = if arm == Arm::Attack && connections[ends] { TrialResult::Rejected } else { TrialResult::Accepted };
+                let past = Past { arm, attack: id, shape: t.shape(), result, at, by_clear: BTreeSet::new(), connections: ends + 1, after };
+                history.past.push(past);
+            }
+            out.join(" ")
+        };
+        let ca = [attack("ca", Defect::UntrustedCa, &[])];
+        assert_eq!(run(&ca, Mode::Runs, &[true]), "C ca C");
+        assert_eq!(run(&ca, Mode::Runs, &[true, true]), "C ca C ca1 C");
+        assert_eq!(run(&ca, Mode::Runs, &[true, false]), "C ca C ca1");
+        assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true]), "C ca C ca1 C ca2");
+        assert_eq!(run(&ca, Mode::Runs, &[true; 9]), "C ca C ca1 C ca2 C ca3 C");
+        assert_eq!(run(&ca, Mode::Runs, &[false, true]), "C ca");
+        // A device in use is not asked more than it must be, and what is no defect of a chain is asked of the first.
+        assert_eq!(run(&ca, Mode::Live, &[true, true]), "P P C ca P C");
+        assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, true]), "C cut C");
+    }
+
     #[test]
     fn live_is_gentle() {
         let attacks = [attack("ca", Defect::UntrustedCa, &[]), attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted])];
@@ -473,6 +548,8 @@ mod tests {
             shape: Shape::Mirrored,
             result: TrialResult::Rejected,
             by_clear: BTreeSet::new(),
+            connections: 1,
+            after: 0,
             at: Time::from_secs(secs),
         };
         let past = [Arm::Pass, Arm::Pass, Arm::Pass, Arm::Pass, Arm::Attack, Arm::Pass]
@@ -501,6 +578,8 @@ mod tests {
             result,
             at: Time::from_secs(secs),
             by_clear: BTreeSet::new(),
+            connections: 1,
+            after: 0,
         };
         let attacks = [attack("ca", Defect::UntrustedCa, &[])];
         let bad = TrialResult::None;

@@ -208,7 +208,7 @@ impl Client {
 }
 
 pub(crate) fn attack(defect: Defect) -> Treatment {
-    Treatment::Attack { id: format!("{defect:?}"), defect }
+    Treatment::Attack { id: format!("{defect:?}"), defect, after: 0 }
 }
 
 /// Every shipped defect that lies in the chain.

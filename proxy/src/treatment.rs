@@ -11,8 +11,9 @@ pub enum Treatment {
     Pass,
     /// The flawless lab chain, in the handshake of `twin`, so that attack and control differ in one thing; relayed to the real server.
     Control { twin: Option<Defect> },
-    /// One defect. Nothing the device says goes further than the gateway.
-    Attack { id: String, defect: Defect },
+    /// One defect, shown to all connections of the attempt but the first `after`, which are relayed untouched. Nothing the device says to
+    /// it goes further than the gateway.
+    Attack { id: String, defect: Defect, after: usize },
 }
 
 /// The handshake around the chain.
@@ -56,6 +57,23 @@ impl Treatment {
             Treatment::Pass | Treatment::Control { twin: None } => Shape::Mirrored,
             Treatment::Control { twin: Some(defect) } => Shape::twin_of(defect),
             Treatment::Attack { defect, .. } => Shape::of(defect),
+        }
+    }
+
+    /// What the connection is shown that comes as number `place` of its attempt, counted from nothing.
+    #[must_use]
+    pub fn of_connection(self, place: usize) -> Treatment {
+        match self {
+            Treatment::Attack { after, .. } if place < after => Treatment::Pass,
+            same => same,
+        }
+    }
+
+    /// How many connections of an attempt are relayed before the attack begins.
+    pub fn after(&self) -> usize {
+        match self {
+            Treatment::Attack { after, .. } => *after,
+            _ => 0,
         }
     }
 

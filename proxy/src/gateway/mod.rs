@@ -518,7 +518,7 @@ impl Gateway {
         let id = subjects.begin(key, treatment.clone(), server, now, attempt);
         drop(subjects);
         Self::write(due);
-        (id, treatment)
+        (id, treatment.of_connection(0))
     }
 
     fn terms(&self, key: &Key, healthy: bool, interval: Option<Duration>) -> Terms<'_> {

@@ -57,6 +57,8 @@ pub(super) struct Member {
 pub(super) struct Group {
     pub(super) id: u64,
     pub(super) treatment: Treatment,
+    /// Connections that were given a treatment.
+    given: usize,
     started: Time,
     /// The process run that caused it (lab).
     attempt: Option<u64>,
@@ -216,9 +218,10 @@ impl Subjects {
 
     /// The group of a connection that comes now, if it is not the first of a new one.
     pub(super) fn open_group(&mut self, key: &Key, now: Time, attempt: Option<u64>) -> Option<(u64, Treatment)> {
-        let group = self.all.get(key)?.group.as_ref()?;
+        let group = self.all.get_mut(key)?.group.as_mut()?;
         if !group.is_over(now, attempt, &self.thresholds) {
-            return Some((group.id, group.treatment.clone()));
+            group.given += 1;
+            return Some((group.id, group.treatment.clone().of_connection(group.given - 1)));
         }
         if group.treatment.defect().is_none() || group.running() == 0 {
             return None;
@@ -238,6 +241,7 @@ impl Subjects {
             state.group = Some(Group {
                 id,
                 treatment,
+                given: 1,
                 started: now,
                 attempt,
                 members: Vec::new(),
@@ -421,6 +425,7 @@ impl Subjects {
             cleartext_followed: group.cleartext_followed,
             cleartext_unclear: group.unclear(),
             cut_short: group.cut_short && arm == Arm::Attack,
+            after: group.treatment.after() as u64,
             cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,
             lane: key.lane,
@@ -428,7 +433,16 @@ impl Subjects {
         let by_clear = if trial.only_by_clear() { group.cleartext.clone() } else { BTreeSet::new() };
         let as_ever = !by_clear.is_empty() && by_clear.is_subset(&state.asks_in_clear);
         let result = if as_ever { TrialResult::None } else { result };
-        let past = Past { arm, attack: id, shape: group.treatment.shape(), result, at: group.started, by_clear };
+        let past = Past {
+            arm,
+            attack: id,
+            shape: group.treatment.shape(),
+            result,
+            at: group.started,
+            connections: group.given,
+            after: group.treatment.after(),
+            by_clear,
+        };
         state.history.past.push(past);
         let flows = members().map(|m| m.tap.flow()).collect();
         let tap = members().last()?.tap.clone();

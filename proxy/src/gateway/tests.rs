@@ -245,6 +245,34 @@ async fn cleartext_after_a_cut_is_an_acceptance_and_stays_here() {
     assert_eq!(seen.get("channel.tls-block-fallback"), Some(&vec![TrialResult::Accepted]), "{seen:?}");
 }
 
+/// A program whose second connection is careless and only made when the first worked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_careless_connection_behind_a_strict_one() {
+    let c = campaign(Arc::new(All)).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    for run in 1..100 {
+        c.gateway.begin_run(device, run);
+        if Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_some() {
+            Client::Careless.talk(c.tunnel().await, &c.scene.roots).await;
+        }
+        c.gateway.end_run(device, false).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    assert_eq!(c.gateway.undecided(device), []);
+    let trials = c.trials();
+    let seen = results(&trials);
+    for attack in attacks().iter().filter(|a| !matches!(a.defect, Defect::AddedAnchor | Defect::TlsBlocked)) {
+        assert_eq!(seen[&attack.id], [TrialResult::Rejected, TrialResult::Rejected, TrialResult::Accepted], "{}", attack.id);
+    }
+    // The acceptance is of the second connection; the first was let through.
+    for (trial, flows) in trials.iter().filter(|(t, _)| t.arm == Arm::Attack) {
+        let accepted = trial.result == TrialResult::Accepted;
+        assert_eq!((trial.after, *flows), if accepted { (1, 2) } else { (0, 1) }, "trial {}", trial.n);
+    }
+}
+
 /// A sound client that also asks its server in clear, whatever happens to TLS: that is another check's business.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cleartext_as_ever_is_no_acceptance() {
@@ -325,7 +353,7 @@ fn groups_end_when_the_policy_says() {
     use analyzers::subject::ClientClass;
     use policies::Defect;
     let key = Key { device: IpAddr::from([10, 0, 0, 2]), host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
-    let blocked = crate::treatment::Treatment::Attack { id: "block".to_owned(), defect: Defect::TlsBlocked };
+    let blocked = crate::treatment::Treatment::Attack { id: "block".to_owned(), defect: Defect::TlsBlocked, after: 0 };
     for (treatment, attempt_ms, fallback_ms, secs, open) in [
         (Treatment::Pass, 3_000, 60_000, 3, true),
         (Treatment::Pass, 3_000, 60_000, 4, false),
@@ -393,7 +421,7 @@ fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
     };
     let control = attempt(Treatment::Control { twin: None }, Evidence::E5, story.before, false);
     assert_eq!(control.result, TrialResult::Accepted);
-    let blocked = Treatment::Attack { id: "channel.tls-block-fallback".to_owned(), defect: Defect::TlsBlocked };
+    let blocked = Treatment::Attack { id: "channel.tls-block-fallback".to_owned(), defect: Defect::TlsBlocked, after: 0 };
     let trial = attempt(blocked, Evidence::E1, story.during, story.cut_short);
     assert_eq!((trial.result, trial.cleartext_unclear), (expect, unclear), "{trial:#?}");
 }
