@@ -336,8 +336,10 @@ impl Tail {
             self.bytes.clear();
         }
         let skipped = if old == 0 { 0 } else { old };
-        let line = new.iter().rposition(|b| *b < b' ').map_or(0, |end| skipped + end + 1);
         let len = if old == 0 { new.len() } else { self.bytes.len() };
+        // What begins further back than any line is long is cut below.
+        let near = new.len().saturating_sub(2 * http::head::LONGEST_LINE);
+        let line = last_control(&new[near..]).map_or(0, |end| skipped + near + end + 1);
         let mut from = line.min(len.saturating_sub(SHORT_TAIL));
         if len - from > 2 * http::head::LONGEST_LINE {
             from = len - http::head::LONGEST_LINE;
@@ -348,6 +350,15 @@ impl Tail {
             self.bytes.drain(..from);
         }
     }
+}
+
+/// Where the last control stands in `bytes`. Looks at blocks first: text without any is long.
+fn last_control(bytes: &[u8]) -> Option<usize> {
+    let (rest, blocks) = bytes.as_rchunks::<32>();
+    let has = |block: &[u8; 32]| block.iter().fold(false, |any, b| any | (*b < b' '));
+    let in_blocks = blocks.iter().rposition(has).map(|n| (rest.len() + n * 32, &blocks[n][..]));
+    let (from, block) = in_blocks.unwrap_or((0, rest));
+    block.iter().rposition(|b| *b < b' ').map(|at| from + at)
 }
 
 /// First bytes of a direction that were not enough to tell the protocol.

@@ -256,9 +256,14 @@ impl Cx<'_> {
     /// Searches bytes once more in another shape: what was joined from pieces, or only passed by. Says what is proof and new; shapes that
     /// come of joining are nobody's.
     pub fn search_again(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        self.search_planted_again(spot, bytes, false);
+    }
+
+    /// `scanned`: the bytes were searched as they are, only what is coded in them was not.
+    fn search_planted_again(&mut self, spot: &Spot<'_>, bytes: &[u8], scanned: bool) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let at = |at, len| (*spot, spot.origin(at, len));
-        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut New(Telling { cx: self, at }));
+        let peeled = engine.peel_planted(bytes, scanned, Budget::MESSAGE, &mut New(Telling { cx: self, at }));
         if peeled.stopped.is_some() {
             self.streamed(spot.dir, spot.layer, bytes.len() as u64);
         }
@@ -357,7 +362,7 @@ impl Cx<'_> {
     /// Takes apart what was kept of a stream's beginning.
     fn take_apart(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
         if let Window::Open(kept, marks) = std::mem::replace(&mut trail.window, Window::Done) {
-            self.search_again(&Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] }, &kept);
+            self.search_planted_again(&Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] }, &kept, true);
         }
     }
 

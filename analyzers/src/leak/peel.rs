@@ -128,7 +128,16 @@ impl Engine {
     ///
     /// `packed` is the compression the message declares, if it is still on. Finds come in the order of their place.
     pub fn peel(&self, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
-        let mut work = Work::new(self, budget, message, false);
+        self.peel_for(Aim::All, message, packed, budget, sink)
+    }
+
+    /// The same for planted values alone. `scanned`: the message itself was searched by [`Engine::scan`], only what is coded in it was not.
+    pub fn peel_planted(&self, message: &[u8], scanned: bool, budget: Budget, sink: &mut dyn Finds) -> Peeled {
+        self.peel_for(Aim::Planted { scanned }, message, None, budget, sink)
+    }
+
+    fn peel_for(&self, aim: Aim, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
+        let mut work = Work::new(self, budget, message, aim);
         let peeled = work.run(packed);
         let mut finds: Vec<(Glance, Spotted)> = work.resolve().into_iter().map(|spotted| (work.glance(&spotted), spotted)).collect();
         finds.sort_by_key(|(glance, spotted)| (glance.span.start, glance.span.end, spotted.kind, glance.planted, spotted.layer));
@@ -144,7 +153,7 @@ impl Engine {
 
     /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.
     pub(super) fn hide(&self, text: &[u8]) -> Option<Vec<(Range<usize>, Text)>> {
-        let mut work = Work::new(self, Budget::TEXT, text, true);
+        let mut work = Work::new(self, Budget::TEXT, text, Aim::Hide);
         let peeled = work.run(None);
         if peeled.stopped.is_some() {
             return None;
@@ -152,6 +161,17 @@ impl Engine {
         let hidden = work.spotted.iter().map(|spotted| (work.root(spotted.layer, &spotted.span), work.mask(spotted).0));
         Some(hidden.collect())
     }
+}
+
+/// What a search is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// Report what is personal.
+    All,
+    /// Hide whatever may be.
+    Hide,
+    /// Report planted values; with `scanned`, of the decoded layers only.
+    Planted { scanned: bool },
 }
 
 /// A search under way.
@@ -165,15 +185,14 @@ struct Work<'a> {
     spotted: Vec<Spotted>,
     output: usize,
     stopped: Option<Stop>,
-    /// Hide whatever may be personal, rather than report what is.
-    eager: bool,
+    aim: Aim,
 }
 
 /// More finds than this in one message are not kept apart: telling apart is quadratic, and a thousand say enough.
 const MOST_FINDS: usize = 1024;
 
 impl<'a> Work<'a> {
-    fn new(engine: &'a Engine, budget: Budget, message: &'a [u8], eager: bool) -> Work<'a> {
+    fn new(engine: &'a Engine, budget: Budget, message: &'a [u8], aim: Aim) -> Work<'a> {
         let root = Layer { bytes: Cow::Borrowed(message), from: None, map: Map::default(), coding: Coding::None, depth: 0, fields: None };
         // However large the budget, a small message cannot ask for all of it: no amplification by small hostile packets.
         let output = budget.output.min(FLOOR + message.len().saturating_mul(budget.ratio));
@@ -185,7 +204,7 @@ impl<'a> Work<'a> {
             spotted: Vec::new(),
             output: 0,
             stopped: None,
-            eager,
+            aim,
         }
     }
 
@@ -210,11 +229,13 @@ impl<'a> Work<'a> {
         let engine = self.engine;
         let first = self.spotted.len();
         let mut hits = Vec::new();
-        engine.table.find(bytes, None, &mut |hit| {
-            if hits.len() < MOST_FINDS {
-                hits.push(hit);
-            }
-        });
+        if at > 0 || self.aim != (Aim::Planted { scanned: true }) {
+            engine.table.find(bytes, None, &mut |hit| {
+                if hits.len() < MOST_FINDS {
+                    hits.push(hit);
+                }
+            });
+        }
         for Hit { id, span } in hits {
             let Some(meaning) = engine.meanings.get(id as usize) else { continue };
             let Some(planted) = engine.planted(meaning.seed) else { continue };
@@ -226,19 +247,22 @@ impl<'a> Work<'a> {
             self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
         });
         let planted = self.spotted.len();
-        shapes::find(bytes, signs, self.eager, &mut |shape| {
-            let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
-            if self.spotted.len() < MOST_FINDS && (!hidden || self.eager) {
-                self.spotted.push(Spotted {
-                    layer: at,
-                    span: shape.span,
-                    kind: shape.kind,
-                    what: What::Shape,
-                    key: shape.key,
-                    detail: shape.detail,
-                });
-            }
-        });
+        let eager = self.aim == Aim::Hide;
+        if eager || self.aim == Aim::All {
+            shapes::find(bytes, signs, eager, &mut |shape| {
+                let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
+                if self.spotted.len() < MOST_FINDS && (!hidden || eager) {
+                    self.spotted.push(Spotted {
+                        layer: at,
+                        span: shape.span,
+                        kind: shape.kind,
+                        what: What::Shape,
+                        key: shape.key,
+                        detail: shape.detail,
+                    });
+                }
+            });
+        }
         if self.spotted.len() >= MOST_FINDS {
             self.spotted.truncate(MOST_FINDS);
             self.stopped = self.stopped.or(Some(Stop::Finds));

@@ -36,6 +36,23 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(persona(), &[7; 32]))
 }
 
+/// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
+#[test]
+fn planted_values_alone() {
+    let told = |message: &str, scanned: bool| {
+        let mut out = Vec::new();
+        engine().peel_planted(message.as_bytes(), scanned, Budget::MESSAGE, &mut |f: Found| {
+            out.push(format!("{}[{}]", f.seed.unwrap(), f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
+        });
+        out
+    };
+    let twice = base64(base64(EMAIL.as_bytes()).as_bytes());
+    let message = format!("imei={IMEI}&x={twice}&other=bob.miller@example.net");
+    assert_eq!(told(&message, false), ["imei-1[]", "email-main[base64,base64]"]);
+    assert_eq!(told(&message, true), ["email-main[base64,base64]"]);
+    assert!(found(message.as_bytes()).iter().any(|f| f.starts_with("?email")), "a shape is there, and was not told above");
+}
+
 /// What is found in a message, as `name[chain]`.
 fn found(message: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
