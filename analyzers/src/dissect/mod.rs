@@ -355,7 +355,7 @@ impl Tail {
 /// Where the last control stands in `bytes`. Looks at blocks first: text without any is long.
 fn last_control(bytes: &[u8]) -> Option<usize> {
     let (rest, blocks) = bytes.as_rchunks::<32>();
-    let has = |block: &[u8; 32]| block.iter().fold(false, |any, b| any | (*b < b' '));
+    let has = |block: &[u8; 32]| block.iter().fold(0, |least, b| least | u8::from(*b < b' ')) > 0;
     let in_blocks = blocks.iter().rposition(has).map(|n| (rest.len() + n * 32, &blocks[n][..]));
     let (from, block) = in_blocks.unwrap_or((0, rest));
     block.iter().rposition(|b| *b < b' ').map(|at| from + at)

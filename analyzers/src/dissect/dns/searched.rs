@@ -170,7 +170,7 @@ impl<'a> Labels<'a> {
         let mut out = Vec::new();
         let mut add = |run: &[&[u8]]| {
             if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
-                run.iter().for_each(|label| out.extend_from_slice(label));
+                out.extend(run.iter().copied().flatten());
                 out.push(b'|');
             }
         };

@@ -108,15 +108,20 @@ impl Exchange {
                 if value.contains(&b'\n') {
                     secrets::authorization(&head::unfolded(value, b" "), &mut found);
                     // Where they stand in the folded value is not told nearer.
-                    found[from..].iter_mut().for_each(|secret| (secret.at, secret.len) = (0, value.len()));
+                    for secret in &mut found[from..] {
+                        (secret.at, secret.len) = (0, value.len());
+                    }
                 } else {
                     secrets::authorization(value, &mut found);
                 }
             } else if field.is("upgrade") {
                 it.upgrade = true;
             } else if field.is("referer") {
-                secrets::user_info(Url::read(value).authority, &mut found);
-                found.iter_mut().for_each(|secret| secret.at += offset_in(value, Url::read(value).authority));
+                let authority = Url::read(value).authority;
+                secrets::user_info(authority, &mut found);
+                for secret in &mut found {
+                    secret.at += offset_in(value, authority);
+                }
             } else if secrets::is_secret_header(field.name) && !value.is_empty() {
                 let kind = policies::IdentifierType::Token;
                 found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });

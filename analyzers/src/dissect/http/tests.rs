@@ -92,7 +92,7 @@ pub(super) fn finds_of(planted: &[(policies::IdentifierType, &str)], steps: &[St
 #[test]
 fn folded_fields() {
     let imei = "490154203237518";
-    let one = |field: &str| finds(imei, &[sent(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")), back("HTTP/1.1 204 No\r\n\r\n")]);
+    let one = |field: &str| finds(imei, &[sent(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")), back("HTTP/1.1 204 No\r\n\r\n")]);
     assert_eq!(one("X-Id: 4901542\r\n 03237518"), ["http.request.header:x-id"]);
     assert_eq!(one("X-Id: 4901542\n\t03\n   237518\r\nX-B: c"), ["http.request.header:x-id"]);
     assert_eq!(one("X-Id:\r\n 490154203237518"), ["http.request.header:x-id"]);
@@ -103,7 +103,7 @@ fn folded_fields() {
     // A credential, and what the framing needs.
     let password = [(policies::IdentifierType::Password, "hunter22")];
     let basic = |fold: &str| {
-        sent(&format!(
+        sent(format!(
             "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic{fold}YW5uYTpodW50ZXIyMg==\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
         ))
     };
