@@ -201,6 +201,7 @@ impl Job<'_> {
             tables = tables.revealing(render::revealed(&folder)?);
         }
         let rendered = render::render(&finished.board, analyzers::reading::Reading::end(tables), self.gates, &[]);
+        drop(finished.board);
         render::write(&folder, &rendered)?;
         folder.finish(&RunFile {
             schema: RUN_SCHEMA.to_owned(),

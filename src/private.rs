@@ -1,7 +1,7 @@
 //! Files nobody else may read: the project key, sealed values, certificate keys. Made with mode 0600 from the first byte.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,19 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 
 /// Writes a file by rename: it is there with all its bytes, or as it was before.
 pub(crate) fn whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    whole_by(path, |out| out.write_all(bytes))
+}
+
+/// The same for what is too long to hold.
+pub(crate) fn whole_by(path: &Path, say: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let new = beside(path);
-    let written = create(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| std::fs::rename(&new, path));
+    let make = || {
+        let mut out = BufWriter::new(create(&new)?);
+        say(&mut out)?;
+        out.flush()?;
+        std::fs::rename(&new, path)
+    };
+    let written = make();
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
     }

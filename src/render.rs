@@ -43,13 +43,8 @@ pub(crate) fn render(board: &Board, tabled: Tabled, gates: &Gates, named: &[Stri
 
 /// Writes report.json and report.html into the run.
 pub(crate) fn write(folder: &Folder, rendered: &Rendered) -> Result<(), Fault> {
-    let mut json = Vec::new();
-    rendered.report.write(&mut json).map_err(|e| Fault::io("write", &folder.file("report.json"), &e))?;
-    folder.write("report.json", &json)?;
-    let mut html = Vec::new();
-    reports::html::write(&rendered.report, &rendered.catalogue, &mut html)
-        .map_err(|e| Fault::io("write", &folder.file("report.html"), &e))?;
-    folder.write("report.html", &html)
+    folder.write_by("report.json", |out| rendered.report.write(out))?;
+    folder.write_by("report.html", |out| reports::html::write(&rendered.report, &rendered.catalogue, out))
 }
 
 /// The gates as the command line gives them.

@@ -90,6 +90,12 @@ impl Folder {
         private::whole(&path, bytes).map_err(|e| Fault::io("write", &path, &e))
     }
 
+    /// The same for what is too long to hold.
+    pub(crate) fn write_by(&self, name: &str, say: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Fault> {
+        let path = self.file(name);
+        private::whole_by(&path, say).map_err(|e| Fault::io("write", &path, &e))
+    }
+
     /// Writes `run.json` by rename: from then on the run is whole.
     pub(crate) fn finish(&self, run: &RunFile) -> Result<(), Fault> {
         let text = serde_json::to_vec_pretty(run).map_err(|e| Fault::new(format!("run.json: {e}"), ""))?;

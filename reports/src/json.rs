@@ -331,7 +331,7 @@ impl Report {
     pub fn write(&self, out: impl Write) -> io::Result<()> {
         let mut out = io::BufWriter::new(out);
         let mut serializer = serde_json::Serializer::with_formatter(&mut out, RowPerLine { depth: 0, empty: true });
-        self.serialize(&mut serializer).map_err(io::Error::other)?;
+        self.serialize(&mut serializer).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
         out.flush()
     }
