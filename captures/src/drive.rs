@@ -12,12 +12,15 @@ use policies::Time;
 pub struct Outs<T> {
     /// The frame being worked on; at least the one before.
     pub(crate) cause: u64,
-    pub(crate) items: Vec<(u64, T)>,
+    pub(crate) items: Vec<Said<T>>,
 }
+
+/// What was said, with the frame it is about, until it is handed over.
+pub(crate) type Said<T> = (u64, Option<T>);
 
 impl<T> Outs<T> {
     pub fn push(&mut self, out: T) {
-        self.items.push((self.cause, out));
+        self.items.push((self.cause, Some(out)));
     }
 }
 

@@ -11,7 +11,7 @@ use analyzers::encode::Digest;
 use analyzers::observation::{Damage, Input, Tally};
 use analyzers::text::Text;
 
-use crate::drive::Drive;
+use crate::drive::{self, Drive};
 use crate::read::{OpenError, Reader, Summary};
 use crate::round::{Round, Sequencer};
 use crate::shard::{Limits, Shard, ShardCounts};
@@ -182,9 +182,16 @@ fn alone<P: Drive>(
 }
 
 /// By frame; within a frame by shard and then as said, which is how they come.
-fn hand_over<T>(outs: &mut Vec<(u64, T)>, deliver: &mut impl FnMut(T)) {
-    outs.sort_by_key(|(frame, _)| *frame);
-    outs.drain(..).for_each(|(_, out)| deliver(out));
+fn hand_over<T>(outs: &mut Vec<drive::Said<T>>, deliver: &mut impl FnMut(T)) {
+    // What was said is large: its places are sorted, and it is moved once.
+    let mut order: Vec<(u64, u32)> = outs.iter().zip(0..).map(|((frame, _), place)| (*frame, place)).collect();
+    order.sort_unstable();
+    for (_, place) in order {
+        if let Some(out) = outs.get_mut(place as usize).and_then(|(_, out)| out.take()) {
+            deliver(out);
+        }
+    }
+    outs.clear();
 }
 
 fn total(each: impl Iterator<Item = ShardCounts>) -> ShardCounts {
@@ -215,12 +222,12 @@ struct Board<T> {
 }
 
 /// What shards said, each thing with the frame that caused it.
-type Said<T> = Vec<(u16, Vec<(u64, T)>)>;
+type Said<T> = Vec<(u16, Vec<drive::Said<T>>)>;
 
 struct Slot<T> {
     stage: Stage,
     /// Per shard, what it said.
-    outs: Vec<Vec<(u64, T)>>,
+    outs: Vec<Vec<drive::Said<T>>>,
     /// Shards that have not begun, and that have not finished.
     todo: u64,
     open: u64,
