@@ -2,7 +2,7 @@
 //!
 //! # What it does
 //! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: Basic and Bearer
-//! authorization, and form fields named as one.
+//! authorization, user and password in a URL (RFC 3986 §3.2.1), and form fields named as one.
 //!
 //! # Why it matters
 //! A credential in the clear is the account, for anyone on the path.

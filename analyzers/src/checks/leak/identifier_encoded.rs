@@ -1,8 +1,8 @@
 //! No identifier leaves in the clear behind a coding
 //!
 //! # What it does
-//! Undoes percent-encoding, base64, hex and compression, and looks for plain hashes, in all bytes that anybody on the path could
-//! read.
+//! Undoes percent-encoding, base64, hex and compression (also behind other bytes, and in ZIP archives; in DNS names base32 too), and
+//! looks for plain hashes, in all bytes that anybody on the path could read.
 //!
 //! # Why it matters
 //! A coding is not protection: whoever reads the bytes undoes it. A plain hash of an identifier identifies just as well.
