@@ -1,15 +1,15 @@
 //! No HTTP without TLS
 //!
 //! # What it does
-//! Lists HTTP requests that anybody on the path could read and change, by peer. HTTP/2 without TLS is told by its preface (RFC 9113 §3.4); its
-//! requests are not read one by one.
+//! Lists HTTP requests that anybody on the path could read and change, by peer. HTTP/2 without TLS is told by its preface (RFC 9113
+//! §3.4); its requests are not read one by one.
 //!
 //! # Why it matters
 //! Cleartext HTTP can be read, altered and answered by anyone in between; a response can carry anything from tracking to code.
 //!
 //! # How it is judged
-//! *Fail*: a request or an HTTP/2 connection in clear that no exception of the policy covers. Exceptions have a content condition: a connectivity probe
-//! must carry no data, a revocation fetch must be one, a signed update must be seen signed and declared as checked. *Pass*: none,
+//! *Fail*: a request or an HTTP/2 connection in clear that no exception of the policy covers. Exceptions have a content condition: a
+//! connectivity probe must carry no data, a revocation fetch must be one, a signed update must be seen signed and declared as checked. *Pass*: none,
 //! or only excused ones, and no bytes of the subject's clear flows were lost.
 //!
 //! # Evidence

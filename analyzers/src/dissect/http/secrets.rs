@@ -64,7 +64,10 @@ pub fn user_info(authority: &[u8], out: &mut Vec<Secret>) {
     for (kind, raw, at) in [(IdentifierType::UserName, &info[..colon], 0), (IdentifierType::Password, password, colon + 1)] {
         // A name alone is no credential.
         if !raw.is_empty() && !password.is_empty() && raw.len() <= LONGEST_VALUE {
-            let value = unescape(raw);
+            // A `+` is itself here: only forms write blanks so.
+            let escaped: Vec<u8> =
+                raw.iter().flat_map(|b| if *b == b'+' { &b"%2B"[..] } else { std::slice::from_ref(b) }).copied().collect();
+            let value = unescape(&escaped);
             let chain: &[&str] = if value == raw { &[] } else { &["percent"] };
             out.push(Secret { kind, value, at, len: raw.len(), chain });
         }
@@ -339,6 +342,7 @@ mod tests {
         told("http://anna:hunter2@a.test/", &[(UserName, "anna"), (Password, "hunter2")]);
         told("ftp://:p%40ss@a.test", &[(Password, "p@ss")]);
         told("http://a:b@c@a.test/", &[(UserName, "a"), (Password, "b@c")]);
+        told("http://a:b+c@a.test/", &[(UserName, "a"), (Password, "b+c")]);
         for none in ["http://anna@a.test/", "http://anna:@a.test/", "http://a.test/x:y@z", "/x:y@z"] {
             told(none, &[]);
         }
