@@ -11,7 +11,7 @@ use crate::chunk::Layer;
 use crate::dissect::Cx;
 use crate::dissect::marks::{Mark, Marks, Origin};
 use crate::flow::{Dir, Ends};
-use crate::leak::{Budget, Carry, Finds, Found, Glance};
+use crate::leak::{Carry, Finds, Found, Glance};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -263,7 +263,7 @@ impl Cx<'_> {
     fn search_planted_again(&mut self, spot: &Spot<'_>, bytes: &[u8], scanned: bool) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let at = |at, len| (*spot, spot.origin(at, len));
-        let peeled = engine.peel_planted(bytes, scanned, Budget::MESSAGE, &mut New(Telling { cx: self, at }));
+        let peeled = engine.peel_planted(bytes, scanned, &mut New(Telling { cx: self, at }));
         if peeled.stopped.is_some() {
             self.streamed(spot.dir, spot.layer, bytes.len() as u64);
         }
@@ -285,7 +285,7 @@ impl Cx<'_> {
 
     fn peel<'s>(&mut self, bytes: &[u8], at: impl Fn(u64, u64) -> (Spot<'s>, Origin)) {
         let Some(engine) = self.tools.engine.clone() else { return };
-        let peeled = engine.peel(bytes, None, Budget::MESSAGE, &mut Telling { cx: self, at });
+        let peeled = engine.peel_once(bytes, &mut Telling { cx: self, at });
         if peeled.stopped.is_some() {
             self.known.hits.unpeeled += bytes.len() as u64;
         }

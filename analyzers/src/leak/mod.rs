@@ -5,6 +5,7 @@
 //! undoes what codes it until nothing is left to undo, and finds planted values and shapes at every depth. As a [`Veil`](crate::text::Veil) the engine
 //! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
 
+mod clean;
 mod code;
 mod fields;
 mod forms;
@@ -34,6 +35,7 @@ pub use self::stream::Carry;
 pub use self::undo::Packed;
 pub use policies::IdentifierType as Kind;
 
+use self::clean::Clean;
 use self::needles::{Meaning, Needles};
 use self::table::Table;
 use crate::encode::hex;
@@ -69,6 +71,8 @@ pub struct Engine {
     /// Tells decoded contents apart; keyed, so that nobody outside can make two that look the same.
     hasher: foldhash::quality::FixedState,
     plain: Arc<[Text]>,
+    /// Messages in which nothing was found.
+    clean: Clean,
 }
 
 struct Planted {
@@ -103,6 +107,7 @@ impl Engine {
             });
         }
         let Needles { sought, meanings, .. } = needles;
+        let clean = Clean::new(&token(&key, Kind::Text, b"clean messages"));
         let secret = token(&key, Kind::Text, b"decoded content");
         let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Engine {
@@ -113,6 +118,7 @@ impl Engine {
             key,
             hasher: foldhash::quality::FixedState::with_seed(seed),
             plain: Arc::new([]),
+            clean,
         }
     }
 

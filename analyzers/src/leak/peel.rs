@@ -89,6 +89,7 @@ pub struct Peeled {
     pub layers: usize,
     /// Decoded bytes searched, beside the message itself.
     pub output: usize,
+    pub finds: usize,
     /// Something was left undone: that nothing was found in it is not known.
     pub stopped: Option<Stop>,
 }
@@ -131,15 +132,36 @@ impl Engine {
         self.peel_for(Aim::All, message, packed, budget, sink)
     }
 
+    /// The same for a message of a capture, unless its bytes were searched before and nothing was found.
+    pub fn peel_once(&self, message: &[u8], sink: &mut dyn Finds) -> Peeled {
+        self.once(Aim::All, message, sink)
+    }
+
     /// The same for planted values alone. `scanned`: the message itself was searched by [`Engine::scan`], only what is coded in it was not.
-    pub fn peel_planted(&self, message: &[u8], scanned: bool, budget: Budget, sink: &mut dyn Finds) -> Peeled {
-        self.peel_for(Aim::Planted { scanned }, message, None, budget, sink)
+    pub fn peel_planted(&self, message: &[u8], scanned: bool, sink: &mut dyn Finds) -> Peeled {
+        self.once(Aim::Planted { scanned }, message, sink)
+    }
+
+    fn once(&self, aim: Aim, message: &[u8], sink: &mut dyn Finds) -> Peeled {
+        let mark = self.clean.mark(aim.number(), message);
+        if mark.is_some_and(|mark| self.clean.has(mark)) {
+            return Peeled::default();
+        }
+        let peeled = self.peel_for(aim, message, None, Budget::MESSAGE, sink);
+        if let Some(mark) = mark
+            && peeled.finds == 0
+            && peeled.stopped.is_none()
+        {
+            self.clean.keep(mark);
+        }
+        peeled
     }
 
     fn peel_for(&self, aim: Aim, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
         let mut work = Work::new(self, budget, message, aim);
-        let peeled = work.run(packed);
+        let mut peeled = work.run(packed);
         let mut finds: Vec<(Glance, Spotted)> = work.resolve().into_iter().map(|spotted| (work.glance(&spotted), spotted)).collect();
+        peeled.finds = finds.len();
         finds.sort_by_key(|(glance, spotted)| (glance.span.start, glance.span.end, spotted.kind, glance.planted, spotted.layer));
         for (glance, spotted) in finds {
             if !sink.again(&glance)
@@ -172,6 +194,17 @@ enum Aim {
     Hide,
     /// Report planted values; with `scanned`, of the decoded layers only.
     Planted { scanned: bool },
+}
+
+impl Aim {
+    fn number(self) -> u8 {
+        match self {
+            Aim::All => 0,
+            Aim::Hide => 1,
+            Aim::Planted { scanned: false } => 2,
+            Aim::Planted { scanned: true } => 3,
+        }
+    }
 }
 
 /// A search under way.
@@ -221,7 +254,7 @@ impl<'a> Work<'a> {
             }
             at += 1;
         }
-        Peeled { layers: self.layers.len() - 1, output: self.output, stopped: self.stopped }
+        Peeled { layers: self.layers.len() - 1, output: self.output, finds: 0, stopped: self.stopped }
     }
 
     /// Searches one layer as it is.

@@ -41,7 +41,7 @@ fn engine() -> &'static Engine {
 fn planted_values_alone() {
     let told = |message: &str, scanned: bool| {
         let mut out = Vec::new();
-        engine().peel_planted(message.as_bytes(), scanned, Budget::MESSAGE, &mut |f: Found| {
+        engine().peel_planted(message.as_bytes(), scanned, &mut |f: Found| {
             out.push(format!("{}[{}]", f.seed.unwrap(), f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
         });
         out
@@ -406,5 +406,31 @@ proptest! {
             engine().peel(&message, packed, Budget::MESSAGE, &mut |f: Found| assert!(f.span.start < f.span.end && f.span.end <= len, "{f:?} in {len}"));
         }
         let _ = Text::veiled(&message, engine());
+    }
+}
+
+#[test]
+fn a_message_is_searched_once_and_told_as_often_as_it_comes() {
+    let engine = engine();
+    let count = |text: &str| {
+        let mut found = 0;
+        let peeled = engine.peel_once(text.as_bytes(), &mut |_: Found| found += 1);
+        (found, peeled.output > 0)
+    };
+    let (clean, dirty) = ("POST /a HTTP/1.1\r\nX: bm90aGluZyBpcyBoZXJlIGF0IGFsbA==\r\n\r\n", format!("mail={EMAIL}&n=1"));
+    assert_eq!([count(clean), count(clean), count(clean)], [(0, true), (0, false), (0, false)]);
+    assert_eq!([count(&dirty), count(&dirty)].map(|(found, _)| found), [1, 1]);
+    assert_eq!(count(&format!("{clean}{EMAIL}")), (1, true));
+    // What was searched for shapes and values was not searched for values alone, and the other way round.
+    let mut found = 0;
+    assert!(engine.peel_planted(clean.as_bytes(), false, &mut |_: Found| found += 1).output > 0 && found == 0);
+}
+
+#[test]
+fn what_could_not_be_searched_to_the_end_is_not_taken_for_clean() {
+    let engine = engine();
+    let onion = (0..20).fold(b"nobody".to_vec(), |inner, _| base64(&[b"....", &inner[..]].concat()).into_bytes());
+    for _ in 0..2 {
+        assert!(engine.peel_once(&onion, &mut |_: Found| ()).stopped.is_some());
     }
 }
