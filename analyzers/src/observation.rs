@@ -557,6 +557,18 @@ pub struct Served {
     /// The ClientHello of this handshake was not seen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_hello: bool,
+    /// The client did not go on: it broke off, where the wire shows that (to TLS 1.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// Whether a version is older than TLS 1.2, or than DTLS 1.2, which count downwards (RFC 6347 §4.1; 0x0100 is what OpenSSL spoke before).
+pub fn is_outdated(version: u16) -> bool {
+    match version {
+        0x0100 => true,
+        0xfe00..=0xfeff => version > 0xfefd,
+        _ => version < 0x0303,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -565,11 +577,12 @@ pub struct ServedFact {
     pub suite: u16,
     pub key_exchange: KeyExchange,
     pub resumed: bool,
+    pub refused: bool,
 }
 
 impl Served {
     fn fact(&self) -> ServedFact {
-        ServedFact { version: self.version, suite: self.suite, key_exchange: self.key_exchange, resumed: self.resumed }
+        ServedFact { version: self.version, suite: self.suite, key_exchange: self.key_exchange, resumed: self.resumed, refused: self.refused }
     }
 }
 

@@ -56,7 +56,9 @@ impl Talked {
             Observation::Request(r) => Some(format!("{} {} {:?}", r.method, r.url, r.status)),
             Observation::Hello(h) => Some(format!("hello {}", h.sni.as_ref().map_or("-", |s| s.as_str()))),
             Observation::Served(s) => {
-                Some(format!("served {:x} chain {} group {:?} without hello {}", s.version, s.chain.len(), s.group, s.without_hello))
+                let refused = if s.refused { " refused" } else { "" };
+                let (version, chain, group) = (s.version, s.chain.len(), s.group);
+                Some(format!("served {version:x} chain {chain} group {group:?} without hello {}{refused}", s.without_hello))
             }
             Observation::Bound(b) => b.peer.name.map(|name| format!("bound {name}")),
             Observation::Unparsed(u) => Some(format!("unparsed {} {:?} {}", u.what.word(), u.reason, u.bytes)),
@@ -247,10 +249,72 @@ fn an_answer_before_its_hello() {
     // The flight in two, the hello between them.
     let (hello, flight) = (hello("a.test"), flight(&[5; 40]));
     let (first, rest) = flight.split_at(60);
-    let served = "served 303 chain 1 group Some(29) without hello false";
+    let served = "served 303 chain 1 group Some(29) without hello false refused";
     check(Transport::Tcp, 443, &[(Back, first), (Sent, &hello), (Back, rest)], &["bound a.test", "hello a.test", served, "tls 231+0+0"]);
     // None ever.
-    check(Transport::Tcp, 443, &[(Back, &flight)], &["served 303 chain 1 group Some(29) without hello true", "tls 160+0+0"]);
+    check(Transport::Tcp, 443, &[(Back, &flight)], &["served 303 chain 1 group Some(29) without hello true refused", "tls 160+0+0"]);
+}
+
+/// What a server chose is what a handshake ended on only where the client went on with it.
+#[test]
+fn an_answer_that_the_client_refuses() {
+    let (hello, flight) = (hello("a.test"), flight(&[5; 40]));
+    let served = |after: &[Vec<u8>]| {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        talked.says(Sent, &hello);
+        talked.says(Back, &flight);
+        after.iter().for_each(|bytes| talked.says(Sent, bytes));
+        talked.close().into_iter().filter(|l| l.starts_with("served")).collect::<Vec<_>>()
+    };
+    let (alert, exchange, change) = (record(21, &[2, 70]), record(22, &message(16, &[7; 66])), record(20, &[1]));
+    let (taken, refused) = ("served 303 chain 1 group Some(29) without hello false", "served 303 chain 1 group Some(29) without hello false refused");
+    assert_eq!(served(&[]), [refused]);
+    assert_eq!(served(std::slice::from_ref(&alert)), [refused]);
+    // A farewell after nothing is no more than a close.
+    assert_eq!(served(&[record(21, &[1, 0])]), [refused]);
+    assert_eq!(served(std::slice::from_ref(&exchange)), [taken]);
+    assert_eq!(served(std::slice::from_ref(&change)), [taken]);
+    assert_eq!(served(&[exchange.clone(), change, alert.clone()]), [taken]);
+    assert_eq!(served(&[exchange, alert]), [taken]);
+}
+
+/// DTLS: what it counts downwards, one association after the other between the same ports, and media beside it.
+#[test]
+fn dtls_associations() {
+    let record = |version: u16, epoch: u16, kind: u8, body: &[u8]| {
+        [&[kind][..], &version.to_be_bytes(), &epoch.to_be_bytes(), &[0; 6], &vec16(body)].concat()
+    };
+    let handshake = |version: u16, kind: u8, body: &[u8]| {
+        let len = &(body.len() as u32).to_be_bytes()[1..];
+        record(version, 0, 22, &[&[kind], len, &[0, 0], &[0; 3], len, body].concat())
+    };
+    let hello = |name: &str, random: u8, cookie: &[u8]| {
+        let body = hello_body(name, 23, &[]);
+        let cookie = [&[cookie.len() as u8][..], cookie].concat();
+        handshake(0xfeff, 1, &[&[0xfe, 0xfd][..], &[random; 32], &[0], &cookie, &body[35..]].concat())
+    };
+    let server = |version: u16| handshake(version, 2, &[&version.to_be_bytes()[..], &[8; 32], &[0, 0xc0, 0x2f, 0]].concat());
+    let (exchange, sealed) = (handshake(0xfefd, 16, &[7; 40]), record(0xfefd, 1, 23, &[3; 50]));
+    let told = |said: &[(Dir, &[u8])]| {
+        let mut talked = Talked::new(Transport::Udp, 4433);
+        said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        let mut told = talked.close();
+        told.retain(|l| l.starts_with("hello") || l.starts_with("served") || l.starts_with("unparsed"));
+        told
+    };
+    let (new, old) = ("served fefd chain 0 group None without hello false", "served feff chain 0 group None without hello false");
+    let first = hello("a.test", 1, &[]);
+    assert_eq!(told(&[(Sent, &first), (Sent, &hello("a.test", 1, b"cookie")), (Back, &server(0xfefd)), (Sent, &exchange)]), ["hello a.test", new]);
+    let media = [0x80, 96, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9];
+    let mut two: Vec<(Dir, &[u8])> = vec![(Sent, &first)];
+    let (served, second, older) = (server(0xfefd), hello("b.test", 2, &[]), server(0xfeff));
+    two.extend([(Back, &served[..]), (Sent, &exchange), (Sent, &sealed)]);
+    two.extend(std::iter::repeat_n((Back, &media[..]), 100));
+    two.extend([(Sent, &second[..]), (Back, &older), (Sent, &exchange)]);
+    assert_eq!(told(&two), ["hello a.test", new, "hello b.test", old]);
+    let alert = record(0xfeff, 0, 21, &[2, 70]);
+    let refused = format!("{old} refused");
+    assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);
 }
 
 /// What we know is found inside what we do not, wherever and in whatever pieces it begins.

@@ -8,7 +8,8 @@
 //!
 //! # How it is judged
 //! *Fail*: static RSA, static (EC)DH, anonymous, null, or a pre-shared key without (EC)DHE. *Pass*: (EC)DHE everywhere, and no
-//! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided.
+//! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided; one that the device broke off over the
+//! server's choice does not count.
 //!
 //! # Evidence
 //! The `served` lines.
@@ -19,8 +20,8 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::{KeyExchange, Served};
+use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::observation::{KeyExchange, Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -35,19 +36,21 @@ fn is_static(kx: KeyExchange) -> bool {
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    if let Some(bad) = served.proof(|s| is_static(s.key_exchange)) {
-        let n = served.count(|s| is_static(s.key_exchange));
-        return Outcome::fail(bad, EXPECTED, format!("{n} handshakes without a fresh key exchange"));
+    let bad = |s: &ServedFact| !s.refused && is_static(s.key_exchange);
+    if let Some(proof) = served.proof(bad) {
+        let n = served.count(bad);
+        return Outcome::fail(proof, EXPECTED, format!("{n} handshakes without a fresh key exchange"));
     }
-    if let Some(unknown) = served.proof(|s| s.key_exchange == KeyExchange::Unknown) {
+    if let Some(unknown) = served.proof(|s| !s.refused && s.key_exchange == KeyExchange::Unknown) {
         return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
     }
-    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
-    let observed = format!("{} handshakes, all with (EC)DHE", served.count(|_| true));
+    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let observed = format!("{} handshakes, all with (EC)DHE", served.count(|s| !s.refused));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("static RSA chosen, and refused", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
     Example::new("ECDHE", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
     Example::new("static RSA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),
     Example::new("a private suite", r#"{"served":{"version":771,"suite":65000,"key_exchange":"unknown","resumed":false}}"#, "inconclusive unparsed"),

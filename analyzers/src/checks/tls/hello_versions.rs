@@ -10,7 +10,7 @@
 //!
 //! # How it is judged
 //! *Fail*: a hello of this client to this peer offers less than TLS 1.2. *Pass*: none does, and no hello of the subject was hidden
-//! by lost or unreadable bytes. A TLS 1.2 hello without the extension offers TLS 1.2; whether an older answer would be taken is
+//! by lost or unreadable bytes. DTLS 1.0 is TLS 1.1 over datagrams and counts as such. A TLS 1.2 hello without the extension offers TLS 1.2; whether an older answer would be taken is
 //! what the attack `tls.version-tls11` asks.
 //!
 //! # Evidence
@@ -23,20 +23,19 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::Hello;
+use crate::observation::{Hello, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Client, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
 
-const TLS12: u16 = 0x0303;
 const EXPECTED: &str = "nothing under TLS 1.2 in any ClientHello";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let hellos = case.seen::<Hello>();
-    if let Some(old) = hellos.proof(|h| h.versions.iter().any(|v| *v < TLS12)) {
-        let n = hellos.count(|h| h.versions.iter().any(|v| *v < TLS12));
+    if let Some(old) = hellos.proof(|h| h.versions.iter().any(|v| is_outdated(*v))) {
+        let n = hellos.count(|h| h.versions.iter().any(|v| is_outdated(*v)));
         return Outcome::fail(old, EXPECTED, format!("{n} hellos offer a version older than TLS 1.2"));
     }
     let Some(proof) = hellos.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
@@ -47,6 +46,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 const EXAMPLES: &[Example] = &[
     Example::new("TLS 1.3 and 1.2", r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "pass"),
     Example::new("TLS 1.0 offered too", r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771,770,769],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "fail"),
+    Example::new("DTLS 1.2", r#"{"hello":{"transport":"udp","dir":"out","versions":[65277],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "pass"),
+    Example::new("DTLS 1.0", r#"{"hello":{"transport":"udp","dir":"out","versions":[65279],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "fail"),
     Example::new(
         "a hello that could not be read",
         r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}

@@ -9,7 +9,7 @@
 //!
 //! # How it is judged
 //! *Fail*: a handshake ended on a suite outside the policy's list (`[tls] suites`; shipped: the suites of RFC 9325 and TLS 1.3).
-//! *Pass*: all were on it, and no handshake was hidden.
+//! *Pass*: all were on it, and no handshake was hidden. One that the device broke off over the server's choice does not count.
 //!
 //! # Evidence
 //! The `served` lines.
@@ -20,8 +20,8 @@
 use policies::{Severity, Suite};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::Served;
+use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::observation::{Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -32,20 +32,21 @@ const EXPECTED: &str = "a suite of the policy's list in every handshake";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    let outside = |suite: u16| !cx.policy.tls.allows_suite(suite);
-    if let Some(bad) = served.proof(|s| outside(s.suite)) {
-        let mut suites: Vec<u16> = served.iter().map(|(s, _)| s.suite).filter(|s| outside(*s)).collect();
+    let outside = |s: &ServedFact| !s.refused && !cx.policy.tls.allows_suite(s.suite);
+    if let Some(bad) = served.proof(outside) {
+        let mut suites: Vec<u16> = served.iter().filter(|(s, _)| outside(s)).map(|(s, _)| s.suite).collect();
         suites.sort_unstable();
         suites.dedup();
         let names: Vec<String> = suites.into_iter().map(|s| Suite(s).to_string()).collect();
         return Outcome::fail(bad, EXPECTED, format!("chosen outside the list: {}", names.join(", ")));
     }
-    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
-    let observed = format!("{} handshakes, all on agreed suites", served.count(|_| true));
+    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let observed = format!("{} handshakes, all on agreed suites", served.count(|s| !s.refused));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("RC4 chosen, and refused", r#"{"served":{"version":771,"suite":5,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
     Example::new("TLS_AES_128_GCM_SHA256", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
     Example::new("TLS_RSA_WITH_AES_128_CBC_SHA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),
     Example::new(

@@ -8,7 +8,8 @@
 //!
 //! # How it is judged
 //! *Fail*: a handshake of this client with this peer ended on an older version. *Pass*: all were 1.2 or newer, and no handshake of the
-//! subject was hidden by lost or unreadable bytes. A handshake that was seen only in part leaves it undecided.
+//! subject was hidden by lost or unreadable bytes. A handshake that was seen only in part leaves it undecided. One that the device
+//! broke off over the server's choice did not end on it and does not count. DTLS 1.0 is TLS 1.1 over datagrams and counts as such.
 //!
 //! # Evidence
 //! The `served` lines; each names its flow and frame.
@@ -19,25 +20,25 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::Served;
+use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::observation::{Served, ServedFact, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Client, severity: Severity::High, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
 
-const TLS12: u16 = 0x0303;
 const EXPECTED: &str = "TLS 1.2 or 1.3 in every handshake";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    if let Some(old) = served.proof(|s| s.version < TLS12) {
-        let n = served.count(|s| s.version < TLS12);
-        return Outcome::fail(old, EXPECTED, format!("{n} handshakes ended on a version older than TLS 1.2"));
+    let old = |s: &ServedFact| !s.refused && is_outdated(s.version);
+    if let Some(proof) = served.proof(old) {
+        let n = served.count(old);
+        return Outcome::fail(proof, EXPECTED, format!("{n} handshakes ended on a version older than TLS 1.2"));
     }
-    let Some(proof) = served.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
-    let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|_| true));
+    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|s| !s.refused));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
@@ -49,6 +50,14 @@ const EXAMPLES: &[Example] = &[
            {"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false}}"#,
         "fail",
     ),
+    Example::new(
+        "TLS 1.0 chosen, and refused",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false,"refused":true}}"#,
+        "pass",
+    ),
+    Example::new("nothing but a refusal", r#"{"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
+    Example::new("DTLS 1.0", r#"{"served":{"version":65279,"suite":49171,"key_exchange":"ecdhe","resumed":false}}"#, "fail"),
     Example::new(
         "a handshake that could not be read",
         r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}

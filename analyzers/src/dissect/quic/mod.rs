@@ -418,6 +418,7 @@ impl Quic {
                     chain: Vec::new(),
                     chain_hidden: !hello.psk,
                     without_hello: !self.offered,
+                    refused: false,
                 });
             }
             Err(part) => cx.odd(OddKind::BrokenQuic, format!("ServerHello ends inside its {part}"), None),

@@ -1,27 +1,34 @@
 //! DTLS: its hellos, which are in the clear up to version 1.2; nothing of it is opened.
 
+use policies::Time;
+
 use crate::chunk::{Chunk, Gap, Layer, Want};
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier};
+use crate::dissect::tls::reaction::refuses;
 use crate::dissect::tls::server::ServerHello;
 use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use crate::dissect::{Cx, Dissector, Hint, Rest};
 use crate::flow::{Counts, Dir, FlowEnd};
 use crate::observation::{App, NameSource, NotOpened, OddKind, Served};
 
-/// One DTLS association.
+/// The DTLS associations of a pair of ports, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Dtls {
     client: Option<Dir>,
     /// The message being joined of each direction: its number, and its bytes so far. Fragments come in order or are waited for again.
     parts: [(u16, Vec<u8>); 2],
-    offered: bool,
-    served: bool,
-    /// The client's half of the handshake in the clear is over.
+    /// The random of the hello at hand: it comes again with a cookie, or for want of an answer.
+    offered: Option<[u8; 32]>,
+    /// What the server chose, and where, until the client goes on with it.
+    served: Option<(Time, u64, Served)>,
+    answered: bool,
+    /// The client broke off in the clear.
+    refused: bool,
+    /// The client's half of the handshake in the clear is over: what follows may be media beside it (RFC 5764 §5.1.2).
     sealed: bool,
-    datagrams: u32,
 }
 
 /// Where a message stands: offsets of DTLS are of no stream, so they count in the message.
@@ -29,9 +36,6 @@ fn spot<'p>(dir: Dir, place: Place<'p>, body: &[u8], cx: &Cx<'_>) -> Spot<'p> {
     let origin = Origin { offset: 0, len: body.len() as u64, frame: cx.frame, time: cx.at };
     Spot { place, dir, layer: Layer::Wire, from: From::Decoded(origin), chain: &[] }
 }
-
-/// A hello is whole within so many datagrams, or not at all.
-const PATIENCE: u32 = 64;
 
 /// A message is joined up to here.
 const LONGEST: usize = 64 << 10;
@@ -66,25 +70,37 @@ impl Dissector for Dtls {
 
     fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
         cx.rest(Rest::Encrypted);
-        self.datagrams += 1;
         let mut it = Cursor::new(chunk.bytes);
         while !it.is_empty() {
             let before = it.rest().len();
             let Some((kind, epoch, body)) = record(&mut it) else {
+                if self.sealed {
+                    break;
+                }
                 cx.odd(OddKind::BrokenTls, "no DTLS record where one should begin", None);
                 cx.unparsed(before);
                 break;
             };
+            let from_client = self.client == Some(chunk.dir);
             if epoch > 0 {
-                self.sealed |= self.client == Some(chunk.dir);
+                if from_client {
+                    self.sealed = true;
+                    self.serve(false, cx);
+                }
                 continue;
             }
             cx.analysed(before - it.rest().len());
-            if kind == HANDSHAKE && self.fragments(chunk.dir, body, cx).is_none() {
-                cx.odd(OddKind::BrokenTls, "a DTLS fragment that does not fit", None);
+            match kind {
+                HANDSHAKE if self.fragments(chunk.dir, body, cx).is_none() => {
+                    cx.odd(OddKind::BrokenTls, "a DTLS fragment that does not fit", None);
+                }
+                CHANGE_CIPHER_SPEC if from_client => self.serve(false, cx),
+                ALERT if from_client => self.refused |= matches!(*body, [level, code] if refuses(level, code)),
+                _ => {}
             }
         }
-        if self.offered && self.served && self.sealed || self.datagrams >= PATIENCE { Want::Nothing } else { Want::All }
+        // A hello may come again at any time: one association may follow another.
+        Want::All
     }
 
     fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
@@ -92,10 +108,11 @@ impl Dissector for Dtls {
     }
 
     fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        self.serve(self.refused, cx);
         let read = cx.known.coverage.analysed + cx.known.coverage.unparsed;
         let left = cx.known.delivered.saturating_sub(read);
         if left > 0 {
-            let why = if self.offered { NotOpened::Unsupported } else { NotOpened::NoHandshake };
+            let why = if self.offered.is_some() { NotOpened::Unsupported } else { NotOpened::NoHandshake };
             cx.undecrypted(App::Tls, why, left);
         }
     }
@@ -128,13 +145,22 @@ impl Dtls {
         Some(())
     }
 
+    /// Says what the server chose, once.
+    fn serve(&mut self, refused: bool, cx: &mut Cx<'_>) {
+        if let Some((at, frame, served)) = self.served.take() {
+            cx.see_at(at, frame, Served { refused, ..served });
+        }
+    }
+
     fn message(&mut self, dir: Dir, kind: u8, body: &[u8], cx: &mut Cx<'_>) {
         match kind {
-            // The same hello comes again with the cookie it was asked for.
-            1 if !self.offered => match hello::parse_body(body, true) {
+            1 if self.client != Some(dir.other()) => match hello::parse_body(body, true) {
                 Ok(hello) => {
-                    self.offered = true;
-                    self.client = Some(dir);
+                    if self.offered == Some(hello.random) {
+                        return;
+                    }
+                    self.serve(self.refused, cx);
+                    *self = Dtls { client: Some(dir), offered: Some(hello.random), ..Dtls::default() };
                     let seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
                     cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some() });
@@ -145,13 +171,16 @@ impl Dtls {
             },
             // In the clear up to version 1.2, as what names a pre-shared key.
             11 | 16 if self.client == Some(dir) => {
+                if kind == 16 {
+                    self.serve(false, cx);
+                }
                 let place = Place::Of(if kind == 11 { "tls.certificate" } else { "tls.client-key-exchange" });
                 cx.search_planted(&spot(dir, place, body, cx), body, |_| place);
             }
-            2 if !self.served && self.client != Some(dir) => match ServerHello::parse(body) {
+            2 if !self.answered && self.client != Some(dir) => match ServerHello::parse(body) {
                 Ok(hello) => {
-                    self.served = true;
-                    cx.see(Served {
+                    self.answered = true;
+                    let served = Served {
                         version: hello.version,
                         suite: hello.suite,
                         key_exchange: hello.key_exchange(),
@@ -162,8 +191,10 @@ impl Dtls {
                         chain: Vec::new(),
                         // The certificates that follow are not read.
                         chain_hidden: true,
-                        without_hello: !self.offered,
-                    });
+                        without_hello: self.offered.is_none(),
+                        refused: false,
+                    };
+                    self.served = Some((cx.at, cx.frame, served));
                 }
                 Err(part) => cx.odd(OddKind::BrokenTls, format!("ServerHello ends inside its {part}"), None),
             },

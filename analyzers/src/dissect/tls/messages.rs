@@ -1,7 +1,7 @@
 //! Handshake messages: joined over records, read, and said.
 
 use super::hello::{self, Carrier, extension};
-use super::reaction::Generation;
+use super::reaction::{self, Generation};
 use super::side::{Epoch, Lock};
 use super::{Answer, Offer, Tls, certificate, server, suites};
 use crate::dissect::marks::Origin;
@@ -107,6 +107,7 @@ impl Tls {
                 }
             }
             16 if !from_server => {
+                self.go_on_with(cx);
                 let psk = self.answer.as_ref().is_some_and(|a| matches!(a.served.key_exchange, KeyExchange::Psk | KeyExchange::PskDhe));
                 let place = Place::Of(if psk { "tls.psk-identity" } else { "tls.client-key-exchange" });
                 cx.search_planted(&self.spot(dir, place, body, cx), body, |_| place);
@@ -122,6 +123,7 @@ impl Tls {
                     self.serve(cx);
                 } else {
                     self.opened.finished = true;
+                    self.go_on_with(cx);
                 }
                 if matches!(self.generation, Some(Generation::Modern { .. })) {
                     self.rekey(dir, Epoch::Traffic, cx);
@@ -148,8 +150,9 @@ impl Tls {
         // An answer to no hello is this one's: the capture has the directions in another order than they were sent in.
         let late = self.offer.is_none() && self.answer.is_some();
         if !late {
-            self.serve_late(cx);
+            self.serve_late(false, cx);
             self.answer = None;
+            self.went_on = false;
         }
         let seen = hello.seen(Carrier::Tcp, dir, self.retry, None, &*cx.tools.veil);
         if let Some(kind) = hello.damaged {
@@ -216,6 +219,7 @@ impl Tls {
             chain: Vec::new(),
             chain_hidden: false,
             without_hello: self.offer.is_none(),
+            refused: false,
         };
         let answer = Answer {
             served,
@@ -286,10 +290,19 @@ impl Tls {
         }
     }
 
+    /// The client's key exchange, ChangeCipherSpec or Finished: it takes the server's choice.
+    pub(super) fn go_on_with(&mut self, cx: &mut Cx<'_>) {
+        self.went_on = true;
+        if self.answer.as_ref().is_some_and(|a| a.due.is_some()) {
+            self.serve(cx);
+        }
+    }
+
     /// The server's answer is whole, as far as it can be read. Without its hello it is said at the end, for the hello may still come.
     pub(super) fn serve(&mut self, cx: &mut Cx<'_>) {
-        let waits = self.offer.is_none();
         let modern = matches!(self.generation, Some(Generation::Modern { .. }));
+        // To TLS 1.2 the wire shows whether the client takes the answer.
+        let waits = self.offer.is_none() || !modern && !self.went_on;
         let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
         let (at, frame) = *answer.due.get_or_insert((cx.at, cx.frame));
         if waits {
@@ -307,9 +320,10 @@ impl Tls {
         cx.see_at(at, frame, served);
     }
 
-    /// The same, when it is over before it was whole, or its hello never came.
-    pub(super) fn serve_late(&mut self, cx: &mut Cx<'_>) {
+    /// The same, when it is over before it was whole, or its hello never came. `left`: the client ended the connection, and all it sent was seen.
+    pub(super) fn serve_late(&mut self, left: bool, cx: &mut Cx<'_>) {
         self.say_certificates(cx);
+        let broke_off = !self.went_on && (left || self.watch.alert.is_some_and(|(level, code)| reaction::refuses(level, code)));
         let Some(answer) = self.answer.as_mut().filter(|a| !a.said) else { return };
         answer.said = true;
         let served = &mut answer.served;
@@ -318,6 +332,7 @@ impl Tls {
             served.resumed = !answer.full;
         }
         served.resumed &= !answer.full;
+        served.refused = broke_off && !modern;
         served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
         let (at, frame) = answer.due.unwrap_or((answer.at, answer.frame));
         let served = served.clone();

@@ -48,6 +48,8 @@ pub struct Tls {
     generation: Option<Generation>,
     /// A HelloRetryRequest is waiting for its second ClientHello and its ServerHello.
     retry: bool,
+    /// The client took the server's choice (to TLS 1.2).
+    went_on: bool,
     watch: Watch,
     opened: Opened,
     inner: Option<Box<Inner>>,
@@ -190,7 +192,11 @@ impl Dissector for Tls {
         if self.answer.is_none() {
             self.answer = self.asked.take();
         }
-        self.serve_late(cx);
+        let left = self.client.is_some_and(|client| {
+            let at = client.index();
+            (counts.fin[at] || counts.rst[at]) && counts.missing[at] == 0 && self.watch.is_silent()
+        });
+        self.serve_late(left, cx);
         self.react(end, counts, cx);
         if let Some(inner) = self.inner.as_deref_mut() {
             let saved = (cx.known.coverage, cx.known.rest);
@@ -525,6 +531,8 @@ impl Tls {
         side.message.clear();
         if self.client == Some(dir.other()) {
             self.serve(cx);
+        } else {
+            self.go_on_with(cx);
         }
     }
 

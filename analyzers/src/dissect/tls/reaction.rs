@@ -60,6 +60,11 @@ impl Watch {
         }
     }
 
+    /// Nothing sealed was sent, and nothing was lost.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.records == 0 && !self.sealed_handshake && !self.sealed_alert && self.lost.is_none()
+    }
+
     pub(crate) fn lost(&mut self) {
         self.lost.get_or_insert(self.records);
     }
