@@ -710,6 +710,13 @@ pub struct Request {
     pub query: bool,
     /// The request had a body.
     pub body: bool,
+    /// Beside its body it says something of its own: a query (other than the `ipv4` or `ipv6` of Firefox's probe), cookies, credentials,
+    /// header fields that not every client sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telling: Option<bool>,
+    /// Bytes of the answer's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_body: Option<u64>,
     /// Body bytes that could not be decoded (unknown coding, damage, over the limit).
     #[serde(default)]
     pub undecoded: u64,
@@ -727,13 +734,18 @@ pub struct RequestFact {
     pub status: Option<u16>,
     pub authorization: Option<Authorization>,
     pub carries_data: bool,
-    /// The answer has at most as many bytes as a connectivity probe's ([`policies::policy::PROBE_BODY`]).
+    /// The same without its body.
+    pub telling: bool,
+    /// Its body is an OCSP request by its media type (RFC 6960 §A.1).
+    pub asks_ocsp: bool,
+    /// The body of the answer has at most as many bytes as a connectivity probe's ([`policies::policy::PROBE_BODY`]).
     pub small_answer: bool,
     pub response_type: Option<Text>,
 }
 
 impl Request {
     fn fact(&self) -> RequestFact {
+        let telling = self.telling.unwrap_or(self.query || self.cookies > 0 || self.authorization.is_some());
         RequestFact {
             layer: self.layer,
             method: self.method.clone(),
@@ -741,8 +753,10 @@ impl Request {
             path: self.path.clone(),
             status: self.status,
             authorization: self.authorization,
-            carries_data: self.query || self.body || self.cookies > 0 || self.authorization.is_some(),
-            small_answer: self.response_bytes <= policies::policy::PROBE_BODY,
+            carries_data: self.body || telling,
+            telling,
+            asks_ocsp: self.request_type.as_ref().is_some_and(|t| t == "application/ocsp-request"),
+            small_answer: self.response_body.unwrap_or(self.response_bytes) <= policies::policy::PROBE_BODY,
             response_type: self.response_type.clone(),
         }
     }

@@ -471,6 +471,9 @@ mod tests {
         );
         assert_eq!(rules("channel.cleartext-http", "shop.test"), ["revocation-fetch", "signed-update-over-http"]);
         assert!(rules("leak.credential-cleartext", "captive.apple.com").is_empty());
+        let probe = p.exceptions.iter().find(|e| e.rule == "connectivity-probe").unwrap();
+        assert!(probe.covers_path("/generate_204") && probe.covers_path("/"));
+        assert!(!probe.covers_path("/generate_204/x") && !probe.covers_path("/x/generate_204"));
         let (last, late) = (Time(2 * 86_400_000_000_000 - 1), Time(2 * 86_400_000_000_000));
         for (check, peer, now, expect) in [
             ("dns.cleartext", Some(("a.test", 53)), last, true),

@@ -16,7 +16,7 @@ pub struct Exception {
     #[serde(default)]
     pub peers: Vec<PeerPattern>,
     pub content: Content,
-    /// Starts of paths; empty: any path.
+    /// Starts of paths, of connectivity probes whole paths; empty: any path.
     #[serde(default)]
     pub paths: Vec<String>,
     pub reason: String,
@@ -26,7 +26,8 @@ pub struct Exception {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// A request without body, query, cookie or authorization, answered by 204 or a body of at most [`PROBE_BODY`] bytes.
+    /// A request without body, query (beside `ipv4` or `ipv6`), cookie, authorization or header fields that not every client sends, answered by
+    /// 204 or a body of at most [`PROBE_BODY`] bytes.
     ConnectivityProbe,
     /// OCSP (RFC 6960), a CRL or an issuer's certificate (RFC 5280 §4.2.2.1): signed themselves, and fetched in the clear to avoid a circle.
     RevocationFetch,
@@ -55,7 +56,9 @@ impl Exception {
 
     /// Whether a path (without query) is one of those meant.
     pub fn covers_path(&self, path: &str) -> bool {
-        self.paths.is_empty() || self.paths.iter().any(|p| path.starts_with(p.as_str()))
+        // Behind the path of a probe anything could be said.
+        let fits = |p: &String| if self.content == Content::ConnectivityProbe { path == p } else { path.starts_with(p.as_str()) };
+        self.paths.is_empty() || self.paths.iter().any(fits)
     }
 
     pub(crate) fn faults(&self) -> Vec<Fault> {

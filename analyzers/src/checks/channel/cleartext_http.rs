@@ -9,7 +9,7 @@
 //!
 //! # How it is judged
 //! *Fail*: a request or an HTTP/2 connection in clear that no exception of the policy covers. Exceptions have a content condition: a
-//! connectivity probe must carry no data, a revocation fetch must be one, a signed update must be seen signed and declared as checked. *Pass*: none,
+//! connectivity probe must carry no data (no header fields of its own either), a revocation fetch must ask for that and nothing else, a signed update must be seen signed and declared as checked. *Pass*: none,
 //! or only excused ones, and no bytes of the subject's clear flows were lost.
 //!
 //! # Evidence
@@ -92,18 +92,34 @@ fn is_unread_excused(cx: &Context<'_>) -> bool {
     cx.policy.exceptions.iter().any(|e| e.covers("channel.cleartext-http", &host, port) && e.content == Content::Any && e.paths.is_empty())
 }
 
-/// OCSP, a CRL or an issuer's certificate, told by the media type of the answer (RFC 6960 §A.2, RFC 2585 §4).
+/// OCSP, a CRL or an issuer's certificate, told by the media types (RFC 6960 §A, RFC 2585 §4, RFC 5280 §4.2.2.1), or by the ending of the path
+/// where an answer without a body has none. What the device asks must be that and nothing else.
 fn is_revocation(request: &RequestFact) -> bool {
     let kind = request.response_type.as_ref().map_or("", |t| t.as_str());
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    matches!(kind, "application/ocsp-response" | "application/pkix-crl" | "application/x-pkcs7-crl" | "application/pkix-cert" | "application/x-x509-ca-cert")
+    if request.telling {
+        return false;
+    }
+    if request.carries_data {
+        return request.asks_ocsp && (kind == "application/ocsp-response" || request.status.is_none());
+    }
+    let path = request.path.as_str().to_ascii_lowercase();
+    let named = [".crl", ".crt", ".cer", ".der", ".p7c", ".p7b"].iter().any(|ending| path.ends_with(ending));
+    let told = matches!(
+        kind,
+        "application/ocsp-response" | "application/pkix-crl" | "application/x-pkcs7-crl" | "application/pkix-cert" | "application/x-x509-ca-cert"
+    );
+    let issuers = matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-certificates") && named;
+    told || issuers || named && request.status == Some(304)
 }
 
 const EXAMPLES: &[Example] = &[
     Example::new("a request in clear", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#, "fail"),
     Example::new("the same under TLS", r#"{"request":{"layer":"decrypted","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
-    Example::new("an OCSP request", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"response_type":"application/ocsp-response"}}"#, "pass"),
+    Example::new("an OCSP request", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/ocsp-request","response_type":"application/ocsp-response"}}"#, "pass"),
+    Example::new("data that is answered as if it were OCSP", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/json","response_type":"application/ocsp-response"}}"#, "fail"),
+    Example::new("an issuer's certificate that was known", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":false,"response_body":0}}"#, "pass"),
+    Example::new("the same, asked with a header field of its own", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":true,"response_body":0}}"#, "fail"),
     Example::new("only TLS", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
     Example::new(
         "bytes are missing",

@@ -30,6 +30,7 @@ pub struct Exchange {
     authorization: Option<Authorization>,
     cookies: u16,
     query: bool,
+    telling: bool,
     connect: bool,
     head_only: bool,
     upgrade: bool,
@@ -83,6 +84,9 @@ impl Exchange {
         it.done = [false, false];
         it.update = update::asked(&name, url.path, url.query.unwrap_or_default());
         it.host = host;
+        it.telling = url.query.is_some_and(|q| !matches!(q, b"" | b"ipv4" | b"ipv6"))
+            || url.authority.contains(&b'@')
+            || head.fields.iter().any(|field| !is_ordinary(field.name));
         let place = |part: &[u8]| offset_in(bytes, part);
         search_head(head, bytes, Place::RequestUri, Place::RequestHeader, marks, chunk, cx);
         let mut found: Vec<Secret> = Vec::new();
@@ -148,6 +152,7 @@ impl Exchange {
             authorization: None,
             cookies: 0,
             query: false,
+            telling: false,
             connect: false,
             head_only: false,
             upgrade: false,
@@ -258,11 +263,23 @@ impl Exchange {
                 location: self.location,
                 query: self.query,
                 body: content(&self.out_over) > 0,
+                telling: Some(self.telling),
+                response_body: self.status.map(|_| content(&self.back_over)),
                 undecoded: undecoded(&self.out_over) + undecoded(&self.back_over),
                 response_frame: self.response_frame,
             },
         );
     }
+}
+
+/// Whether nearly every client sends a header field of this name, so that it says nothing about the one that does.
+fn is_ordinary(name: &[u8]) -> bool {
+    const NAMES: [&str; 26] = [
+        "host", "user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "cache-control", "pragma", "connection",
+        "keep-alive", "proxy-connection", "content-type", "content-length", "transfer-encoding", "expect", "te", "range", "if-none-match",
+        "if-modified-since", "upgrade", "http2-settings", "upgrade-insecure-requests", "dnt", "sec-gpc", "priority", "date",
+    ];
+    NAMES.iter().any(|ordinary| name.eq_ignore_ascii_case(ordinary.as_bytes()))
 }
 
 /// Tells who the flow is about, from its first request.

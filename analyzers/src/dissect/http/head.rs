@@ -289,7 +289,7 @@ pub fn begins(bytes: &[u8]) -> Begins {
         return Begins::Perhaps;
     }
     // Most protocols fall here: their first byte begins no method.
-    if !bytes.first().is_some_and(u8::is_ascii_uppercase) {
+    if !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
         return Begins::No;
     }
     for method in METHODS {
@@ -307,7 +307,19 @@ pub fn begins(bytes: &[u8]) -> Begins {
             },
         };
     }
-    Begins::No
+    if is_request_line(bytes) { Begins::Yes(Side::Request) } else { Begins::No }
+}
+
+/// Whether the first line is whole and a request with a method of its own (RFC 9110 §9.1: any token), a path and the version.
+fn is_request_line(bytes: &[u8]) -> bool {
+    let line = bytes.iter().take(LONGEST_LINE).position(|b| *b == b'\n').and_then(|end| bytes.get(..end)).unwrap_or_default().trim_ascii_end();
+    let mut parts = line.split(|b| *b == b' ');
+    let (method, target, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    (2..=24).contains(&method.len())
+        && method.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && target.starts_with(b"/")
+        && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
+        && parts.next().is_none()
 }
 
 fn target_begins(method: &[u8], target: &[u8]) -> bool {
@@ -398,7 +410,13 @@ mod tests {
         start("GET /x RTSP/1.0\r\n", No);
         start("OPTIONS sip:a@b SIP/2.0\r\n", No);
         start("DESCRIBE rtsp://a RTSP/1.0\r\n", No);
-        start("GETTER / HTTP/1.1\r\n", No);
+        start("SYNC /x HTTP/1.1\r\nHost: a\r\n", Yes(Side::Request));
+        start("get /x HTTP/1.0\r\n", Yes(Side::Request));
+        start("GETTER / HTTP/2.0\r\n", No);
+        start("SYNC /x", No);
+        start("SYNC x HTTP/1.1\r\n", No);
+        start("a.b /x HTTP/1.1\r\n", No);
+        start("said GET /x HTTP/1.1\r\n", No);
         start("\x16\x03\x01", No);
         start("PRI * HTTP/2.0\r\n", No);
         start("SSH-2.0-OpenSSH", No);

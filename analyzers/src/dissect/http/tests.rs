@@ -418,6 +418,31 @@ fn tunnels_and_upgrades() {
     );
 }
 
+/// What a request says beside its body, and how large the body of its answer is: exceptions from the rule against cleartext ask for both.
+#[test]
+fn what_a_request_says_of_its_own() {
+    let read = |target: &str, fields: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nUser-Agent: x\r\nAccept: */*\r\n{fields}\r\n");
+        let answer = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 3\r\n\r\nyes", "x".repeat(300));
+        let seen = run(&[sent(request), back(answer)], Layer::Wire);
+        let request = seen.into_iter().find_map(|seen| if let Observation::Request(request) = seen { Some(request) } else { None }).unwrap();
+        assert_eq!(request.response_body, Some(3));
+        request.telling
+    };
+    for (target, fields, expect) in [
+        ("/generate_204", "", false),
+        ("/success.txt?ipv4", "connection: close\r\nIf-None-Match: \"x\"\r\n", false),
+        ("/generate_204?", "", false),
+        ("/generate_204?id", "", true),
+        ("/generate_204", "X-Device: 1\r\n", true),
+        ("/generate_204", "Cookie: a=b\r\n", true),
+        ("/generate_204", "Referer: http://b.test/\r\n", true),
+        ("http://user@a.test/generate_204", "", true),
+    ] {
+        assert_eq!(read(target, fields), Some(expect), "{target} {fields}");
+    }
+}
+
 #[test]
 fn update_channels_are_seen() {
     check(
