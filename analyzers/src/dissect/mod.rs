@@ -401,7 +401,9 @@ impl Talk {
         let State::Opaque(it) = &mut self.state else { return Want::All };
         let dir = chunk.dir;
         let Unit::Stream { offset } = unit else {
-            if unit == Unit::Datagram && quic::is_certain(bytes) {
+            // What we know may come after what we do not.
+            let known = || quic::is_certain(bytes) || matches!(dns::looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_));
+            if unit == Unit::Datagram && known() {
                 self.leave(chunk.layer, cx);
                 self.state = State::New;
                 return self.sniff(chunk, cx);

@@ -497,7 +497,7 @@ const BORDER: usize = 512;
 /// Whether a flow stays on the local link by its addresses, or by a protocol that only speaks there.
 ///
 /// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too.
-fn on_link(ends: &Ends) -> bool {
+pub(super) fn on_link(ends: &Ends) -> bool {
     /// mDNS, LLMNR, SSDP, NetBIOS names, DHCP and DHCPv6.
     const PORTS: [u16; 8] = [5353, 5355, 1900, 137, 67, 68, 546, 547];
     let link = |ip: IpAddr| match ip {

@@ -9,7 +9,7 @@
 //! # How it is judged
 //! Only where the declaration claims encrypted DNS (`[dns] claim = "strict"` or `"opportunistic"`). *Fail*: strict is claimed and a
 //! question was seen in clear, other than for the resolver's own name. With an opportunistic claim a question in clear is allowed
-//! and stays undecided. *Pass*: none was seen, and no clear bytes of the device were lost.
+//! and stays undecided. *Pass*: none was seen, no clear bytes of the device were lost, and what went to port 53 could be read.
 //!
 //! # Evidence
 //! The `question` lines.
@@ -54,6 +54,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(broken) = case.seen::<Unparsed>().proof(|u| u.what == App::Dns) {
         return Outcome::inconclusive(Reason::Unparsed, broken, EXPECTED, "DNS in clear that could not be read");
     }
+    // Whatever it is, it went to where names are asked.
+    if let Some(unread) = case.seen::<Flow>().proof(|f| !f.empty && f.app == App::Unknown && f.port == 53) {
+        return Outcome::inconclusive(Reason::Unparsed, unread, EXPECTED, "bytes on the port of DNS that could not be read");
+    }
     let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return Outcome::NotTested(Reason::NotExercised) };
     settle(cx, &questions, case, Concern::Clear, proof, EXPECTED, "no question in clear")
 }
@@ -63,6 +67,7 @@ const OPPORTUNISTIC: &str = "schema = \"overhear/declaration/1\"\n[dns]\nclaim =
 
 const EXAMPLES: &[Example] = &[
     Example::new("strict, and silent", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(STRICT),
+    Example::new("strict, and bytes on port 53 that nobody knows", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:53","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"idle","from_start":true}}"#, "inconclusive unparsed").declared(STRICT),
     Example::new(
         "strict, only the resolver is asked for",
         r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}

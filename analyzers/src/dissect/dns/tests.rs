@@ -20,8 +20,12 @@ fn run(port: u16, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation>
 }
 
 fn run_with(tools: Tools, port: u16, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation> {
+    run_to(tools, &format!("192.168.1.1:{port}"), stream, messages)
+}
+
+fn run_to(tools: Tools, server: &str, stream: bool, messages: &[(Dir, Vec<u8>)]) -> Vec<Observation> {
     let transport = if stream { Transport::Tcp } else { Transport::Udp };
-    let b = format!("192.168.1.1:{port}").parse().unwrap();
+    let b = server.parse().unwrap();
     let ends = Ends { transport, a: "192.168.1.7:40000".parse().unwrap(), b, a_mac: None, b_mac: None, from_start: true };
     let mut pipeline = Pipeline::new(Arc::new(tools));
     let mut out: Vec<Out> = Vec::new();
@@ -214,6 +218,22 @@ fn by_bytes_on_any_port() {
     check(5300, &[(Dir::Out, [ask(7, "shop.test", 1).1, vec![0]].concat())], "unknown");
     check(5300, &[(Dir::Out, b"GET / HTTP/1.1\r\n\r\n".to_vec())], "unknown");
     check(53, &[(Dir::Out, vec![0xff; 40])], "unknown");
+    // Behind a datagram nobody knows.
+    for port in [53, 5300] {
+        check(port, &[(Dir::Out, vec![0xff; 40]), ask(7, "shop.test", 1)], "shop.test/1 - []\n dns");
+    }
+    // Ports of the link, asked of a host beyond it.
+    for (server, app) in [("203.0.113.9", "dns"), ("192.168.1.1", "")] {
+        for (port, here) in [(5353, "mdns"), (5355, "llmnr"), (137, "nbns")] {
+            let expect = format!("shop.test/1 - []\n{}\n", if app.is_empty() { here } else { app });
+            assert_eq!(told(&run_to(Tools::default(), &format!("{server}:{port}"), false, &[ask(7, "shop.test", 1)])), expect);
+        }
+    }
+    let fred = format!("\x20{}", "EGFCEFEECACACACACACACACACACACACA");
+    let status = message(7, 0, [1, 0, 0, 0], &[[fred.as_bytes(), &[0, 0, 0x21, 0, 1]].concat()]);
+    assert!(told(&run_to(Tools::default(), "203.0.113.9:137", false, &[(Dir::Out, status)])).ends_with("nbns\n"));
+    let announced = message(0, 0x8400, [0, 1, 0, 0], &[record(&name("a.local"), 1, &[192, 0, 2, 1])]);
+    assert!(told(&run_to(Tools::default(), "[2001:db8::9]:5353", false, &[(Dir::Out, announced)])).ends_with("mdns\n"));
 }
 
 #[test]
@@ -234,7 +254,13 @@ fn over_tcp() {
     for size in [1, 3, 13, 200] {
         let cut = |dir: Dir, bytes: &[u8]| bytes.chunks(size).map(|b| (dir, b.to_vec())).collect::<Vec<_>>();
         let steps = [cut(Dir::Out, &all), cut(Dir::Back, &answer)].concat();
-        assert_eq!(told(&run(53, true, &steps)), "b.test/28 0 [101:101:101:101:101:101:101:101]\na.test/1 - []\ndns\n", "{size}");
+        for port in [53, 5300] {
+            let told = told(&run(port, true, &steps));
+            assert_eq!(told, "b.test/28 0 [101:101:101:101:101:101:101:101]\na.test/1 - []\ndns\n", "{size} {port}");
+        }
+    }
+    for other in [&[0, 30][..], &[0, 30, 1, 2, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a'], b"\0\x1e\0\0\0\0\0\x01\0\0\0\0\0\0\x01 "] {
+        assert_eq!(told(&run(5300, true, &[(Dir::Out, other.to_vec())])), "unknown\n", "{other:?}");
     }
 }
 
