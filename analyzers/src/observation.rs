@@ -582,7 +582,13 @@ pub struct ServedFact {
 
 impl Served {
     fn fact(&self) -> ServedFact {
-        ServedFact { version: self.version, suite: self.suite, key_exchange: self.key_exchange, resumed: self.resumed, refused: self.refused }
+        ServedFact {
+            version: self.version,
+            suite: self.suite,
+            key_exchange: self.key_exchange,
+            resumed: self.resumed,
+            refused: self.refused,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use crate::link::Link;
 use crate::other::Other;
-use crate::tunnel;
+use crate::{tag, tunnel};
 
 /// Logical shards: fixed, so that output does not depend on the number of threads.
 pub const SHARDS: u16 = 64;
@@ -288,8 +288,8 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                     at += 14;
                 }
                 Some(_) => {
-                    // A length: 802.2. SNAP with a zero organisation carries an EtherType (RFC 1042).
-                    if bytes.get(at + 14..at + 20) != Some(&[0xaa, 0xaa, 3, 0, 0, 0]) {
+                    // A length: 802.2. SNAP with a zero organisation carries an EtherType (RFC 1042); so does the bridge tunnel (IEEE 802.1H).
+                    if !matches!(bytes.get(at + 14..at + 20), Some([0xaa, 0xaa, 3, 0, 0, 0 | 0xf8])) {
                         return Ok(Sliced::Other(Other::Llc));
                     }
                     let Some(t) = half(bytes, at + 20) else { return cut };
@@ -298,7 +298,6 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                 }
                 None => return cut,
             },
-            Next::Type(0x0800 | 0x86dd) => next = Next::Ip,
             Next::Type(0x8100 | 0x88a8 | 0x9100 | 0x9200) => {
                 let Some(t) = half(bytes, at + 2) else { return cut };
                 if t < 0x600 {
@@ -307,34 +306,12 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                 next = Next::Type(t);
                 at += 4;
             }
-            Next::Type(0x8847 | 0x8848) => {
-                // MPLS: labels up to the bottom of the stack (RFC 3032 §2.1); then an IP version, or a control word before Ethernet.
-                let Some(label) = word(bytes, at) else { return cut };
-                at += 4;
-                if label & 0x100 != 0 {
-                    next = match bytes.get(at).map(|b| b >> 4) {
-                        Some(4 | 6) => Next::Ip,
-                        Some(0) => {
-                            at += 4;
-                            Next::Ethernet
-                        }
-                        Some(_) => return Ok(Sliced::Other(Other::EtherType(0x8847))),
-                        None => return cut,
-                    };
-                }
-            }
-            Next::Type(0x8864) => {
-                // PPPoE session: six bytes of header (RFC 2516 §4).
-                at += 6;
-                next = Next::Ppp;
-            }
-            Next::Type(0x88e7) => {
-                // Provider backbone bridging: the service tag, then the customer's frame (IEEE 802.1Q §9.7).
-                at += 4;
-                next = Next::Ethernet;
-            }
+            Next::Type(0x0800 | 0x86dd) => next = Next::Ip,
             Next::Type(0x0806) => return Ok(arp(bytes, at)),
-            Next::Type(t) => return Ok(Sliced::Other(Other::EtherType(t))),
+            Next::Type(t) => match tag::behind(t, bytes, at) {
+                Ok(behind) => (next, at) = behind,
+                Err(other) => return Ok(Sliced::Other(other)),
+            },
             Next::Ppp => {
                 if bytes.get(at..at + 2) == Some(&[0xff, 3]) {
                     at += 2;
@@ -384,6 +361,10 @@ fn ip(inside: Inside<'_>, at: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
                 let offset = u32::from(head.fragments_offset().value()) * 8;
                 return Ok(fragment(key, offset, head.more_fragments(), bytes, start, stop));
             }
+            // Authentication stands in front of the payload here too.
+            if proto == AH {
+                return extensions(proto, src, dst, inside, start, stop);
+            }
             transport(proto, src, dst, inside, start, stop)
         }
         Some(6) => {
@@ -400,6 +381,9 @@ fn ip(inside: Inside<'_>, at: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
     }
 }
 
+/// The protocol number of an authentication header.
+const AH: u8 = 51;
+
 /// IPv6 extension headers (RFC 8200 §4; AH: RFC 4302 §2.2).
 #[inline]
 fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, mut at: usize, stop: usize) -> Result<Sliced, Box<Tunnel<'_>>> {
@@ -407,7 +391,7 @@ fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, mut a
     for _ in 0..DEEPEST {
         let len = match proto {
             0 | 43 | 60 | 135 | 139 | 140 => bytes.get(at + 1).map(|n| (*n as usize + 1) * 8),
-            51 => bytes.get(at + 1).map(|n| (*n as usize + 2) * 4),
+            AH => bytes.get(at + 1).map(|n| (*n as usize + 2) * 4),
             44 => {
                 let (Some(inner), Some(field), Some(id)) = (bytes.get(at), half(bytes, at + 2), word(bytes, at + 4)) else {
                     return Ok(Sliced::Other(Other::CutHeader));

@@ -11,6 +11,10 @@ pub(crate) fn inside(proto: u8, ports: (u16, u16), payload: &[u8], len: usize) -
         // IP in IP (RFC 2003), IPv6 in IP (RFC 4213 §3).
         4 | 41 => Some((Next::Ip, 0)),
         47 => gre(payload),
+        // EtherIP (RFC 3378 §3).
+        97 => payload.starts_with(&[0x30, 0]).then_some((Next::Ethernet, 2)),
+        // L2TP version 3 over IP (RFC 3931 §4.1.1): a session, a cookie of 0, 4 or 8 bytes that only its ends know, perhaps a sublayer.
+        115 => [4, 8, 12, 16].into_iter().find(|at| is_ethernet(payload, *at, len)).map(|at| (Next::Ethernet, at)),
         _ => None,
     }
 }
@@ -28,6 +32,13 @@ fn over_udp((from, to): (u16, u16), payload: &[u8], len: usize) -> Option<(Next,
         (_, 6081) => geneve(payload),
         (3544, _) | (_, 3544) => teredo(payload, len),
         (1701, _) | (_, 1701) => l2tp(payload),
+        // GRE in UDP (RFC 8086 §3).
+        (_, 4754) => gre(payload),
+        (_, 6080) => gue(payload, len),
+        // LISP (RFC 9300 §5.1).
+        (_, 4341) => whole_ip(payload, 8, len).then_some((Next::Ip, 8)),
+        (5247, _) | (_, 5247) => capwap(payload),
+        (_, 37008) => tzsp(payload),
         _ => None,
     }
 }
@@ -108,6 +119,48 @@ fn l2tp(p: &[u8]) -> Option<(Next, usize)> {
     Some((Next::Ppp, at))
 }
 
+/// draft-ietf-intarea-gue-09 §3: version 0 has a header and names a protocol, version 1 begins with the packet.
+fn gue(p: &[u8], len: usize) -> Option<(Next, usize)> {
+    let (first, proto) = (*p.first()?, *p.get(1)?);
+    match first >> 6 {
+        0 if first & 0x20 == 0 && matches!(proto, 4 | 41) => {
+            let at = 4 + (first & 0x1f) as usize * 4;
+            whole_ip(p, at, len).then_some((Next::Ip, at))
+        }
+        1 => whole_ip(p, 0, len).then_some((Next::Ip, 0)),
+        _ => None,
+    }
+}
+
+/// The data channel of CAPWAP (RFC 5415 §4.3), not encrypted, with whole frames of 802.3.
+fn capwap(p: &[u8]) -> Option<(Next, usize)> {
+    let [0, a, _, b, ..] = *p.get(..8)? else { return None };
+    // T: the frame is 802.11's own. F: a fragment.
+    if b & 1 == 1 || p.get(3)? & 0x80 != 0 {
+        return None;
+    }
+    let at = (a >> 3) as usize * 4;
+    (at >= 8).then_some((Next::Ethernet, at))
+}
+
+/// What sniffers send home (TaZmen Sniffer Protocol, version 1): tags up to the end tag, then a frame of Ethernet.
+fn tzsp(p: &[u8]) -> Option<(Next, usize)> {
+    let [1, 0 | 1, 0, 1] = *p.first_chunk::<4>()? else { return None };
+    let mut at = 4;
+    loop {
+        match p.get(at)? {
+            0 => at += 1,
+            1 => return Some((Next::Ethernet, at + 1)),
+            _ => at += 2 + *p.get(at + 1)? as usize,
+        }
+    }
+}
+
+/// A frame of Ethernet around a packet that ends where its carrier ends.
+fn is_ethernet(p: &[u8], at: usize, len: usize) -> bool {
+    matches!(half(p, at + 12), Some(0x0800 | 0x86dd)) && whole_ip(p, at + 14, len)
+}
+
 /// An IP packet that ends where its carrier ends.
 fn whole_ip(p: &[u8], at: usize, len: usize) -> bool {
     let said = match p.get(at).map(|b| b >> 4) {
@@ -141,6 +194,8 @@ fn gre(p: &[u8]) -> Option<(Next, usize)> {
                 _ => None,
             }
         }
+        // EoIP: its own length and tunnel where PPTP has them.
+        0x6400 if flags == 0x2001 => Some((Next::Ethernet, 8)),
         // WCCP puts four bytes of its own first in its second version.
         0x883e => Some((Next::Ip, at + if p.get(at)? >> 4 == 4 { 0 } else { 4 })),
         other => Some((ether_type(other)?, at)),
@@ -213,6 +268,14 @@ mod tests {
             ("gtp with a length that is not", (2152, 2152), at(&[0x30, 0xff, 0, 1, 0, 0, 0, 1], &inner), false, outer),
             ("l2tp", (1701, 1701), at(&[0, 2, 0, 1, 0, 1, 0xff, 3, 0, 0x21], &inner), true, none),
             ("l2tp control", (1701, 1701), at(&[0xc8, 2, 0, 1, 0, 1, 0, 0, 0, 0], &inner), false, outer),
+            ("gre in udp", (1, 4754), at(&[0, 0, 8, 0], &inner), true, none),
+            ("gue", (1, 6080), at(&[1, 4, 0, 0, 9, 9, 9, 9], &inner), true, none),
+            ("gue control", (1, 6080), at(&[0x21, 4, 0, 0, 9, 9, 9, 9], &inner), false, outer),
+            ("gue without a header", (1, 6080), inner.clone(), true, none),
+            ("lisp", (1, 4341), at(&[0x80, 0, 0, 1, 0, 0, 0, 0], &inner), true, none),
+            ("capwap", (5247, 1), at(&[0, 0x10, 2, 0, 0, 0, 0, 0], &frame), true, Ether::At(36)),
+            ("capwap with its own frames", (5247, 1), at(&[0, 0x10, 3, 1, 0, 0, 0, 0], &frame), false, outer),
+            ("tzsp", (1, 37008), at(&[1, 0, 0, 1, 10, 1, 5, 0, 1], &frame), true, Ether::At(37)),
             ("no tunnel", (5000, 9), b"inside".to_vec(), true, outer),
         ];
         for (what, ports, payload, found, ether) in carriers {
@@ -222,7 +285,37 @@ mod tests {
         check("gre", &ipv4(47, &at(&[0, 0, 8, 0], &inner)), true, none);
         check("gre with a key", &ipv4(47, &at(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 1], &frame)), true, Ether::At(28));
         check("erspan", &ipv4(47, &at(&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 0, 0, 0, 0, 0], &frame)), true, Ether::At(36));
+        check("eoip", &ipv4(47, &at(&[0x20, 1, 0x64, 0, 0, 48, 1, 0], &frame)), true, Ether::At(28));
+        check("etherip", &ipv4(97, &at(&[0x30, 0], &frame)), true, Ether::At(22));
+        check("l2tp 3", &ipv4(115, &at(&[0, 0, 0, 1], &frame)), true, Ether::At(24));
+        check("l2tp 3 with a cookie", &ipv4(115, &at(&[0, 0, 0, 1, 7, 7, 7, 7, 8, 8, 8, 8], &frame)), true, Ether::At(32));
+        check(
+            "authenticated",
+            &ipv4(51, &at(&[17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &inner[20..])),
+            true,
+            outer,
+        );
         check("gre of something else", &ipv4(47, &at(&[0, 0, 0x12, 0x34], &inner)), false, outer);
+    }
+
+    /// Tags between the link addresses and the packet.
+    #[test]
+    fn tags() {
+        let inner = udp((5000, 9), b"inside");
+        let frame = ethernet(&inner);
+        let tagged = |tag: &[u8]| [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], tag].concat();
+        let rows: [(&str, Vec<u8>); 6] = [
+            ("trustsec", [&tagged(&[0x89, 9, 1, 1, 0, 1, 0, 7, 8, 0])[..], &inner].concat()),
+            ("nsh", [&tagged(&[0x89, 0x4f, 0x0f, 0xc2, 2, 1, 0, 0, 1, 0xff])[..], &inner].concat()),
+            ("nsh around a frame", [&tagged(&[0x89, 0x4f, 0x0f, 0xc2, 2, 3, 0, 0, 1, 0xff])[..], &frame].concat()),
+            ("fabricpath", [&tagged(&[0x89, 3, 0, 0x60])[..], &frame].concat()),
+            ("batman", [&tagged(&[0x43, 5, 0x40, 15, 50, 1, 2, 0, 0, 0, 0, 9])[..], &frame].concat()),
+            ("bridge tunnel", [&tagged(&[0, 48, 0xaa, 0xaa, 3, 0, 0, 0xf8, 8, 0])[..], &inner].concat()),
+        ];
+        for (what, bytes) in rows {
+            let Sliced::Packet(p) = slice(Link::ETHERNET, &bytes, bytes.len()) else { panic!("{what}") };
+            assert_eq!(&bytes[p.at as usize..(p.at + p.len) as usize], b"inside", "{what}");
+        }
     }
 
     /// What is deeper than is followed stays a packet, and its bytes are there.

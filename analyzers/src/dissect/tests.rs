@@ -267,7 +267,8 @@ fn an_answer_that_the_client_refuses() {
         talked.close().into_iter().filter(|l| l.starts_with("served")).collect::<Vec<_>>()
     };
     let (alert, exchange, change) = (record(21, &[2, 70]), record(22, &message(16, &[7; 66])), record(20, &[1]));
-    let (taken, refused) = ("served 303 chain 1 group Some(29) without hello false", "served 303 chain 1 group Some(29) without hello false refused");
+    let (taken, refused) =
+        ("served 303 chain 1 group Some(29) without hello false", "served 303 chain 1 group Some(29) without hello false refused");
     assert_eq!(served(&[]), [refused]);
     assert_eq!(served(std::slice::from_ref(&alert)), [refused]);
     // A farewell after nothing is no more than a close.
@@ -304,7 +305,10 @@ fn dtls_associations() {
     };
     let (new, old) = ("served fefd chain 0 group None without hello false", "served feff chain 0 group None without hello false");
     let first = hello("a.test", 1, &[]);
-    assert_eq!(told(&[(Sent, &first), (Sent, &hello("a.test", 1, b"cookie")), (Back, &server(0xfefd)), (Sent, &exchange)]), ["hello a.test", new]);
+    assert_eq!(
+        told(&[(Sent, &first), (Sent, &hello("a.test", 1, b"cookie")), (Back, &server(0xfefd)), (Sent, &exchange)]),
+        ["hello a.test", new]
+    );
     let media = [0x80, 96, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9];
     let mut two: Vec<(Dir, &[u8])> = vec![(Sent, &first)];
     let (served, second, older) = (server(0xfefd), hello("b.test", 2, &[]), server(0xfeff));

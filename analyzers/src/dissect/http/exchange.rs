@@ -275,9 +275,32 @@ impl Exchange {
 /// Whether nearly every client sends a header field of this name, so that it says nothing about the one that does.
 fn is_ordinary(name: &[u8]) -> bool {
     const NAMES: [&str; 26] = [
-        "host", "user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "cache-control", "pragma", "connection",
-        "keep-alive", "proxy-connection", "content-type", "content-length", "transfer-encoding", "expect", "te", "range", "if-none-match",
-        "if-modified-since", "upgrade", "http2-settings", "upgrade-insecure-requests", "dnt", "sec-gpc", "priority", "date",
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "accept-charset",
+        "cache-control",
+        "pragma",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "te",
+        "range",
+        "if-none-match",
+        "if-modified-since",
+        "upgrade",
+        "http2-settings",
+        "upgrade-insecure-requests",
+        "dnt",
+        "sec-gpc",
+        "priority",
+        "date",
     ];
     NAMES.iter().any(|ordinary| name.eq_ignore_ascii_case(ordinary.as_bytes()))
 }

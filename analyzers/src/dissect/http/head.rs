@@ -312,7 +312,8 @@ pub fn begins(bytes: &[u8]) -> Begins {
 
 /// Whether the first line is whole and a request with a method of its own (RFC 9110 §9.1: any token), a path and the version.
 fn is_request_line(bytes: &[u8]) -> bool {
-    let line = bytes.iter().take(LONGEST_LINE).position(|b| *b == b'\n').and_then(|end| bytes.get(..end)).unwrap_or_default().trim_ascii_end();
+    let line =
+        bytes.iter().take(LONGEST_LINE).position(|b| *b == b'\n').and_then(|end| bytes.get(..end)).unwrap_or_default().trim_ascii_end();
     let mut parts = line.split(|b| *b == b' ');
     let (method, target, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     (2..=24).contains(&method.len())

@@ -425,7 +425,8 @@ fn what_a_request_says_of_its_own() {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nUser-Agent: x\r\nAccept: */*\r\n{fields}\r\n");
         let answer = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 3\r\n\r\nyes", "x".repeat(300));
         let seen = run(&[sent(request), back(answer)], Layer::Wire);
-        let request = seen.into_iter().find_map(|seen| if let Observation::Request(request) = seen { Some(request) } else { None }).unwrap();
+        let request =
+            seen.into_iter().find_map(|seen| if let Observation::Request(request) = seen { Some(request) } else { None }).unwrap();
         assert_eq!(request.response_body, Some(3));
         request.telling
     };
