@@ -279,6 +279,27 @@ fn an_answer_that_the_client_refuses() {
     assert_eq!(served(&[exchange, alert]), [taken]);
 }
 
+/// Hellos in as small records as one may send, and servers that leave before they were greeted.
+#[test]
+fn small_records() {
+    let whole = message(1, &hello_body("a.test", 23, &[]));
+    for first in [1, 2, 3, 5] {
+        let (head, rest) = whole.split_at(first);
+        for size in [1, 6, 7, 400] {
+            let bytes = [record(22, head), record(22, rest)].concat();
+            let mut talked = Talked::new(Transport::Tcp, 443);
+            bytes.chunks(size).for_each(|piece| talked.says(Sent, piece));
+            assert!(talked.close().contains(&"hello a.test".to_owned()), "{first} by {size}");
+        }
+    }
+    for size in [1, 2, 7] {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        [21, 0, 0, 0, 2, 1, 0].chunks(size).for_each(|piece| talked.says(Back, piece));
+        assert_eq!(talked.close(), ["tls 7+0+0"], "{size}");
+    }
+    check(Transport::Tcp, 443, &[(Back, &[21, 0, 0, 0, 9, 1, 0, 0])], &["unparsed unknown Unknown 8", "unknown 0+0+8"]);
+}
+
 /// DTLS: what it counts downwards, one association after the other between the same ports, and media beside it.
 #[test]
 fn dtls_associations() {

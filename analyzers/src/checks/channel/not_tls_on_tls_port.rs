@@ -9,7 +9,8 @@
 //! # How it is judged
 //! *Fail*: a flow on such a port carries another protocol, also after it began as TLS, or clear bytes nobody knows, and no declaration
 //! names it. *Pass*: TLS or
-//! QUIC in all of them. A flow picked up in its middle, or UDP that no dissector knows, leaves it undecided.
+//! QUIC in all of them. A flow picked up in its middle, one whose bytes came twice and differed, or UDP that no dissector knows, leaves it
+//! undecided.
 //!
 //! # Evidence
 //! The `flow` lines: what each carried.
@@ -38,7 +39,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let flows = case.seen::<Flow>();
     let on_port = |f: &FlowFact| TLS_PORTS.contains(&f.port) && !f.empty && matches!(f.transport, Transport::Tcp | Transport::Udp);
     let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
-    let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.transport == Transport::Udp);
+    let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.ambiguous || f.transport == Transport::Udp);
     // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read.
     let mixed = |f: &FlowFact| on_port(f) && !wrong(f) && f.unparsed;
     let (host, port) = host_and_port(cx.subject);
@@ -61,7 +62,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::fail(proof, EXPECTED, format!("HTTP/2 in clear to port {port}"));
     }
     if let Some(proof) = flows.proof(unclear) {
-        let reason = if flows.iter().any(|(f, _)| unclear(f) && f.incomplete) { Reason::MissedBytes } else { Reason::Unparsed };
+        let any = |is: fn(&FlowFact) -> bool| flows.iter().any(|(f, _)| unclear(f) && is(f));
+        let reason = match () {
+            () if any(|f| f.incomplete) => Reason::MissedBytes,
+            () if any(|f| f.ambiguous) => Reason::Ambiguous,
+            () => Reason::Unparsed,
+        };
         return Outcome::inconclusive(reason, proof, EXPECTED, "a flow on a TLS port could not be told");
     }
     if !declared && let Some(proof) = flows.proof(mixed) {
@@ -77,6 +83,7 @@ const EXAMPLES: &[Example] = &[
     Example::new("HTTP on 443", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),
     Example::new("unknown clear bytes on 8883", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8883","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "fail"),
     Example::new("picked up in the middle", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":false}}"#, "inconclusive missed-bytes"),
+    Example::new("bytes that came twice and differ", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0],"conflicting":2},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive ambiguous"),
     Example::new("unknown UDP on 443", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
     Example::new("HTTP after TLS", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),

@@ -30,9 +30,10 @@ impl Header {
         usize::from(u16::from_be_bytes([self.0[3], self.0[4]]))
     }
 
-    /// Whether this can head a record at all: a known type, SSL 3.0 to TLS 1.3. Length is judged apart.
+    /// Whether this can head a record at all: a known type, SSL 3.0 to TLS 1.3. Length is judged apart. Servers that have read no hello say
+    /// good-bye without a version.
     pub(crate) fn plausible(self) -> bool {
-        matches!(self.0[0], 20..=24) && self.0[1] == 3 && self.0[2] <= 4
+        matches!(self.0[0], 20..=24) && self.0[1] == 3 && self.0[2] <= 4 || self.0 == [ALERT, 0, 0, 0, 2]
     }
 }
 

@@ -54,7 +54,9 @@ fn record(from_start: bool, bytes: &[u8]) -> Option<bool> {
         let fits = match bytes {
             [] => true,
             [kind] => (20..=23).contains(kind),
-            [kind, major, ..] => (20..=23).contains(kind) && *major == 3,
+            [kind, major, minor @ ..] => {
+                (20..=23).contains(kind) && *major == 3 || [*kind, *major] == [side::ALERT, 0] && matches!(minor, [] | [0, ..])
+            }
         };
         return if fits { None } else { Some(false) };
     };
@@ -62,15 +64,15 @@ fn record(from_start: bool, bytes: &[u8]) -> Option<bool> {
     if !head.plausible() || len == 0 || len > side::LONGEST {
         return Some(false);
     }
-    let body = &bytes[side::HEADER..];
+    let body = &bytes[side::HEADER..bytes.len().min(side::HEADER + len)];
     Some(match head.kind() {
         side::CHANGE_CIPHER_SPEC => len == 1 && body.first().is_none_or(|b| *b == 1),
         // Two bytes in the clear, or sealed.
         side::ALERT => len == 2 && body.first().is_none_or(|b| matches!(b, 1 | 2)) || (18..=256).contains(&len),
         side::HANDSHAKE => match body {
             [] => return None,
-            // A hello in a record of its own, or mid-stream anything.
-            [1 | 2, rest @ ..] => rest.first().is_none_or(|b| *b <= 1) && len >= 4,
+            // A hello, which may be cut over as small records as its sender likes; or mid-stream anything.
+            [1 | 2, rest @ ..] => rest.first().is_none_or(|b| *b <= 1),
             [kind, ..] => !from_start || super::messages::known_message(*kind),
         },
         side::APPLICATION => !from_start || head.0[2] >= 1,
