@@ -40,8 +40,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let on_port = |f: &FlowFact| TLS_PORTS.contains(&f.port) && !f.empty && matches!(f.transport, Transport::Tcp | Transport::Udp);
     let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
     let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.ambiguous || f.transport == Transport::Udp);
-    // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read.
-    let mixed = |f: &FlowFact| on_port(f) && !wrong(f) && f.unparsed;
+    // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read. What was unsealed and not read is none.
+    let clear_bytes = case.seen::<Unparsed>().iter().any(|(u, _)| u.layer == Layer::Wire);
+    let mixed = |f: &FlowFact| on_port(f) && !wrong(f) && f.unparsed && clear_bytes;
     let (host, port) = host_and_port(cx.subject);
     let declared = cx.declaration.is_some_and(|d| d.channels_for(&host, port).any(|c| !c.protocol.is_protected()));
     if !declared && let Some(proof) = flows.proof(|f| wrong(f) && !unclear(f)) {
@@ -94,5 +95,8 @@ const EXAMPLES: &[Example] = &[
         "fail",
     ),
     Example::new("nothing on such a port", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
-    Example::new("TLS behind bytes nobody knows", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
+    Example::new("TLS behind bytes nobody knows", r#"{"unparsed":{"what":"tls","reason":"broken","bytes":40}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "inconclusive unparsed"),
+    Example::new("TLS that was opened, and HTTP/2 in it", r#"{"unparsed":{"what":"http2","reason":"not-built","bytes":40,"layer":"decrypted"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":60,"unparsed":40},"end":"fin","from_start":true}}"#, "pass"),
 ];
