@@ -170,9 +170,11 @@ impl<'c> Sides<'c> {
     fn of(case: &'c Case, attack: &Attack) -> Sides<'c> {
         let anyway: Vec<&Text> =
             case.seen::<Trial>().iter().filter(|(t, _)| t.arm != Arm::Attack).flat_map(|(t, _)| &t.cleartext).collect();
+        let restless = restless(case);
         let row = |(trial, span): (&'c Trial, &'c crate::case::Span)| {
-            // What a device asks its peer in clear while TLS works it asks whatever happens to TLS.
-            let known = !anyway.is_empty() && trial.cleartext.iter().all(|shape| anyway.contains(&shape));
+            // What a device asks its peer in clear while TLS works it asks whatever happens to TLS; and where it asks something else each
+            // time, something else under attack says nothing.
+            let known = !anyway.is_empty() && (restless || trial.cleartext.iter().all(|shape| anyway.contains(&shape)));
             let as_ever = known && trial.arm == Arm::Attack && trial.result == TrialResult::Accepted && trial.only_by_clear();
             let result = if as_ever { TrialResult::None } else { trial.result };
             Row { trial, line: span.first, result, unclear: as_ever || trial.cleartext_unclear }
@@ -225,6 +227,26 @@ impl<'c> Sides<'c> {
             _ => false,
         }
     }
+}
+
+/// Whether the device asks its peer in clear for something new again and again while nothing is done to its TLS.
+fn restless(case: &Case) -> bool {
+    let mut honest: Vec<&Trial> =
+        case.seen::<Trial>().iter().map(|(t, _)| t).filter(|t| t.arm != Arm::Attack && !t.cleartext.is_empty()).collect();
+    honest.sort_by_key(|t| t.n);
+    let mut known: Vec<&Text> = Vec::new();
+    let mut new = 0;
+    for trial in honest {
+        let before = known.len();
+        for shape in &trial.cleartext {
+            if !known.contains(&shape) {
+                known.push(shape);
+            }
+        }
+        new += usize::from(known.len() > before);
+    }
+    // The first time everything is new, and a second time may be another part of what it does.
+    new > 2
 }
 
 /// For the anchor questions (pin.absent, pin.scope, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
@@ -610,6 +632,9 @@ mod tests {
             // It asks in clear while TLS works too: that shows nothing about the attack.
             ("P+ xf/ping P+ x- P+ x- P+ x- P+/ping", "inconclusive clear-unclear"),
             ("P+/ping xf/login P+/ping", "fail"),
+            // It asks for something else each time: something else under attack shows nothing either.
+            ("P+/red xf/green P+/blue xf/grey P+/pink", "inconclusive clear-unclear"),
+            ("P+/red xf/login P+/blue xf/login P+/blue", "fail"),
             ("P+/ping x+ P+/ping", "fail"),
             ("P+/ping x- P+/ping x- P+/ping x- P+/ping", "pass"),
             ("P+ x?k P+ x?k P+", "inconclusive cut-short"),

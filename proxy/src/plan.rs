@@ -278,7 +278,14 @@ impl<'a> View<'_, 'a> {
             Need::DeclaredPins => !self.terms.pin_near,
             Need::UserCaInstalled => false,
         };
-        !attack.needs.iter().any(unmet) && !self.dead() && !self.predicted(attack)
+        !attack.needs.iter().any(unmet) && !self.dead() && !self.uncontrolled(attack) && !self.predicted(attack)
+    }
+
+    /// Controls of this attack's own handshake never worked: nothing could be compared with it, and others can still be asked.
+    fn uncontrolled(self, attack: &Attack) -> bool {
+        let twin = Shape::twin_of(&attack.defect);
+        let mut controls = self.history.past.iter().filter(|p| p.arm == Arm::Control && p.shape == twin);
+        twin != Shape::Mirrored && controls.clone().count() >= PATIENCE && controls.all(|p| p.result != TrialResult::Accepted)
     }
 
     /// The subject has stopped working even when left alone.
@@ -588,6 +595,22 @@ mod tests {
         assert_eq!(plan(&history, &terms(&attacks, Mode::Live), Time::from_secs(200)), Treatment::Pass);
         let steady = History { past: vec![past(0, bad), past(10, bad), past(20, bad), past(30, bad)], ..History::default() };
         assert!(!backing_off(&steady));
+    }
+
+    #[test]
+    fn a_handshake_that_no_control_can_have_holds_nothing_up() {
+        let attacks = [
+            attack("ca", Defect::UntrustedCa, &[]),
+            attack("kx", Defect::KxSignatureCorrupt, &[]),
+            attack("block", Defect::TlsBlocked, &[]),
+        ];
+        let client = |t: &Treatment| match t {
+            Treatment::Control { twin: Some(_) } => TrialResult::Incompatible,
+            Treatment::Attack { .. } => TrialResult::Rejected,
+            _ => TrialResult::Accepted,
+        };
+        let (asked, left) = play(&attacks, Mode::Runs, 1, client);
+        assert_eq!((asked.as_str(), left.len()), ("C ca C ca C T T T C block C block C", 0));
     }
 
     #[test]

@@ -30,6 +30,21 @@ pub fn talks_in_clear(data: &[u8]) -> bool {
     lines.find(|line| begins_tls(line) || !greeting(line)).is_some_and(|line| !begins_tls(line))
 }
 
+/// Method and target of an HTTP/1 request line at the start of `bytes`.
+pub fn request_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next()?;
+    let mut words = line.split(|b| *b == b' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    version.starts_with(b"HTTP/").then_some((method, target))
+}
+
+/// Whether bytes on a connection whose TLS has failed are content in clear: text to the end of what is asked of it. Records begin with no
+/// character, and what is sealed in them does not stay text for so long.
+pub fn is_clear_text(bytes: &[u8]) -> bool {
+    const SURE: usize = 16;
+    bytes.len() >= SURE && bytes.iter().take(SURE).all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+}
+
 /// The preface and frames that carry no request: PRIORITY 2, RST_STREAM 3, SETTINGS 4, PING 6, GOAWAY 7, WINDOW_UPDATE 8, PRIORITY_UPDATE 16.
 fn h2_opening(data: &[u8]) -> bool {
     let preface = data.len().min(H2.len());

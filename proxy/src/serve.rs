@@ -16,6 +16,7 @@ use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -102,6 +103,8 @@ struct Halfway {
     /// A control's handshake is done: what was negotiated.
     negotiated: Option<(Option<u16>, Option<Vec<u8>>)>,
     grade: Option<Evidence>,
+    /// Who is told of requests that follow the first on a connection in clear.
+    asked: Option<Sender<Bytes>>,
 }
 
 impl Progress {
@@ -114,6 +117,11 @@ impl Progress {
         });
         let (version, alpn) = half.negotiated.clone().unwrap_or_default();
         (half.grade.or(passed).unwrap_or(Evidence::E1), version, alpn)
+    }
+
+    /// Each request in clear that follows the first is sent there as it is passed on.
+    pub fn tell_requests(&self, asked: Sender<Bytes>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).asked = Some(asked);
     }
 
     fn watch(&self, log: &SharedLog) {
@@ -206,6 +214,8 @@ pub struct Conduct {
     pub alpn: Option<Vec<u8>>,
     /// First application bytes of the device, at most [`KEPT`]; of a relayed connection only where its server spoke first.
     pub data: Bytes,
+    /// What it said in clear on this connection after its TLS had failed.
+    pub in_clear: Bytes,
     /// Application bytes from and to the device (raw bytes for a pass).
     pub bytes: [u64; 2],
     /// The device's first record headers.
@@ -231,6 +241,7 @@ impl Conduct {
             suite: None,
             alpn: None,
             data: Bytes::new(),
+            in_clear: Bytes::new(),
             bytes: [0, 0],
             records: Vec::new(),
             waited: Duration::ZERO,
@@ -396,7 +407,16 @@ impl Server {
         }
         let silent = matches!(visit.start, Start::Silent { .. });
         let mut answer = Vec::new();
+        let asked = progress.0.lock().unwrap_or_else(PoisonError::into_inner).asked.take();
+        let mut first = true;
         let end = relay(&mut wire, &mut server, |dir, piece| {
+            if let (Dir::Out, Some(asked)) = (dir, &asked)
+                && !std::mem::take(&mut first)
+                && preamble::request_line(piece).is_some()
+            {
+                // More than are waited for at once tell no more than those do.
+                let _ = asked.try_send(Bytes::copy_from_slice(piece.get(..piece.len().min(KEPT)).unwrap_or_default()));
+            }
             let room = ANSWER.saturating_sub(answer.len()).min(piece.len());
             if silent && dir == Dir::Out {
                 answer.extend_from_slice(piece.get(..room).unwrap_or_default());
@@ -531,7 +551,7 @@ impl Server {
                 if conduct.hindrance.is_none() && conduct.acked == Some(true) && flight > 0 {
                     conduct.grade = Evidence::E2;
                 }
-                self.linger(&mut wire, &conduct).await;
+                conduct.in_clear = self.linger(&mut wire, &conduct).await;
                 note(&mut conduct, &log);
                 return conduct;
             }
@@ -556,7 +576,7 @@ impl Server {
         } else {
             self.listen(&mut tls, &log, &*tap, &place, &mut conduct).await;
             let (mut wire, _) = (*tls).into_inner();
-            self.linger(&mut wire, &conduct).await;
+            conduct.in_clear = self.linger(&mut wire, &conduct).await;
         }
         note(&mut conduct, &log);
         conduct
@@ -702,14 +722,21 @@ impl Server {
         conduct
     }
 
-    /// Waits a little for the device's FIN or RST, throwing away what it still sends.
-    async fn linger<S: Link>(&self, wire: &mut Wire<S>, conduct: &Conduct) {
+    /// Waits a little for the device's FIN or RST; what it still sends is thrown away, but for text in clear.
+    async fn linger<S: Link>(&self, wire: &mut Wire<S>, conduct: &Conduct) -> Bytes {
+        let mut said = Vec::new();
         if matches!(conduct.end, TrialEnd::Us | TrialEnd::Timeout) {
-            return;
+            return Bytes::new();
         }
         let until = Instant::now() + self.waits.close;
         let mut buffer = [0; 1024];
-        while matches!(timeout_at(until, wire.read(&mut buffer)).await, Ok(Ok(n)) if n > 0) {}
+        while let Ok(Ok(n)) = timeout_at(until, wire.read(&mut buffer)).await
+            && n > 0
+        {
+            let room = KEPT.saturating_sub(said.len()).min(n);
+            said.extend_from_slice(buffer.get(..room).unwrap_or_default());
+        }
+        if preamble::is_clear_text(&said) { said.into() } else { Bytes::new() }
     }
 }
 

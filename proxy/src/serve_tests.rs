@@ -270,6 +270,40 @@ async fn strict_clients_refuse_and_careless_ones_talk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_in_clear_after_tls_has_failed() {
+    let scene = scene(KeyKind::P256, 0x0304).await;
+    let request = b"GET /login?u=anna HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    for (words, expect) in
+        [(&request[..], true), (b"\x17\x03\x03\0\x20 what is sealed, to the end of it", false), (b"bye", false), (b"", false)]
+    {
+        let (addr, task) = scene.gateway(attack(Defect::UntrustedCa), Arc::new(NoTap)).await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let mut tls = rustls::ClientConnection::new(Client::Strict.config(&scene.roots), HOST.try_into().unwrap()).unwrap();
+        let mut buffer = [0; 16384];
+        for failed in [false, true] {
+            let mut out = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut out).unwrap();
+            }
+            stream.write_all(&out).await.unwrap();
+            while !failed {
+                let n = stream.read(&mut buffer).await.unwrap();
+                tls.read_tls(&mut &buffer[..n]).unwrap();
+                if tls.process_new_packets().is_err() {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(words).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let conduct = task.await.unwrap();
+        assert_eq!((conduct.grade, conduct.end), (Evidence::E2, TrialEnd::Alert));
+        assert_eq!(conduct.in_clear == words && !words.is_empty(), expect, "{}", words.escape_ascii());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshake_defects() {
     let scene = scene(KeyKind::P256, 0x0304).await;
     for (defect, version) in [(Defect::KxSignatureCorrupt, 0x0303), (Defect::VerifySignatureCorrupt, 0x0304)] {

@@ -24,6 +24,7 @@ use analyzers::observation::{self, Arm, Presence, Standing, TrialResult};
 use analyzers::pipeline::About;
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
+use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Time};
@@ -47,6 +48,8 @@ use subjects::{Clear, Key, Subjects, Tried};
 const MOST_CONNECTIONS: usize = 8192;
 /// How many certificates are remembered as told; beyond it the memory starts over.
 const MOST_TOLD: usize = 1 << 14;
+/// Requests of one connection in clear that wait to be looked at.
+const REQUESTS: usize = 64;
 /// Ports on which the client speaks first and speaks TLS: its hello is waited for as long as set. Elsewhere the server may be the one to speak.
 const TLS_PORTS: [u16; 12] = [443, 8443, 853, 465, 563, 636, 989, 990, 993, 995, 5061, 8883];
 /// How long a possibly server-first connection is held back.
@@ -472,7 +475,29 @@ impl Gateway {
         if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
             return FlowEnd::Reset;
         }
-        let (at, conduct) = (visit.now, self.relay(visit).await);
+        let at = visit.now;
+        let (asked, mut requests) = tokio::sync::mpsc::channel::<Bytes>(REQUESTS);
+        if shape.is_some() {
+            visit.progress.tell_requests(asked);
+        }
+        let again = |request: &[u8]| {
+            // It is passed on already: too late to keep it here.
+            let shape = subjects::shape(request);
+            self.subjects().cleartext(Clear { shape: Some(&shape), ..clear }, self.setup.feed.now(), self.setup.mode);
+        };
+        let conduct = {
+            let mut relay = std::pin::pin!(self.relay(visit));
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(request) = requests.recv() => again(&request),
+                    conduct = &mut relay => break conduct,
+                }
+            }
+        };
+        while let Ok(request) = requests.try_recv() {
+            again(&request);
+        }
         if shape.is_none() && preamble::talks_in_clear(&conduct.data) {
             // The server spoke first, and this is what the device answered. It is too late to keep it here.
             self.subjects().cleartext(Clear { shape: Some("an answer in clear"), ..clear }, at, self.setup.mode);

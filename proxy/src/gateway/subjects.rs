@@ -15,6 +15,7 @@ use policies::{Defect, Time};
 
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
+use crate::preamble;
 use crate::serve::{Conduct, Hindrance, Progress};
 use crate::treatment::Treatment;
 
@@ -29,6 +30,9 @@ const MOST_PLACES: usize = 4096;
 /// Kinds of requests in clear to one peer that are kept in mind, and how much of each. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
 const LONGEST_SHAPE: usize = 96;
+/// Longer segments of a path with a digit in them are identifiers, and longer first words are none.
+const LONGEST_NAME: usize = 12;
+const LONGEST_WORD: usize = 16;
 /// Of the first application bytes this much is printed, masked.
 const SHOWN: usize = 96;
 
@@ -88,22 +92,36 @@ pub(super) struct Clear<'a> {
     pub(super) shape: Option<&'a str>,
 }
 
-/// What makes requests in clear alike: method and path, without its parameters, and with numbers for what changes.
+/// What makes requests in clear alike: method and path, without its parameters, and with a sign for what changes; of other text its first word.
 pub(super) fn shape(bytes: &[u8]) -> String {
-    let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-    let mut words = line.split(|b| *b == b' ');
-    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else { return "bytes".to_owned() };
-    if !version.starts_with(b"HTTP/") {
-        return "bytes".to_owned();
-    }
+    let Some((method, target)) = preamble::request_line(bytes) else {
+        let word = bytes.iter().take(LONGEST_WORD).take_while(|b| b.is_ascii_alphabetic()).count();
+        let ends = bytes.get(word).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b':' | b'=' | b',' | b';'));
+        let word = bytes.get(..word).filter(|word| word.len() > 1 && ends).unwrap_or_default();
+        return format!("bytes {}", String::from_utf8_lossy(word)).trim_end().to_owned();
+    };
     let path = target.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-    let part = |part: &[u8]| if part.iter().any(u8::is_ascii_digit) { "#".into() } else { String::from_utf8_lossy(part).into_owned() };
-    let parts: Vec<String> = path.split(|b| *b == b'/').map(part).collect();
+    let parts: Vec<String> = path.split(|b| *b == b'/').map(constant).collect();
     let mut out = format!("{} {}", String::from_utf8_lossy(method), parts.join("/"));
     if let Some((at, _)) = out.char_indices().nth(LONGEST_SHAPE) {
         out.truncate(at);
     }
     out
+}
+
+/// What stays of a segment of a path: all but a number in a short one, nothing of one that mixes letters and digits or is long.
+fn constant(part: &[u8]) -> String {
+    let mut out = String::new();
+    let mut numbers = 0;
+    for run in part.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
+        if run.first().is_some_and(u8::is_ascii_digit) {
+            numbers += 1;
+            out.push('#');
+        } else {
+            out.push_str(&String::from_utf8_lossy(run));
+        }
+    }
+    if numbers > 1 || numbers == 1 && part.len() > LONGEST_NAME { "#".to_owned() } else { out }
 }
 
 impl Clear<'_> {
@@ -283,6 +301,13 @@ impl Subjects {
 
     pub(super) fn leave(&mut self, key: &Key, group: u64, place: Place, conduct: Conduct, veil: &dyn Veil) {
         let Some(group) = self.all.get_mut(key).and_then(|s| s.group.as_mut()).filter(|g| g.id == group) else { return };
+        if !conduct.in_clear.is_empty() && group.treatment.defect().is_some() {
+            // On the very connection whose TLS had failed.
+            group.cleartext_followed = true;
+            if group.cleartext.len() < MOST_SHAPES {
+                group.cleartext.insert(format!("{} on the same connection", shape(&conduct.in_clear)));
+            }
+        }
         match place {
             Place::Kept(at) => {
                 if let Some(member) = group.members.get_mut(at) {

@@ -459,8 +459,15 @@ fn a_request_in_clear_is_known_by_what_stays() {
     use subjects::shape;
     for (bytes, expect) in [
         (&b"GET /ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n"[..], "GET /ping"),
-        (b"POST /v1/session/8f3a HTTP/1.0\r\n\r\n", "POST /#/session/#"),
-        (b"EHLO phone\r\n", "bytes"),
+        (b"POST /v1/session/8f3a HTTP/1.0\r\n\r\n", "POST /v#/session/#"),
+        (b"GET /v1/status2 HTTP/1.1\r\n\r\n", "GET /v#/status#"),
+        (b"GET /v1/login2?u=anna HTTP/1.1\r\n\r\n", "GET /v#/login#"),
+        (b"GET /a/averylongname7 HTTP/1.1\r\n\r\n", "GET /a/#"),
+        (b"EHLO phone\r\n", "bytes EHLO"),
+        (b"HB 17\n", "bytes HB"),
+        (b"LOGIN anna secret", "bytes LOGIN"),
+        (b"{\"type\":\"x\"}", "bytes"),
+        (b"Ab\x00\x01", "bytes"),
         (b"\x10\x0e\x00\x04MQTT", "bytes"),
         (b"", "bytes"),
     ] {
