@@ -407,7 +407,7 @@ impl Gateway {
                 let offered = (hello.offers(0x0304), hello.offers(0x0303));
                 self.treat(visit, &key, offered, &tap).await
             }
-            None => self.in_clear(visit, known).await,
+            None => self.in_clear(visit, known, &tap).await,
         };
         tap.close(end);
     }
@@ -459,7 +459,7 @@ impl Gateway {
     }
 
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
-    async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr) -> FlowEnd {
+    async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> FlowEnd {
         let shape = match &visit.start {
             Start::Other { seen } => Some(subjects::shape(seen)),
             // The server may speak first here, and the device answer in clear.
@@ -471,7 +471,7 @@ impl Gateway {
         let is_name = |host: &String| host.parse::<IpAddr>().is_err();
         let named =
             http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name).or_else(|| self.setup.rules.name_of(server));
-        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref() };
+        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref(), tap };
         if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
             return FlowEnd::Reset;
         }

@@ -90,6 +90,7 @@ pub(super) struct Clear<'a> {
     pub(super) name: Option<&'a str>,
     /// What kind of request it is ([`shape`]); `None` when the device waits for the server to speak, and what it says then is not known yet.
     pub(super) shape: Option<&'a str>,
+    pub(super) tap: &'a Arc<FlowTap>,
 }
 
 /// What makes requests in clear alike: method and path, without its parameters, and with a sign for what changes; of other text its first word.
@@ -187,6 +188,10 @@ pub(super) struct State {
     servers: Vec<IpAddr>,
     /// What the device asks this peer in clear too, while TLS works.
     asks_in_clear: BTreeSet<String>,
+    /// The attack of the last run of a program, until TLS to this peer is tried again.
+    attacked: Option<Trial>,
+    /// What came in clear in the run after it, in which TLS was not tried yet.
+    instead: Option<(String, Arc<FlowTap>)>,
 }
 
 impl State {
@@ -256,6 +261,7 @@ impl Subjects {
             if !state.servers.contains(&server) && state.servers.len() < MOST_ADDRESSES {
                 state.servers.push(server);
             }
+            (state.attacked, state.instead) = (None, None);
             state.group = Some(Group {
                 id,
                 treatment,
@@ -335,7 +341,14 @@ impl Subjects {
         let mut attacked = false;
         for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
             let works = state.works(now, mode, &self.thresholds);
-            let Some(group) = state.group.as_mut() else { continue };
+            let Some(group) = state.group.as_mut() else {
+                if let (Mode::Runs, Some(_), Some(shape)) = (mode, &state.attacked, clear.shape)
+                    && !state.asks_in_clear.contains(shape)
+                {
+                    state.instead.get_or_insert_with(|| (shape.to_owned(), clear.tap.clone()));
+                }
+                continue;
+            };
             let under_attack = group.treatment.defect().is_some();
             attacked |= under_attack;
             match clear.shape {
@@ -408,7 +421,34 @@ impl Subjects {
         };
         let mut due: Vec<(u64, Key)> = self.all.iter().filter_map(over).collect();
         due.sort_by_key(|(id, _)| *id);
-        due.into_iter().filter_map(|(_, key)| self.finish_one(&key, veil)).collect()
+        // Before this run's own attacks are remembered: what it did instead of TLS follows the attack of the run before.
+        let mut out = if let Some(device) = all_of { self.fell_back_later(device, veil) } else { Vec::new() };
+        out.extend(due.into_iter().filter_map(|(_, key)| self.finish_one(&key, veil)));
+        out
+    }
+
+    /// Subjects of a device that was attacked in its last run, and that in this one did not try TLS but asked in clear.
+    fn fell_back_later(&mut self, device: IpAddr, veil: &dyn Veil) -> Vec<Tried> {
+        let mut out = Vec::new();
+        for (_, state) in self.all.iter_mut().filter(|(k, s)| k.device == device && s.group.is_none()) {
+            let Some((trial, (shape, tap))) = state.attacked.take().zip(state.instead.take()) else { continue };
+            self.trials += 1;
+            let trial = Trial {
+                n: self.trials,
+                result: TrialResult::Accepted,
+                cleartext_followed: true,
+                cleartext: vec![Text::veiled(shape.as_bytes(), veil)],
+                attempt: trial.attempt.map(|n| n + 1),
+                ..trial
+            };
+            if let Some(past) = state.history.past.iter_mut().rfind(|p| p.arm == Arm::Attack) {
+                past.result = TrialResult::Accepted;
+                past.by_clear = BTreeSet::from([shape]);
+            }
+            out.push(Tried { trial, flows: vec![tap.flow()], tap });
+        }
+        out.sort_by_key(|tried| tried.trial.n);
+        out
     }
 
     /// Ends the subject's open group and says what it showed.
@@ -469,6 +509,7 @@ impl Subjects {
             by_clear,
         };
         state.history.past.push(past);
+        state.attacked = (arm == Arm::Attack && trial.result != TrialResult::Accepted).then(|| trial.clone());
         let flows = members().map(|m| m.tap.flow()).collect();
         let tap = members().last()?.tap.clone();
         Some(Tried { trial, flows, tap })

@@ -411,7 +411,7 @@ fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
         let conduct = Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) };
         subjects.leave(&key, group, place, conduct, &Bare);
         for (server, name, shape) in asked {
-            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape };
+            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape, tap: &tap };
             subjects.cleartext(clear, Time::from_secs(2), Mode::Runs);
         }
         if cut_short {
@@ -452,6 +452,60 @@ fn what_stands_in_for_tls() {
     // Ended before its time.
     told(&Story { cut_short: true, ..shop }, Nothing, false);
     told(&Story { during: &[("192.0.2.5", None, get)], cut_short: true, ..shop }, Accepted, false);
+}
+
+/// A program that remembers a failure and asks in clear when it is started again.
+#[test]
+fn what_the_next_run_does_instead() {
+    use analyzers::subject::ClientClass;
+    let device = IpAddr::from([10, 0, 0, 2]);
+    let server = IpAddr::from([192, 0, 2, 5]);
+    let key = Key { device, host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let (feed, _outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
+    // Each run: a treatment of its TLS, if it tries that, and what it asks in clear before and after.
+    let told = |runs: &[(Option<&str>, &[&str], &[&str])]| {
+        let mut subjects = Subjects::new(Thresholds::default());
+        let mut out = Vec::new();
+        for (run, (tls, before, after)) in (1..).zip(runs) {
+            let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
+            let asks = |subjects: &mut Subjects, shapes: &[&str]| {
+                for shape in shapes {
+                    let clear = Clear { device, server, name: Some("shop.test"), shape: Some(shape), tap: &tap };
+                    subjects.cleartext(clear, Time::from_secs(run), Mode::Runs);
+                }
+            };
+            asks(&mut subjects, before);
+            if let Some(tls) = tls {
+                let (treatment, grade) = match *tls {
+                    "control" => (Treatment::Control { twin: None }, Evidence::E5),
+                    id => (Treatment::Attack { id: id.to_owned(), defect: Defect::UntrustedCa, after: 0 }, Evidence::E2),
+                };
+                let group = subjects.begin(&key, treatment.clone(), server, Time::from_secs(run), Some(run as u64));
+                let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+                let alert = Some(crate::serve::Alert { code: 48, level: Some(2), encrypted: false });
+                let conduct =
+                    Conduct { grade, alert: alert.filter(|_| grade == Evidence::E2), end: TrialEnd::Alert, ..Conduct::nothing(None) };
+                subjects.leave(&key, group, place, conduct, &Bare);
+            }
+            asks(&mut subjects, after);
+            let tried = subjects.finish(Time::from_secs(run), Some(device), &Bare);
+            out.extend(
+                tried.into_iter().map(|t| format!("{} {:?}", t.trial.attack.map_or("control".into(), |a| a.to_string()), t.trial.result)),
+            );
+        }
+        out
+    };
+    let control = ("control", "control Accepted");
+    let start = (Some(control.0), &[][..], &[][..]);
+    let attack = (Some("ca"), &[][..], &[][..]);
+    assert_eq!(told(&[start, attack, (None, &["GET /login"], &[])]), [control.1, "ca Rejected", "ca Accepted"]);
+    // TLS is tried all the same, before or after.
+    assert_eq!(told(&[start, attack, (Some("control"), &["GET /login"], &[])]), [control.1, "ca Rejected", control.1]);
+    assert_eq!(told(&[start, attack, (Some("control"), &[], &["GET /login"])]), [control.1, "ca Rejected", control.1]);
+    // It asks that anyway, or nothing was attacked before.
+    let pings = (Some("control"), &[][..], &["GET /ping"][..]);
+    assert_eq!(told(&[pings, attack, (None, &["GET /ping"], &[])]), [control.1, "ca Rejected"]);
+    assert_eq!(told(&[start, (None, &["GET /login"], &[])]), [control.1]);
 }
 
 #[test]
