@@ -262,7 +262,12 @@ impl Live {
     }
 
     /// Captures what passes an interface and pleases `look`, from now on.
-    pub(crate) fn capture(&mut self, interface: &str, look: Look, kept: Kept) -> Result<(), Fault> {
+    pub(crate) fn capture(&mut self, interface: &str, mut look: Look, kept: Kept) -> Result<(), Fault> {
+        let gateway = self.gateway.clone();
+        let look = Box::new(move |frame: &[u8]| {
+            gateway.passes(frame);
+            look(frame)
+        });
         let packets = Packets::open(interface).map_err(|e| Fault::new(e.to_string(), "capturing needs CAP_NET_RAW"))?;
         self.record(Source::Interface(packets, look, Disguised::new(proxy::enrolment::own())), interface, kept)
     }

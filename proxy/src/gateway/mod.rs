@@ -3,8 +3,10 @@
 //! Long, for it is one path: a connection from its first byte to its trial.
 
 pub mod conntrack;
+mod datagrams;
 pub mod entrance;
 pub mod nft;
+mod shape;
 mod subjects;
 
 #[cfg(test)]
@@ -461,7 +463,7 @@ impl Gateway {
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
     async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> FlowEnd {
         let shape = match &visit.start {
-            Start::Other { seen } => Some(subjects::shape(seen)),
+            Start::Other { seen } => Some(shape::shape(seen)),
             // The server may speak first here, and the device answer in clear.
             Start::Silent { .. } if !TLS_PORTS.contains(&visit.server.port()) => None,
             // Held open for a hello that may come later, or closed without a word.
@@ -471,7 +473,7 @@ impl Gateway {
         let is_name = |host: &String| host.parse::<IpAddr>().is_err();
         let named =
             http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name).or_else(|| self.setup.rules.name_of(server));
-        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref(), tap };
+        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref(), tap: Some(tap) };
         if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
             return FlowEnd::Reset;
         }
@@ -482,7 +484,7 @@ impl Gateway {
         }
         let again = |request: &[u8]| {
             // It is passed on already: too late to keep it here.
-            let shape = subjects::shape(request);
+            let shape = shape::shape(request);
             self.subjects().cleartext(Clear { shape: Some(&shape), ..clear }, self.setup.feed.now(), self.setup.mode);
         };
         let conduct = {
@@ -503,6 +505,20 @@ impl Gateway {
             self.subjects().cleartext(Clear { shape: Some("an answer in clear"), ..clear }, at, self.setup.mode);
         }
         flow_end(conduct.close)
+    }
+
+    /// A frame on the devices' side. Datagrams are not redirected: those that may stand in for TLS are looked at as they pass.
+    pub fn passes(&self, frame: &[u8]) {
+        let Some(datagram) = datagrams::read(frame) else { return };
+        let (from, to) = (datagram.from.ip(), datagram.to);
+        if !datagrams::may_stand_in(to.port()) || !self.setup.rules.enrolled(from) || self.killed.load(Ordering::SeqCst) {
+            return;
+        }
+        let shape = datagrams::is_text(datagram.payload).then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)));
+        let name = self.setup.rules.name_of(to.ip());
+        let device = self.setup.rules.device(from);
+        let clear = Clear { device, server: to.ip(), name: name.as_deref(), shape: shape.as_deref(), tap: None };
+        self.subjects().same_peer(clear, self.setup.feed.now(), self.setup.mode);
     }
 
     async fn relayed(&self, visit: Visit<TcpStream>) -> FlowEnd {

@@ -13,9 +13,9 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
+use super::shape::shape;
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
-use crate::preamble;
 use crate::serve::{Conduct, Hindrance, Progress};
 use crate::treatment::Treatment;
 
@@ -27,12 +27,8 @@ const MOST_MEMBERS: usize = 256;
 const MOST_ADDRESSES: usize = 16;
 /// Places asked in clear that are kept in mind; of what comes beyond it cannot be told whether it comes as ever.
 const MOST_PLACES: usize = 4096;
-/// Kinds of requests in clear to one peer that are kept in mind, and how much of each. Of what comes beyond it cannot be told what it means.
+/// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
-const LONGEST_SHAPE: usize = 96;
-/// Longer segments of a path with a digit in them are identifiers, and longer first words are none.
-const LONGEST_NAME: usize = 12;
-const LONGEST_WORD: usize = 16;
 /// Of the first application bytes this much is printed, masked.
 const SHOWN: usize = 96;
 
@@ -88,41 +84,10 @@ pub(super) struct Clear<'a> {
     pub(super) server: IpAddr,
     /// The name it was meant for, where that is known.
     pub(super) name: Option<&'a str>,
-    /// What kind of request it is ([`shape`]); `None` when the device waits for the server to speak, and what it says then is not known yet.
+    /// What kind of request it is ([`super::shape`]); `None` when the device waits for the server to speak, and what it says then is not known yet.
     pub(super) shape: Option<&'a str>,
-    pub(super) tap: &'a Arc<FlowTap>,
-}
-
-/// What makes requests in clear alike: method and path, without its parameters, and with a sign for what changes; of other text its first word.
-pub(super) fn shape(bytes: &[u8]) -> String {
-    let Some((method, target)) = preamble::request_line(bytes) else {
-        let word = bytes.iter().take(LONGEST_WORD).take_while(|b| b.is_ascii_alphabetic()).count();
-        let ends = bytes.get(word).is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b':' | b'=' | b',' | b';'));
-        let word = bytes.get(..word).filter(|word| word.len() > 1 && ends).unwrap_or_default();
-        return format!("bytes {}", String::from_utf8_lossy(word)).trim_end().to_owned();
-    };
-    let path = target.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-    let parts: Vec<String> = path.split(|b| *b == b'/').map(constant).collect();
-    let mut out = format!("{} {}", String::from_utf8_lossy(method), parts.join("/"));
-    if let Some((at, _)) = out.char_indices().nth(LONGEST_SHAPE) {
-        out.truncate(at);
-    }
-    out
-}
-
-/// What stays of a segment of a path: all but a number in a short one, nothing of one that mixes letters and digits or is long.
-fn constant(part: &[u8]) -> String {
-    let mut out = String::new();
-    let mut numbers = 0;
-    for run in part.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
-        if run.first().is_some_and(u8::is_ascii_digit) {
-            numbers += 1;
-            out.push('#');
-        } else {
-            out.push_str(&String::from_utf8_lossy(run));
-        }
-    }
-    if numbers > 1 || numbers == 1 && part.len() > LONGEST_NAME { "#".to_owned() } else { out }
+    /// The connection it came on; a datagram has none.
+    pub(super) tap: Option<&'a Arc<FlowTap>>,
 }
 
 impl Clear<'_> {
@@ -188,10 +153,10 @@ pub(super) struct State {
     servers: Vec<IpAddr>,
     /// What the device asks this peer in clear too, while TLS works.
     asks_in_clear: BTreeSet<String>,
-    /// The attack of the last run of a program, until TLS to this peer is tried again.
-    attacked: Option<Trial>,
-    /// What came in clear in the run after it, in which TLS was not tried yet.
-    instead: Option<(String, Arc<FlowTap>)>,
+    /// The attack of the last run of a program, until TLS to this peer is tried again; and through what it was told.
+    attacked: Option<(Trial, Arc<FlowTap>)>,
+    /// What came in clear in the run after it, in which TLS was not tried yet; and on which flow.
+    instead: Option<(String, FlowKey)>,
 }
 
 impl State {
@@ -337,15 +302,34 @@ impl Subjects {
 
     /// A connection in clear: whether it follows an attack that is open. What the device also does while TLS works does not.
     pub(super) fn cleartext(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> bool {
+        let (follows, attacked) = self.same_peer(clear, now, mode);
+        if !attacked {
+            // It may stand in for a peer of which nothing but its name is known here: that is not excluded.
+            let place = (clear.device, clear.place());
+            let mut quiet = true;
+            for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == clear.device) {
+                let Some(group) = state.group.as_mut().filter(|g| g.treatment.defect().is_some()) else { continue };
+                quiet = false;
+                group.cleartext_unclear |= !self.in_clear.contains(&place);
+            }
+            if quiet && self.in_clear.len() < MOST_PLACES {
+                self.in_clear.insert(place);
+            }
+        }
+        follows
+    }
+
+    /// What comes in clear to a subject's own peer, on a connection or not: whether it follows an attack, and whether one is open.
+    pub(super) fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
         let mut follows = false;
         let mut attacked = false;
         for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
             let works = state.works(now, mode, &self.thresholds);
             let Some(group) = state.group.as_mut() else {
-                if let (Mode::Runs, Some(_), Some(shape)) = (mode, &state.attacked, clear.shape)
+                if let (Mode::Runs, Some(_), Some(shape), Some(tap)) = (mode, &state.attacked, clear.shape, clear.tap)
                     && !state.asks_in_clear.contains(shape)
                 {
-                    state.instead.get_or_insert_with(|| (shape.to_owned(), clear.tap.clone()));
+                    state.instead.get_or_insert_with(|| (shape.to_owned(), tap.flow()));
                 }
                 continue;
             };
@@ -367,7 +351,6 @@ impl Subjects {
                 _ => group.cleartext_unclear |= under_attack,
             }
         }
-        let place = (clear.device, clear.place());
         if !attacked {
             for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
                 let Some(shape) = clear.shape.filter(|_| state.works(now, mode, &self.thresholds)) else { continue };
@@ -378,18 +361,8 @@ impl Subjects {
                     state.history.past.iter_mut().filter(as_ever).for_each(|p| p.result = TrialResult::None);
                 }
             }
-            // It may stand in for a peer of which nothing but its name is known here: that is not excluded.
-            let mut quiet = true;
-            for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == clear.device) {
-                let Some(group) = state.group.as_mut().filter(|g| g.treatment.defect().is_some()) else { continue };
-                quiet = false;
-                group.cleartext_unclear |= !self.in_clear.contains(&place);
-            }
-            if quiet && self.in_clear.len() < MOST_PLACES {
-                self.in_clear.insert(place);
-            }
         }
-        follows
+        (follows, attacked)
     }
 
     /// The device was ended before it could show what it does after a failure.
@@ -431,7 +404,7 @@ impl Subjects {
     fn fell_back_later(&mut self, device: IpAddr, veil: &dyn Veil) -> Vec<Tried> {
         let mut out = Vec::new();
         for (_, state) in self.all.iter_mut().filter(|(k, s)| k.device == device && s.group.is_none()) {
-            let Some((trial, (shape, tap))) = state.attacked.take().zip(state.instead.take()) else { continue };
+            let Some(((trial, tap), (shape, flow))) = state.attacked.take().zip(state.instead.take()) else { continue };
             self.trials += 1;
             let trial = Trial {
                 n: self.trials,
@@ -445,7 +418,7 @@ impl Subjects {
                 past.result = TrialResult::Accepted;
                 past.by_clear = BTreeSet::from([shape]);
             }
-            out.push(Tried { trial, flows: vec![tap.flow()], tap });
+            out.push(Tried { trial, flows: vec![flow], tap });
         }
         out.sort_by_key(|tried| tried.trial.n);
         out
@@ -509,9 +482,9 @@ impl Subjects {
             by_clear,
         };
         state.history.past.push(past);
-        state.attacked = (arm == Arm::Attack && trial.result != TrialResult::Accepted).then(|| trial.clone());
         let flows = members().map(|m| m.tap.flow()).collect();
         let tap = members().last()?.tap.clone();
+        state.attacked = (arm == Arm::Attack && trial.result != TrialResult::Accepted).then(|| (trial.clone(), tap.clone()));
         Some(Tried { trial, flows, tap })
     }
 }

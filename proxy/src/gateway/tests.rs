@@ -411,7 +411,7 @@ fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
         let conduct = Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) };
         subjects.leave(&key, group, place, conduct, &Bare);
         for (server, name, shape) in asked {
-            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape, tap: &tap };
+            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape, tap: Some(&tap) };
             subjects.cleartext(clear, Time::from_secs(2), Mode::Runs);
         }
         if cut_short {
@@ -470,7 +470,7 @@ fn what_the_next_run_does_instead() {
             let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
             let asks = |subjects: &mut Subjects, shapes: &[&str]| {
                 for shape in shapes {
-                    let clear = Clear { device, server, name: Some("shop.test"), shape: Some(shape), tap: &tap };
+                    let clear = Clear { device, server, name: Some("shop.test"), shape: Some(shape), tap: Some(&tap) };
                     subjects.cleartext(clear, Time::from_secs(run), Mode::Runs);
                 }
             };
@@ -510,7 +510,7 @@ fn what_the_next_run_does_instead() {
 
 #[test]
 fn a_request_in_clear_is_known_by_what_stays() {
-    use subjects::shape;
+    use shape::shape;
     for (bytes, expect) in [
         (&b"GET /ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n"[..], "GET /ping"),
         (b"POST /v1/session/8f3a HTTP/1.0\r\n\r\n", "POST /v#/session/#"),

@@ -1,0 +1,72 @@
+//! Datagrams that pass the gateway: what stands in for TLS need not be TCP.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+/// One, as a frame holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Datagram<'f> {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) payload: &'f [u8],
+}
+
+/// The datagram in a frame of Ethernet, if it holds a whole one.
+pub(super) fn read(frame: &[u8]) -> Option<Datagram<'_>> {
+    const UDP: u8 = 17;
+    // Most frames are none, and this is asked of every frame.
+    let udp = match frame.get(12..14)? {
+        [0x08, 0x00] => frame.get(23) == Some(&UDP),
+        [0x86, 0xdd] => frame.get(20) == Some(&UDP),
+        _ => false,
+    };
+    if !udp {
+        return None;
+    }
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let (from, to) = match packet.net? {
+        NetSlice::Ipv4(ip) => (IpAddr::V4(ip.header().source_addr()), IpAddr::V4(ip.header().destination_addr())),
+        NetSlice::Ipv6(ip) => (IpAddr::V6(ip.header().source_addr()), IpAddr::V6(ip.header().destination_addr())),
+        NetSlice::Arp(_) => return None,
+    };
+    let Some(TransportSlice::Udp(udp)) = packet.transport else { return None };
+    let (from, to) = (SocketAddr::new(from, udp.source_port()), SocketAddr::new(to, udp.destination_port()));
+    Some(Datagram { from, to, payload: udp.payload() })
+}
+
+/// Whether what goes to this port may say in clear what TLS would have carried: names, addresses and the time are asked in any case, and QUIC
+/// is encrypted.
+pub(super) fn may_stand_in(port: u16) -> bool {
+    !matches!(port, 53 | 67 | 68 | 123 | 137 | 138 | 443 | 546 | 547 | 853 | 1900 | 5353 | 5355)
+}
+
+/// Whether it begins with text: what is coded otherwise may be sealed.
+pub(super) fn is_text(payload: &[u8]) -> bool {
+    payload.len() >= 4 && payload.iter().take(16).all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+
+    #[test]
+    fn frames() {
+        let ethernet = || PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let mut four = Vec::new();
+        ethernet().ipv4([10, 0, 0, 2], [192, 0, 2, 5], 64).udp(4000, 9999).write(&mut four, b"login anna").unwrap();
+        let mut six = Vec::new();
+        ethernet().ipv6([0x20; 16], [0x21; 16], 64).udp(4000, 5683).write(&mut six, &[0x40, 1]).unwrap();
+        let mut tcp = Vec::new();
+        ethernet().ipv4([10, 0, 0, 2], [192, 0, 2, 5], 64).tcp(4000, 80, 1, 100).write(&mut tcp, b"GET / HTTP/1.1").unwrap();
+        let datagram = read(&four).unwrap();
+        assert_eq!((datagram.from, datagram.to), ("10.0.0.2:4000".parse().unwrap(), "192.0.2.5:9999".parse().unwrap()));
+        assert_eq!(datagram.payload, b"login anna");
+        assert_eq!(read(&six).map(|d| (d.to.port(), d.payload.len())), Some((5683, 2)));
+        assert_eq!((read(&tcp), read(&four[..30]), read(b"")), (None, None, None));
+        assert!(is_text(b"login anna") && !is_text(&[0x40, 1, 0, 1, 9]) && !is_text(b"x"));
+        assert!(may_stand_in(9999) && !may_stand_in(53) && !may_stand_in(443));
+    }
+}

@@ -1,0 +1,257 @@
+//! Campaigns played against the planner.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use super::*;
+use policies::Class;
+
+fn attack(id: &str, defect: Defect, needs: &[Need]) -> Attack {
+    Attack {
+        id: id.to_owned(),
+        title: String::new(),
+        page: String::new(),
+        defect,
+        expect: String::new(),
+        class: Class::Critical,
+        severity: policies::Severity::High,
+        brick_risk: 0,
+        needs: needs.to_vec(),
+    }
+}
+
+fn terms(attacks: &[Attack], mode: Mode) -> Terms<'_> {
+    Terms {
+        attacks,
+        required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
+        thresholds: Thresholds::default(),
+        mode,
+        allowed: true,
+        pin_near: false,
+        healthy: true,
+        interval: None,
+    }
+}
+
+fn short(t: &Treatment) -> String {
+    match t {
+        Treatment::Pass => "P".to_owned(),
+        Treatment::Control { twin: None } => "C".to_owned(),
+        Treatment::Control { twin: Some(_) } => "T".to_owned(),
+        Treatment::Attack { id, .. } => id.clone(),
+    }
+}
+
+/// Plays a client against the planner until nothing is undecided: the sequence of treatments.
+fn play(attacks: &[Attack], mode: Mode, seconds: i64, client: impl Fn(&Treatment) -> TrialResult) -> (String, Vec<String>) {
+    let terms = terms(attacks, mode);
+    let mut history = History::default();
+    let mut out = Vec::new();
+    for i in 0..80 {
+        if undecided(&history, &terms).is_empty() {
+            break;
+        }
+        let now = Time::from_secs(1000 + i * seconds);
+        let t = plan(&history, &terms, now);
+        out.push(short(&t));
+        let (arm, id) = match &t {
+            Treatment::Pass => (Arm::Pass, None),
+            Treatment::Control { .. } => (Arm::Control, None),
+            Treatment::Attack { id, .. } => (Arm::Attack, Some(id.clone())),
+        };
+        history.past.push(Past {
+            arm,
+            attack: id,
+            shape: t.shape(),
+            result: client(&t),
+            at: now,
+            by_clear: BTreeSet::new(),
+            connections: 1,
+            after: 0,
+        });
+        (history.offered_tls13, history.offered_tls12) = (true, true);
+    }
+    let left = undecided(&history, &terms).into_iter().map(str::to_owned).collect();
+    (out.join(" "), left)
+}
+
+#[track_caller]
+fn check(attacks: &[Attack], client: impl Fn(&Treatment) -> TrialResult, expect: &str) {
+    let (got, left) = play(attacks, Mode::Runs, 0, client);
+    assert_eq!(got, expect);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn strict(t: &Treatment) -> TrialResult {
+    if matches!(t, Treatment::Attack { .. }) { TrialResult::Rejected } else { TrialResult::Accepted }
+}
+
+#[test]
+fn runs() {
+    let ca = || attack("ca", Defect::UntrustedCa, &[]);
+    let host = || attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted]);
+    let kx = || attack("kx", Defect::KxSignatureCorrupt, &[Need::LabCaTrusted, Need::OfferedTls12]);
+    let pin = || attack("pin", Defect::AddedAnchor, &[]);
+    // A sound client: controls are shared between neighbours, the shape of a handshake gets its own.
+    check(&[ca(), host()], strict, "C ca C ca C host C host C");
+    check(&[kx(), ca()], strict, "C ca C ca C T kx T kx T");
+    // One acceptance decides at once.
+    check(&[ca(), host()], |_| TrialResult::Accepted, "C ca C host");
+    // A client that does not trust the lab: its own server is the control, and what needs the anchor is not asked.
+    let untrusting = |t: &Treatment| if *t == Treatment::Pass { TrialResult::Accepted } else { TrialResult::Rejected };
+    check(&[ca(), host()], untrusting, "C C P ca P ca P");
+    // Pins: the flawless chain is the attempt, the untouched connection its control.
+    check(&[pin()], |_| TrialResult::Accepted, "P C");
+    check(&[pin()], untrusting, "P C P C P C P C P");
+    // Siblings of a declared pin are asked the same way; the same attempts answer both questions.
+    let scope = || attack("scope", Defect::AddedAnchorSibling, &[Need::DeclaredPins]);
+    let attacks = [pin(), scope()];
+    let near = Terms { pin_near: true, ..terms(&attacks, Mode::Runs) };
+    assert_eq!(undecided(&History::default(), &near), ["pin", "scope"]);
+    assert_eq!(undecided(&History::default(), &terms(&attacks, Mode::Runs)), ["pin"], "nothing is declared near it");
+    let stricter = Thresholds { pin_trials: 5, ..Thresholds::default() };
+    for (thresholds, left) in [(Thresholds::default(), 0), (stricter, 1)] {
+        let past = |arm| Past {
+            arm,
+            attack: None,
+            shape: Shape::Mirrored,
+            result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
+            by_clear: BTreeSet::new(),
+            connections: 1,
+            after: 0,
+            at: Time::default(),
+        };
+        let past: Vec<Past> = [Arm::Pass].into_iter().chain([Arm::Control, Arm::Pass].into_iter().cycle().take(8)).map(past).collect();
+        let history = History { past, ..History::default() };
+        let pins = [pin()];
+        assert_eq!(undecided(&history, &Terms { thresholds, ..terms(&pins, Mode::Runs) }).len(), left);
+    }
+    // Nobody answers: it ends.
+    let (_, left) = play(&[ca(), host()], Mode::Runs, 0, |_| TrialResult::None);
+    assert!(left.is_empty());
+    // A client that waits for its server to speak is left after two silences.
+    let quiet = |t: &Treatment| if matches!(t, Treatment::Attack { .. }) { TrialResult::Silent } else { TrialResult::Accepted };
+    check(&[ca()], quiet, "C ca C ca");
+    // Not allowed: nothing to decide, everything passes.
+    let attacks = [ca()];
+    let spared = Terms { allowed: false, ..terms(&attacks, Mode::Runs) };
+    assert_eq!(plan(&History::default(), &spared, Time::default()), Treatment::Pass);
+    assert!(undecided(&History::default(), &spared).is_empty());
+}
+
+/// A program that makes connection after connection, each only when the one before worked.
+#[test]
+fn later_connections() {
+    let run = |attacks: &[Attack], mode: Mode, connections: &[bool]| {
+        let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(attacks, mode) };
+        let mut history = History { offered_tls13: true, offered_tls12: true, ..History::default() };
+        let mut out = Vec::new();
+        for i in 0..80 {
+            if undecided(&history, &terms).is_empty() {
+                break;
+            }
+            let at = Time::from_secs(1000 * i);
+            let t = plan(&history, &terms, at);
+            let (arm, id, after) = match &t {
+                Treatment::Pass => (Arm::Pass, None, 0),
+                Treatment::Control { .. } => (Arm::Control, None, 0),
+                Treatment::Attack { id, after, .. } => (Arm::Attack, Some(id.clone()), *after),
+            };
+            out.push(format!("{}{}", short(&t), if after > 0 { after.to_string() } else { String::new() }));
+            // The first strict connection under attack ends the run, and so does a careless one that got no answer.
+            let ends = if arm == Arm::Attack { after.min(connections.len() - 1) } else { connections.len() - 1 };
+            let result = if arm == Arm::Attack && connections[ends] { TrialResult::Rejected } else { TrialResult::Accepted };
+            let past = Past { arm, attack: id, shape: t.shape(), result, at, by_clear: BTreeSet::new(), connections: ends + 1, after };
+            history.past.push(past);
+        }
+        out.join(" ")
+    };
+    let ca = [attack("ca", Defect::UntrustedCa, &[])];
+    assert_eq!(run(&ca, Mode::Runs, &[true]), "C ca C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true]), "C ca C ca1 C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, false]), "C ca C ca1");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true]), "C ca C ca1 C ca2");
+    assert_eq!(run(&ca, Mode::Runs, &[true; 9]), "C ca C ca1 C ca2 C ca3 C");
+    assert_eq!(run(&ca, Mode::Runs, &[false, true]), "C ca");
+    // A device in use is not asked more than it must be, and what is no defect of a chain is asked of the first.
+    assert_eq!(run(&ca, Mode::Live, &[true, true]), "P P C ca P C");
+    assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, true]), "C cut C");
+}
+
+#[test]
+fn live_is_gentle() {
+    let attacks = [attack("ca", Defect::UntrustedCa, &[]), attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted])];
+    let (got, left) = play(&attacks, Mode::Live, 20, strict);
+    assert!(left.is_empty(), "{got} {left:?}");
+    let words: Vec<&str> = got.split(' ').collect();
+    assert_eq!(words[..2], ["P", "P"]);
+    for end in 1..=words.len() {
+        let attacked = words[..end].iter().filter(|w| w.len() > 1).count();
+        assert!(attacked * 100 <= end * 34, "{got}");
+    }
+    // As the policy wants it: how large a share, and how soon again.
+    let past = |arm, secs| Past {
+        arm,
+        attack: Some("ca".to_owned()),
+        shape: Shape::Mirrored,
+        result: TrialResult::Rejected,
+        by_clear: BTreeSet::new(),
+        connections: 1,
+        after: 0,
+        at: Time::from_secs(secs),
+    };
+    let past = [Arm::Pass, Arm::Pass, Arm::Pass, Arm::Pass, Arm::Attack, Arm::Pass]
+        .into_iter()
+        .zip(0..)
+        .map(|(arm, secs)| past(arm, secs))
+        .collect();
+    let history = History { past, ..History::default() };
+    for (share, pause, now, held) in [(34, 30_000, 20, true), (34, 30_000, 40, false), (34, 10_000, 20, false), (25, 10_000, 40, true)] {
+        let thresholds = Thresholds { attack_share_percent: share, attack_pause_ms: pause, ..Thresholds::default() };
+        let terms = Terms { thresholds, ..terms(&attacks, Mode::Live) };
+        assert_eq!(restrained(&history, &terms, Time::from_secs(now)).is_some(), held, "{share} % {pause} ms {now} s");
+    }
+    let sick = Terms { healthy: false, ..terms(&attacks, Mode::Live) };
+    let history = History { past: vec![], ..History::default() };
+    assert_eq!(plan(&history, &sick, Time::default()), Treatment::Pass);
+}
+
+#[test]
+fn live_backs_off_with_the_device() {
+    let past = |secs: i64, result| Past {
+        arm: Arm::Pass,
+        attack: None,
+        shape: Shape::Mirrored,
+        result,
+        at: Time::from_secs(secs),
+        by_clear: BTreeSet::new(),
+        connections: 1,
+        after: 0,
+    };
+    let attacks = [attack("ca", Defect::UntrustedCa, &[])];
+    let bad = TrialResult::None;
+    let history = History { past: vec![past(0, bad), past(10, bad), past(30, bad), past(70, bad)], ..History::default() };
+    assert!(backing_off(&history));
+    assert_eq!(plan(&history, &terms(&attacks, Mode::Live), Time::from_secs(200)), Treatment::Pass);
+    let steady = History { past: vec![past(0, bad), past(10, bad), past(20, bad), past(30, bad)], ..History::default() };
+    assert!(!backing_off(&steady));
+}
+
+#[test]
+fn a_handshake_that_no_control_can_have_holds_nothing_up() {
+    let attacks =
+        [attack("ca", Defect::UntrustedCa, &[]), attack("kx", Defect::KxSignatureCorrupt, &[]), attack("block", Defect::TlsBlocked, &[])];
+    let client = |t: &Treatment| match t {
+        Treatment::Control { twin: Some(_) } => TrialResult::Incompatible,
+        Treatment::Attack { .. } => TrialResult::Rejected,
+        _ => TrialResult::Accepted,
+    };
+    let (asked, left) = play(&attacks, Mode::Runs, 1, client);
+    assert_eq!((asked.as_str(), left.len()), ("C ca C ca C T T T C block C block C", 0));
+}
+
+#[test]
+fn answered_elsewhere() {
+    let attacks = [attack("eku", Defect::EkuClientOnly, &[]), attack("ca", Defect::UntrustedCa, &[])];
+    let known = History { refused_elsewhere: vec![("eku".into(), 1), ("ca".into(), 3)], strangers_refused_on: 3, ..History::default() };
+    assert_eq!(undecided(&known, &terms(&attacks, Mode::Live)), ["ca"]);
+    assert_eq!(undecided(&known, &terms(&attacks, Mode::Runs)), ["eku", "ca"]);
+}
