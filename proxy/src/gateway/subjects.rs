@@ -418,7 +418,8 @@ impl Subjects {
                 past.result = TrialResult::Accepted;
                 past.by_clear = BTreeSet::from([shape]);
             }
-            out.push(Tried { trial, flows: vec![flow], tap });
+            // The subject is the first flow's.
+            out.push(Tried { trial, flows: vec![tap.flow(), flow], tap });
         }
         out.sort_by_key(|tried| tried.trial.n);
         out
