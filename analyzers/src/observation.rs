@@ -851,6 +851,9 @@ pub struct Announcement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Text>,
     pub record: Text,
+    /// The other side said it, of itself: an answer to what the device asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_peer: bool,
 }
 
 /// How sure a hit is.

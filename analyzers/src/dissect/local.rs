@@ -137,11 +137,13 @@ impl Ssdp {
         use std::hash::BuildHasher;
         let key = foldhash::fast::FixedState::default().hash_one((name, service, record, chunk.dir));
         if !name.is_empty() && self.said.len() < MOST_SAID && self.said.insert(key) {
+            let by_peer = cx.is_peers(chunk.dir);
             cx.see(Announcement {
                 source: NameSource::Ssdp,
                 name: cx.text(name),
                 service: service.map(|s| cx.text(s)),
                 record: Text::ours(record),
+                by_peer,
             });
         }
     }

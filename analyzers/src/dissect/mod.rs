@@ -190,6 +190,12 @@ impl Cx<'_> {
         self.put(self.at, self.frame, bound.into());
     }
 
+    /// Whether what runs in this direction is not the device's word.
+    pub(crate) fn is_peers(&mut self, dir: Dir) -> bool {
+        self.bind();
+        self.known.side.is_some_and(|side| side != dir)
+    }
+
     /// Something is not as it should be, at `offset` of the stream.
     pub fn odd(&mut self, what: OddKind, detail: impl AsRef<str>, offset: Option<u64>) {
         self.known.odd += 1;

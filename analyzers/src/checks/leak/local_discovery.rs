@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Fail*: an announcement holds a planted value, or a long unique part that the declaration does not state. *Pass*: announcements
 //! without either, with values planted. Part of a planted value (a given name), or what only looks like an identifier, leaves it
-//! undecided. Without a persona a name stays undecided.
+//! undecided. Without a persona a name stays undecided. What another host answers to the device it says of itself, and does not count.
 //!
 //! # Evidence
 //! The `announcement` and `hit` lines.
@@ -20,7 +20,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle};
+use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle, unseen};
 use crate::observation::{Announcement, Exposure, Grade, Hit, HitFact, Planted};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -39,14 +39,14 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::fail(proof, EXPECTED, "a planted value is announced on the local link");
     }
     let stated = |name: &str| cx.declaration.is_some_and(|d| d.local.discovery.iter().any(|s| name.contains(s.as_str())));
-    if let Some(proof) = said.proof(|a| is_unique(a.name.as_str()) && !stated(a.name.as_str())) {
+    if let Some(proof) = said.proof(|a| !a.by_peer && is_unique(a.name.as_str()) && !stated(a.name.as_str())) {
         return Outcome::fail(proof, EXPECTED, "an announced name has a unique part");
     }
-    let Some(proof) = said.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
+    let Some(proof) = said.proof(|a| !a.by_peer) else { return unseen(&said, Reason::NotExercised, EXPECTED) };
     if let Some(proof) = hits.proof(|h| local(h) && !allowed(h)) {
         return Outcome::inconclusive(Reason::StructuralOnly, proof, EXPECTED, "part of a planted value, or the shape of one, is announced");
     }
-    if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(open) = said.proof(|a| !stated(a.name.as_str())) {
+    if cx.run.any::<Planted>(|p| is_identifier(p.kind)).is_none() && let Some(open) = said.proof(|a| !a.by_peer && !stated(a.name.as_str())) {
         return Outcome::inconclusive(Reason::NoPersona, open, EXPECTED, "names are announced, and no persona says whose they are");
     }
     if hits.overflowed() {
@@ -62,6 +62,7 @@ const EXAMPLES: &[Example] = &[
            {"planted":{"name":"owner","kind":"person-name","token":"aa"}}"#,
         "pass",
     ),
+    Example::new("a unique name of another, who answers", r#"{"announcement":{"source":"mdns","name":"tv-00a1b2c3d4e5f6.local","record":"PTR","by_peer":true}}"#, "not-tested not-exercised"),
     Example::new("a unique name", r#"{"announcement":{"source":"mdns","name":"tv-00a1b2c3d4e5f6.local","record":"PTR"}}"#, "fail"),
     Example::new(
         "the owner's name",

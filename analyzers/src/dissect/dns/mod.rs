@@ -460,11 +460,13 @@ impl Dns {
         if !self.remember(key) {
             return;
         }
+        let by_peer = cx.is_peers(dir);
         let line = Announcement {
             source: self.flavour.source(),
             name: cx.text(name),
             service: service.map(|s| cx.text(s)),
             record: Text::ours(record),
+            by_peer,
         };
         cx.see_at(origin.time, origin.frame, line);
     }
