@@ -337,6 +337,10 @@ fn dtls_associations() {
     two.extend(std::iter::repeat_n((Back, &media[..]), 100));
     two.extend([(Sent, &second[..]), (Back, &older), (Sent, &exchange)]);
     assert_eq!(told(&two), ["hello a.test", new, "hello b.test", old]);
+    // Also with the same random.
+    let again =
+        [(Sent, &first[..]), (Back, &served), (Sent, &exchange), (Sent, &sealed), (Sent, &first), (Back, &older), (Sent, &exchange)];
+    assert_eq!(told(&again), ["hello a.test", new, "hello a.test", old]);
     let alert = record(0xfeff, 0, 21, &[2, 70]);
     let refused = format!("{old} refused");
     assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);

@@ -246,6 +246,10 @@ impl Dns {
             // Where it breaks off, its reading does; its bytes are there for everybody.
             cx.search_again(&self.spot(Part::Tail, dir, 0, bytes, origin), bytes);
             cx.odd(OddKind::BrokenDns, "a message breaks off or lies about its lengths", Some(origin.offset));
+            if !header.response {
+                // What was asked is not known.
+                self.unread += bytes.len() as u64;
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::chunk::{Chunk, Layer, Unit};
 use crate::dissect::search::testing::{seeking, told as hits};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
-use crate::observation::Observation;
+use crate::observation::{App, Observation};
 use crate::pipeline::{Out, Pipeline, Tools};
 use policies::Time;
 
@@ -60,6 +60,7 @@ fn told(seen: &[Observation]) -> String {
                 writeln!(text, "{} {} {:?}", a.record, a.name, a.service.as_ref().map_or("", |s| s.as_str()))
             }
             Observation::Odd(o) => writeln!(text, "odd: {}", o.detail),
+            Observation::Unparsed(u) if u.what != App::Unknown => writeln!(text, "unparsed {} {}", u.what.word(), u.bytes),
             Observation::Flow(f) => writeln!(text, "{}", f.app.word()),
             _ => Ok(()),
         };
@@ -240,10 +241,10 @@ fn by_bytes_on_any_port() {
 fn broken_messages() {
     let mut cut = ask(7, "shop.test", 1).1;
     cut.truncate(20);
-    check(53, &[(Dir::Out, cut)], "odd: a message breaks off or lies about its lengths\n dns");
-    check(53, &[ask(1, "a.test", 1), (Dir::Out, vec![1, 2, 3])], "odd: a message that is none\n a.test/1 - []\n dns");
+    check(53, &[(Dir::Out, cut)], "odd: a message breaks off or lies about its lengths\n unparsed dns 20\n dns");
+    check(53, &[ask(1, "a.test", 1), (Dir::Out, vec![1, 2, 3])], "odd: a message that is none\n a.test/1 - []\n unparsed dns 3\n dns");
     let looped = message(1, ASK, [1, 0, 0, 0], &[vec![0xc0, 12, 0, 1, 0, 1]]);
-    check(53, &[(Dir::Out, looped)], "odd: a message breaks off or lies about its lengths\n dns");
+    check(53, &[(Dir::Out, looped)], "odd: a message breaks off or lies about its lengths\n unparsed dns 18\n dns");
 }
 
 #[test]

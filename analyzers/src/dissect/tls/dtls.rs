@@ -156,7 +156,8 @@ impl Dtls {
         match kind {
             1 if self.client != Some(dir.other()) => match hello::parse_body(body, true) {
                 Ok(hello) => {
-                    if self.offered == Some(hello.random) {
+                    // After the handshake it is no repetition, whatever it says.
+                    if self.offered == Some(hello.random) && !self.sealed {
                         return;
                     }
                     self.serve(self.refused, cx);
