@@ -139,11 +139,20 @@ impl Cx<'_> {
         Text::veiled(bytes, &*self.tools.veil)
     }
 
-    /// Tells who the flow is about, before anything is said of it. Changes nothing once the flow is bound.
+    /// Tells who the flow is about, before anything is said of it. Changes nothing once the flow is bound; a name that is known stays until
+    /// another is.
     pub fn hint(&mut self, hint: Hint) {
         if !self.known.bound {
-            self.known.hint = hint;
+            let before = std::mem::replace(&mut self.known.hint, hint);
+            if self.known.hint.name.is_none() {
+                self.known.hint.name = before.name;
+            }
+            self.known.hint.class = self.known.hint.class.or(before.class);
         }
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.known.bound
     }
 
     /// The secret of a handshake, if somebody handed it in.

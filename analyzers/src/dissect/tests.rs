@@ -255,6 +255,27 @@ fn an_answer_before_its_hello() {
     check(Transport::Tcp, 443, &[(Back, &flight)], &["served 303 chain 1 group Some(29) without hello true refused", "tls 160+0+0"]);
 }
 
+/// TLS in a proxy's tunnel has a client, as it has anywhere; what is no TLS is told by the name that was asked for.
+#[test]
+fn tls_in_a_tunnel() {
+    let connect = b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n";
+    let bound = |inside: &[u8]| {
+        let mut talked = Talked::new(Transport::Tcp, 3128);
+        talked.says(Sent, connect);
+        talked.says(Back, b"HTTP/1.1 200 Connection established\r\n\r\n");
+        inside.chunks(9).for_each(|piece| talked.says(Sent, piece));
+        let counts = Counts::default();
+        talked.pipeline.close(KEY, FlowEnd::Fin, &counts, Time(99), 99, &mut talked.out);
+        let seen = || talked.out.iter().filter_map(|o| if let Out::Seen(draft) = o { Some(&draft.seen) } else { None });
+        let asked = seen().filter(|seen| matches!(seen, Observation::Request(r) if r.method == "CONNECT" && r.status == Some(200))).count();
+        let bound = seen().find_map(|seen| if let Observation::Bound(bound) = seen { Some(bound) } else { None }).unwrap();
+        (bound.peer.name.as_ref().unwrap().to_string(), bound.client.is_some(), asked)
+    };
+    assert_eq!(bound(&hello("a.test")), ("a.test".to_owned(), true, 1));
+    assert_eq!(bound(b"\x01 nobody knows what this is, and it goes on for a while"), ("shop.test".to_owned(), false, 1));
+    assert_eq!(bound(b""), ("shop.test".to_owned(), false, 1));
+}
+
 /// What a server chose is what a handshake ended on only where the client went on with it.
 #[test]
 fn an_answer_that_the_client_refuses() {

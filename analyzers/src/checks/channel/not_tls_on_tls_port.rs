@@ -41,7 +41,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
     let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.ambiguous || f.transport == Transport::Udp);
     // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read. What was unsealed and not read is none.
-    let clear_bytes = case.seen::<Unparsed>().iter().any(|(u, _)| u.layer == Layer::Wire);
+    let unparsed = case.seen::<Unparsed>();
+    let clear_bytes = unparsed.overflowed() || unparsed.iter().any(|(u, _)| u.layer == Layer::Wire);
     let mixed = |f: &FlowFact| on_port(f) && !wrong(f) && f.unparsed && clear_bytes;
     let (host, port) = host_and_port(cx.subject);
     let declared = cx.declaration.is_some_and(|d| d.channels_for(&host, port).any(|c| !c.protocol.is_protected()));
@@ -73,6 +74,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     }
     if !declared && let Some(proof) = flows.proof(mixed) {
         return Outcome::inconclusive(Reason::Unparsed, proof, EXPECTED, "not all bytes of a flow on a TLS port are TLS");
+    }
+    let kept = requests.proof(|_| true).filter(|_| requests.overflowed() && !declared);
+    if let Some(kept) = kept {
+        return Outcome::inconclusive(Reason::Overflowed, kept, EXPECTED, "more requests than are kept");
     }
     let Some(proof) = flows.proof(on_port) else { return unseen(&flows, Reason::NotExercised, EXPECTED) };
     let observed = if declared { "another protocol, as declared".to_owned() } else { format!("{} flows, all TLS or QUIC", flows.count(on_port)) };

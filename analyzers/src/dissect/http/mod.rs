@@ -63,8 +63,9 @@ pub struct Http {
     exchanges: VecDeque<Exchange>,
     /// Number of the first of `exchanges`.
     first: u64,
-    /// What runs after CONNECT or an upgrade.
+    /// What runs after CONNECT or an upgrade; and whether that may be TLS, once its first byte has come.
     inner: Option<Box<Talk>>,
+    sealed: Option<bool>,
     socket: Option<Box<Socket>>,
     /// Bytes after an upgrade to something else that nobody reads.
     unread: u64,
@@ -191,7 +192,17 @@ impl Dissector for Http {
 
 impl Http {
     pub(crate) fn new(layer: Layer) -> Http {
-        Http { layer, halves: Default::default(), client: None, exchanges: VecDeque::new(), first: 0, inner: None, socket: None, unread: 0 }
+        Http {
+            layer,
+            halves: Default::default(),
+            client: None,
+            exchanges: VecDeque::new(),
+            first: 0,
+            inner: None,
+            sealed: None,
+            socket: None,
+            unread: 0,
+        }
     }
 
     /// Takes some of `bytes`, which stand at `offset`; at least one unless the stage changed.
@@ -486,7 +497,10 @@ impl Http {
 
     /// Writes exchanges that are over, in the order they were asked.
     fn say_done(&mut self, cx: &mut Cx<'_>) {
-        while self.exchanges.front().is_some_and(Exchange::is_over)
+        while let Some(front) = self.exchanges.front()
+            && front.is_over()
+            // A flow is told of once: the TLS client in a tunnel is known when it has said its hello.
+            && (!front.is_connect() || self.inner.is_none() || cx.is_bound() || self.sealed == Some(false))
             && let Some(exchange) = self.exchanges.pop_front()
         {
             self.first += 1;
@@ -555,12 +569,18 @@ impl Http {
             return;
         }
         let piece = Chunk { unit: Unit::Stream { offset }, bytes, ..*chunk };
+        if self.inner.is_some() && self.sealed.is_none() {
+            // A handshake record, or a hello of SSL 2.0.
+            self.sealed = Some(matches!(bytes, [0x16 | 0x80 | 0x81, ..]));
+            self.say_done(cx);
+        }
         if let Some(inner) = &mut self.inner {
             inner.chunk(&piece, cx);
             if inner.is_opaque() {
                 self.unread += bytes.len() as u64;
                 account_unread(chunk, bytes.len(), cx);
             }
+            self.say_done(cx);
             return;
         }
         self.unread += bytes.len() as u64;
