@@ -6,6 +6,7 @@ pub mod exchange;
 pub mod head;
 pub mod prior;
 pub mod secrets;
+mod sniff;
 pub mod websocket;
 
 use std::collections::VecDeque;
@@ -13,9 +14,8 @@ use std::collections::VecDeque;
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Marks;
 use crate::dissect::search::{From, Place, Spot, Trail};
-use crate::dissect::sniff::Guess;
 use crate::dissect::{Cx, DEEPEST, Dissector, Talk};
-use crate::flow::{Counts, Dir, Ends, FlowEnd};
+use crate::flow::{Counts, Dir, FlowEnd};
 use crate::observation::{App, NotParsed, OddKind};
 
 use body::{Body, Took};
@@ -23,26 +23,7 @@ use exchange::Exchange;
 use head::{Begins, Head, Side};
 use websocket::Socket;
 
-/// Whether bytes begin an HTTP/1.x message.
-pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
-    let Unit::Stream { offset } = chunk.unit else { return Guess::No };
-    // HTTP/0.9 has no more than this to tell it, so it must be the first that was said.
-    let first = ends.from_start && chunk.dir == Dir::Out && offset + chunk.bytes.len() as u64 == bytes.len() as u64;
-    if first && head::bare_target(bytes).is_some() {
-        return Guess::Is(Box::new(Http::new(chunk.layer)));
-    }
-    match head::begins(bytes) {
-        Begins::Yes(_) => Guess::Is(Box::new(Http::new(chunk.layer))),
-        Begins::Perhaps if bytes.len() < head::ENOUGH => Guess::More,
-        _ => Guess::No,
-    }
-}
-
-/// Whether bytes inside a stream nobody knew begin an HTTP/1.x message beyond doubt: its first line is whole.
-pub fn surely_begins(bytes: &[u8]) -> bool {
-    matches!(head::begins(bytes), Begins::Yes(_))
-        && memchr::memchr(b'\n', bytes).is_some_and(|end| memchr::memmem::find(&bytes[..end], b"HTTP/1.").is_some())
-}
+pub use sniff::{looks_like, surely_begins};
 
 /// Requests that wait for an answer; a sender that pipelines more has the oldest written without one.
 const MOST_WAITING: usize = 256;
