@@ -38,11 +38,10 @@ pub fn request_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     version.starts_with(b"HTTP/").then_some((method, target))
 }
 
-/// Whether bytes on a connection whose TLS has failed are content in clear: text to the end of what is asked of it. Records begin with no
-/// character, and what is sealed in them does not stay text for so long.
-pub fn is_clear_text(bytes: &[u8]) -> bool {
-    const SURE: usize = 16;
-    bytes.len() >= SURE && bytes.iter().take(SURE).all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+/// Whether bytes, of which there are at least so many, begin with text: records of TLS begin with no character, and what is sealed does not
+/// stay text for sixteen of them.
+pub fn is_text(bytes: &[u8], least: usize) -> bool {
+    bytes.len() >= least && bytes.iter().take(16).all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
 }
 
 /// The preface and frames that carry no request: PRIORITY 2, RST_STREAM 3, SETTINGS 4, PING 6, GOAWAY 7, WINDOW_UPDATE 8, PRIORITY_UPDATE 16.

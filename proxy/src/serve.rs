@@ -41,6 +41,8 @@ const ANSWER: usize = 512;
 const LONGEST_GREETING: usize = 1024;
 /// How many peers' greetings are remembered.
 const MOST_GREETINGS: usize = 4096;
+/// Less text than this on a connection whose TLS has failed may be the rest of something sealed.
+const LEAST_TEXT: usize = 16;
 
 /// How long to wait for a device. All bounds are per connection.
 #[derive(Clone, Copy, Debug)]
@@ -414,7 +416,7 @@ impl Server {
                 && !std::mem::take(&mut first)
                 && preamble::request_line(piece).is_some()
             {
-                // More than are waited for at once tell no more than those do.
+                // There is room for all that one turn of this task can read.
                 let _ = asked.try_send(Bytes::copy_from_slice(piece.get(..piece.len().min(KEPT)).unwrap_or_default()));
             }
             let room = ANSWER.saturating_sub(answer.len()).min(piece.len());
@@ -736,7 +738,7 @@ impl Server {
             let room = KEPT.saturating_sub(said.len()).min(n);
             said.extend_from_slice(buffer.get(..room).unwrap_or_default());
         }
-        if preamble::is_clear_text(&said) { said.into() } else { Bytes::new() }
+        if preamble::is_text(&said, LEAST_TEXT) { said.into() } else { Bytes::new() }
     }
 }
 

@@ -41,10 +41,8 @@ pub(super) fn may_stand_in(port: u16) -> bool {
     !matches!(port, 53 | 67 | 68 | 123 | 137 | 138 | 443 | 546 | 547 | 853 | 1900 | 5353 | 5355)
 }
 
-/// Whether it begins with text: what is coded otherwise may be sealed.
-pub(super) fn is_text(payload: &[u8]) -> bool {
-    payload.len() >= 4 && payload.iter().take(16).all(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
-}
+/// Shorter ones say too little to be told from what is coded otherwise.
+pub(super) const LEAST_TEXT: usize = 4;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -66,6 +64,7 @@ mod tests {
         assert_eq!(datagram.payload, b"login anna");
         assert_eq!(read(&six).map(|d| (d.to.port(), d.payload.len())), Some((5683, 2)));
         assert_eq!((read(&tcp), read(&four[..30]), read(b"")), (None, None, None));
+        let is_text = |bytes: &[u8]| crate::preamble::is_text(bytes, LEAST_TEXT);
         assert!(is_text(b"login anna") && !is_text(&[0x40, 1, 0, 1, 9]) && !is_text(b"x"));
         assert!(may_stand_in(9999) && !may_stand_in(53) && !may_stand_in(443));
     }

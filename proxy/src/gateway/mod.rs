@@ -50,8 +50,9 @@ use subjects::{Clear, Key, Subjects, Tried};
 const MOST_CONNECTIONS: usize = 8192;
 /// How many certificates are remembered as told; beyond it the memory starts over.
 const MOST_TOLD: usize = 1 << 14;
-/// Requests of one connection in clear that wait to be looked at.
-const REQUESTS: usize = 64;
+/// Requests of one connection in clear that wait to be looked at: more than a task reads before it gives way (tokio lets it go on for 128
+/// reads and writes), so that none is lost.
+const REQUESTS: usize = 256;
 /// Ports on which the client speaks first and speaks TLS: its hello is waited for as long as set. Elsewhere the server may be the one to speak.
 const TLS_PORTS: [u16; 12] = [443, 8443, 853, 465, 563, 636, 989, 990, 993, 995, 5061, 8883];
 /// How long a possibly server-first connection is held back.
@@ -514,7 +515,8 @@ impl Gateway {
         if !datagrams::may_stand_in(to.port()) || !self.setup.rules.enrolled(from) || self.killed.load(Ordering::SeqCst) {
             return;
         }
-        let shape = datagrams::is_text(datagram.payload).then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)));
+        let shape = preamble::is_text(datagram.payload, datagrams::LEAST_TEXT)
+            .then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)));
         let name = self.setup.rules.name_of(to.ip());
         let device = self.setup.rules.device(from);
         let clear = Clear { device, server: to.ip(), name: name.as_deref(), shape: shape.as_deref(), tap: None };

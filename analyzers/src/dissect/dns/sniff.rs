@@ -37,7 +37,7 @@ fn is_on_link(flavour: Flavour, ends: &Ends, message: &[u8], header: Header) -> 
         // RFC 1002 §4.2.1.2: NB and NBSTAT, of which the second is asked of any host.
         Flavour::Nbns if question.is_some_and(|q| matches!(q.qtype, 0x20 | 0x21)) => true,
         // Announcements ask nothing.
-        _ => question.is_none() || search::on_link(ends),
+        _ => header.questions == 0 || search::on_link(ends),
     }
 }
 

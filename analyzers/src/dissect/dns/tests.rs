@@ -230,6 +230,9 @@ fn by_bytes_on_any_port() {
             assert_eq!(told(&run_to(Tools::default(), &format!("{server}:{port}"), false, &[ask(7, "shop.test", 1)])), expect);
         }
     }
+    // One that breaks off as well.
+    let cut = ask(7, "shop.test", 1).1[..20].to_vec();
+    assert!(told(&run_to(Tools::default(), "203.0.113.9:5353", false, &[(Dir::Out, cut)])).ends_with("unparsed dns 20\ndns\n"));
     let fred = format!("\x20{}", "EGFCEFEECACACACACACACACACACACACA");
     let status = message(7, 0, [1, 0, 0, 0], &[[fred.as_bytes(), &[0, 0, 0x21, 0, 1]].concat()]);
     assert!(told(&run_to(Tools::default(), "203.0.113.9:137", false, &[(Dir::Out, status)])).ends_with("nbns\n"));
