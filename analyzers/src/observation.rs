@@ -1281,7 +1281,7 @@ impl UnparsedFact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OddKind {
-    /// A frame an hour or more ahead of its neighbours.
+    /// A frame an hour or more ahead of its neighbours, or behind one that came earlier.
     ClockStep,
     /// A header that lies about lengths, or is cut.
     BrokenFrame,

@@ -12,7 +12,7 @@ use policies::{ActorOf, ActorRow, Time};
 use crate::encode::Digest;
 use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
-use crate::observation::{Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
+use crate::observation::{Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
 use crate::pipeline::{About, Draft, Out, Told};
 use crate::sealed;
 use crate::subject::{Actor, DeviceId, Peer, Subject};
@@ -228,12 +228,22 @@ impl Scribe {
             bound.device = device;
             self.device_line(grown, at, frame, desk);
         }
+        // Somebody without an address, whom the operator may have named by one.
+        let homeless = Dir::BOTH.into_iter().find(|d| ends.addr(*d).ip().is_unspecified()).filter(|_| bound.side.is_none());
+        let known = homeless.and_then(|side| self.devices.at(ends.mac(side)?));
+        if known.is_some_and(|(_, named)| named) {
+            bound.side = homeless;
+            bound.device = known.map(|(id, _)| id);
+            bound.attribution = Attribution::Told;
+        }
         let mut answers = None;
         if bound.device.is_none() {
             // Without link addresses a device that was named by its own cannot be told from others.
             let unknowable = self.briefing.told.iter().any(|t| matches!(t, Told::Mac(_))) && ends.a_mac.is_none() && ends.b_mac.is_none();
+            let by_ip = self.briefing.told.iter().any(|t| matches!(t, Told::Ip(_)));
+            let unsaid = by_ip && homeless.is_some() && known.is_none();
             let own = bound.side.and_then(|side| ends.mac(side)).is_some_and(|mac| self.devices.own.contains(&mac));
-            if !own && (self.briefing.told.is_empty() || bound.side.is_some() || unknowable) {
+            if !own && (self.briefing.told.is_empty() || bound.side.is_some() || unknowable || unsaid) {
                 self.ledger.unattributed += 1;
             } else {
                 self.ledger.elsewhere += 1;
@@ -411,6 +421,12 @@ impl Devices {
         (Some(id), small.then_some(id))
     }
 
+    /// The device behind a link address, and whether the operator named it.
+    fn at(&self, mac: Mac) -> Option<(DeviceId, bool)> {
+        let id = self.by_mac.get(&mac).filter(|b| !b.router)?.device?;
+        self.all.get(id.0 as usize - 1).map(|known| (id, known.named))
+    }
+
     /// A device that has no address yet and asks for one.
     fn without_address(&mut self, mac: Mac) -> (Option<DeviceId>, Option<DeviceId>) {
         let behind = self.by_mac.entry(mac).or_default();
@@ -464,7 +480,9 @@ impl Devices {
         match (behind.device, self.by_ip.get(ip).copied()) {
             (Some(id), None) => {
                 self.by_ip.insert(*ip, id);
-                self.all[id.0 as usize - 1].ips.push(*ip);
+                let known = &mut self.all[id.0 as usize - 1];
+                known.ips.push(*ip);
+                known.named |= self.told.iter().any(|t| t.is(*ip, Some(*mac)));
                 Some(id)
             }
             (None, Some(id)) => {
@@ -581,6 +599,38 @@ mod tests {
         through_the_gateway(("203.0.113.5", 9), 9, (1, 0));
         // A device's own.
         through_the_gateway(("10.9.0.3", 3), 9, (0, 0));
+    }
+
+    #[test]
+    fn who_has_no_address_yet_may_be_the_one_that_was_named() {
+        let (zero, told): (IpAddr, IpAddr) = ("0.0.0.0".parse().unwrap(), "10.0.0.5".parse().unwrap());
+        // (others seen before, what was told) -> the bound line's device, and the flows that are nobody's.
+        let check = |before: &[(&str, u8)], told: Told, expect: (Option<u32>, u64)| {
+            let mut scribe = Scribe::new(Briefing { told: vec![told], ..Briefing::default() });
+            for (ip, n) in before {
+                scribe.devices.of(ip.parse().unwrap(), mac(*n));
+            }
+            let (flow, at) = (FlowKey::new(1, 1), Time::default());
+            let (a, b) = (std::net::SocketAddr::new(zero, 68), "255.255.255.255:67".parse().unwrap());
+            let ends = Ends { transport: Transport::Udp, a, b, a_mac: mac(1), b_mac: None, from_start: true };
+            let mut pipeline =
+                crate::pipeline::Pipeline::new(std::sync::Arc::new(crate::pipeline::Tools { told: vec![told], ..Default::default() }));
+            let mut out = Vec::new();
+            pipeline.open(flow, &ends, at, 1, &mut out);
+            pipeline.close(flow, crate::flow::FlowEnd::Idle, &crate::flow::Counts { bytes: [9, 0], ..Default::default() }, at, 2, &mut out);
+            let mut lines = Vec::new();
+            for it in out {
+                scribe.take(it, &mut lines);
+            }
+            let device = lines.iter().find_map(|l| if let Observation::Bound(b) = &l.seen { Some(b.device) } else { None }).flatten();
+            assert_eq!((device.map(|d| d.0), scribe.ledger().unattributed), expect, "{before:?} {told:?}");
+        };
+        check(&[], Told::Ip(told), (None, 1));
+        check(&[("10.0.0.5", 1)], Told::Ip(told), (Some(1), 0));
+        check(&[("10.0.0.9", 1)], Told::Ip(told), (None, 0));
+        check(&[("10.0.0.5", 2)], Told::Ip(told), (None, 1));
+        check(&[], Told::Mac(mac(2).unwrap()), (None, 0));
+        check(&[], Told::Mac(mac(1).unwrap()), (Some(1), 0));
     }
 
     #[test]

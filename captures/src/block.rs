@@ -38,8 +38,8 @@ pub(crate) struct FrameRef {
 pub enum Note {
     /// A Decryption Secrets Block: secrets for what follows.
     Secrets(Vec<Secret>),
-    /// The frame stood an hour or more ahead of its neighbours, so the clock did not follow it. Seconds ahead.
-    ClockStep(u64),
+    /// The frame stood an hour or more ahead of its neighbours or behind the clock, which did not follow it. Seconds ahead.
+    ClockStep(i64),
     /// A packet comment.
     Comment(String),
 }

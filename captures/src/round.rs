@@ -16,7 +16,7 @@ use crate::link::Link;
 use crate::other::Other;
 use crate::reassembly::Origin;
 use crate::shard::Shard;
-use crate::slice::{Fragment, Packet, SHARDS, Sliced, neighbour, slice, slice_lost, slice_whole};
+use crate::slice::{Fragment, Packet, SHARDS, Sliced, macs, neighbour, slice, slice_lost, slice_whole};
 
 /// A block and what was found in its frames. Recycled.
 #[derive(Debug)]
@@ -104,6 +104,11 @@ impl Round {
                         && let Some((mac, ip)) = neighbour(p.key.end(p.from_hi).ip(), payload)
                     {
                         self.facts.push((i, mac, ip, NeighbourSource::Nd));
+                    }
+                    if p.key.is_homeless()
+                        && let (Some(mac), _) = macs(frame.link, p.ether, bytes)
+                    {
+                        p.key = p.key.of(mac);
                     }
                     p.frame = i;
                     p.at += frame.at;
@@ -259,7 +264,11 @@ impl Sequencer {
                     round.events.push(Event { at, what: What::Secrets(i) });
                 }
                 Note::ClockStep(ahead) => {
-                    let detail = format!("frame {frame} is {ahead} s ahead of its neighbours; the clock did not follow it");
+                    let detail = if *ahead < 0 {
+                        format!("frame {frame} is {} s before one that came earlier; the clock did not go back", ahead.unsigned_abs())
+                    } else {
+                        format!("frame {frame} is {ahead} s ahead of its neighbours; the clock did not follow it")
+                    };
                     round.events.push(Event { at, what: What::Odd(OddKind::ClockStep, detail) });
                 }
                 Note::Comment(_) => {}

@@ -116,17 +116,35 @@ impl Key {
         let (ia, ib) = (number(a.0), number(b.0));
         let from_hi = (ia, a.1) > (ib, b.1);
         let ((lo, lo_port), (hi, hi_port)) = if from_hi { ((ib, b.1), (ia, a.1)) } else { ((ia, a.1), (ib, b.1)) };
-        let v6 = a.0.is_ipv6();
+        let key = Key { hash: 0, lo, hi, lo_port, hi_port, proto, v6: a.0.is_ipv6() };
+        (key.hashed(), from_hi)
+    }
+
+    fn hashed(self) -> Key {
+        let Key { lo, hi, .. } = self;
         // A fixed seed: which shard a flow is in decides the order of lines. Collisions cost at most a walk over one shard's capped table.
         let mut h = FixedState::with_seed(0x6f76_6572_6865_6172).build_hasher();
-        if v6 {
+        if self.v6 {
             h.write_u128(lo);
             h.write_u128(hi);
         } else {
-            h.write_u64((lo as u64) << 32 | hi as u64 & 0xffff_ffff);
+            h.write_u64(((lo as u64) << 32 | hi as u64 & 0xffff_ffff) ^ (lo >> 32) as u64);
         }
-        h.write_u64(u64::from(lo_port) << 32 | u64::from(hi_port) << 16 | u64::from(proto) << 1 | u64::from(v6));
-        (Key { hash: h.finish(), lo, hi, lo_port, hi_port, proto, v6 }, from_hi)
+        h.write_u64(
+            u64::from(self.lo_port) << 32 | u64::from(self.hi_port) << 16 | u64::from(self.proto) << 1 | u64::from(self.v6),
+        );
+        Key { hash: h.finish(), ..self }
+    }
+
+    /// Whether one end has no address yet: all who ask for a lease speak from the same.
+    pub(crate) fn is_homeless(&self) -> bool {
+        self.lo == 0 && self.proto == 17 && !self.v6
+    }
+
+    /// The conversation of one of them alone. Above its 32 bits an IPv4 address has room.
+    pub(crate) fn of(self, mac: Mac) -> Key {
+        let [a, b, c, d, e, f] = mac.0;
+        Key { lo: u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f])) << 32, ..self }.hashed()
     }
 
     /// The shard this conversation belongs to. Bits the hash table uses least.

@@ -304,3 +304,18 @@ fn openers_of_datagrams() {
     assert_eq!(first(inside, outside, (443, 9000)), "open udp 443-9000");
     assert_eq!(first(inside, outside, (9000, 5000)), "open udp 9000-5000");
 }
+
+/// Whoever asks for a lease speaks from the same address: each has a conversation of its own.
+#[test]
+fn who_has_no_address_is_told_apart_by_the_link() {
+    let mut capture = Pcap::new(1);
+    for (n, mac) in [1, 2, 1].into_iter().enumerate() {
+        let mut frame = udp(true, (68, 67), b"hello");
+        frame[11] = mac;
+        frame[26..30].copy_from_slice(&[0; 4]);
+        frame[30..34].copy_from_slice(&[255; 4]);
+        capture.frame(T0 + n as u64, &frame);
+    }
+    let lines = run(&capture.0, &Options::default()).0;
+    assert_eq!(lines.iter().filter(|l| l.starts_with("open udp 68-67")).count(), 2, "{lines:?}");
+}

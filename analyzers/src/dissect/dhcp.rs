@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use policies::Time;
+
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::sniff::Guess;
 use crate::dissect::{Cx, Dissector, Hint};
-use crate::flow::{Counts, Ends, FlowEnd, Mac};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, Mac};
 use crate::observation::{App, ClientId, Lease, Neighbour, NeighbourSource, NotParsed, OddKind};
 
 /// Where the options begin: 236 bytes of BOOTP and the cookie (RFC 2131 §3).
@@ -17,6 +19,7 @@ const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 /// Option numbers (IANA).
 mod option {
     pub(super) const HOST_NAME: u8 = 12;
+    pub(super) const REQUESTED_ADDRESS: u8 = 50;
     pub(super) const OVERLOAD: u8 = 52;
     pub(super) const MESSAGE: u8 = 53;
     pub(super) const PARAMETERS: u8 = 55;
@@ -28,6 +31,9 @@ mod option {
 /// DHCPACK.
 const ACK: u8 = 5;
 
+/// Requests that are kept until one tells whose they are; a client sends a handful before it has an address.
+const MOST_EARLY: usize = 16;
+
 /// Distinct leases of one flow that are written; a client sends the same a few times.
 const MOST_LEASES: usize = 64;
 
@@ -35,7 +41,7 @@ const MOST_LEASES: usize = 64;
 pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     let cookie = bytes.get(OPTIONS - 4..OPTIONS) == Some(&COOKIE);
     if chunk.unit == Unit::Datagram && cookie && matches!(bytes.first(), Some(1 | 2)) {
-        Guess::Is(Box::new(Dhcp { layer: chunk.layer, said: Vec::new(), given: Vec::new(), unread: 0 }))
+        Guess::Is(Box::new(Dhcp { layer: chunk.layer, said: Vec::new(), given: Vec::new(), unread: 0, early: Some(Vec::new()) }))
     } else {
         Guess::No
     }
@@ -47,6 +53,15 @@ struct Dhcp {
     said: Vec<Lease>,
     given: Vec<Neighbour>,
     unread: u64,
+    /// Requests before the one that asks for the address by which the operator named the device; none once they are told.
+    early: Option<Vec<Early>>,
+}
+
+#[derive(Debug)]
+struct Early {
+    bytes: Vec<u8>,
+    time: Time,
+    frame: u64,
 }
 
 impl Dissector for Dhcp {
@@ -55,6 +70,54 @@ impl Dissector for Dhcp {
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
+        if self.waits(chunk, cx) {
+            return Want::All;
+        }
+        self.message(chunk, cx);
+        Want::All
+    }
+
+    fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
+        Want::All
+    }
+
+    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
+        self.tell_early(cx);
+        if self.unread > 0 {
+            cx.not_parsed(App::Dhcp, NotParsed::Broken, self.unread);
+        }
+    }
+}
+
+impl Dhcp {
+    /// Keeps a request of somebody without an address, when the operator named the device by one, until it is known whether it is his.
+    fn waits(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> bool {
+        let Some(early) = self.early.as_mut().filter(|_| cx.is_nameless(chunk.dir)) else { return false };
+        let address = |b: &[u8]| b.first_chunk().map(|b: &[u8; 4]| IpAddr::from(*b));
+        let asked = Options::read(chunk.bytes).joined(option::REQUESTED_ADDRESS).and_then(|data| address(&data));
+        // `ciaddr`, when it has one.
+        let held = chunk.bytes.get(12..16).and_then(address);
+        let his = [asked, held].into_iter().flatten().any(|ip| cx.is_told(ip));
+        if !his && early.len() < MOST_EARLY && self.layer == Layer::Wire {
+            early.push(Early { bytes: chunk.bytes.to_vec(), time: chunk.time, frame: chunk.frame });
+            return true;
+        }
+        if his {
+            cx.hint(Hint { client: Some(chunk.dir), device: Some(chunk.dir), ..Hint::default() });
+        }
+        self.tell_early(cx);
+        false
+    }
+
+    fn tell_early(&mut self, cx: &mut Cx<'_>) {
+        for Early { bytes, time, frame } in self.early.take().unwrap_or_default() {
+            let dir = if cx.ends().a.ip().is_unspecified() { Dir::Out } else { Dir::Back };
+            let chunk = Chunk { flow: cx.flow, dir, unit: Unit::Datagram, layer: Layer::Wire, time, frame, bytes: &bytes };
+            self.message(&chunk, &mut cx.then(time, frame));
+        }
+    }
+
+    fn message(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         let bytes = chunk.bytes;
         if bytes.get(OPTIONS - 4..OPTIONS) != Some(&COOKIE) {
             cx.odd(OddKind::BrokenDhcp, "a message without its cookie", None);
@@ -65,7 +128,7 @@ impl Dissector for Dhcp {
             let origin = Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
             let place = Place::Of("dhcp.message");
             cx.search_whole(&Spot { place, dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, bytes);
-            return Want::All;
+            return;
         }
         if self.layer == Layer::Wire {
             cx.analysed(bytes.len());
@@ -80,21 +143,8 @@ impl Dissector for Dhcp {
             cx.hint(Hint { client: Some(chunk.dir.other()), ..Hint::default() });
             self.server(bytes, &options, cx);
         }
-        Want::All
     }
 
-    fn gap(&mut self, _: &Gap, _: &mut Cx<'_>) -> Want {
-        Want::All
-    }
-
-    fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
-        if self.unread > 0 {
-            cx.not_parsed(App::Dhcp, NotParsed::Broken, self.unread);
-        }
-    }
-}
-
-impl Dhcp {
     /// A request: the client tells who it is.
     fn client(&mut self, bytes: &[u8], options: &Options<'_>, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         cx.hint(Hint { client: Some(chunk.dir), ..Hint::default() });
@@ -378,6 +428,45 @@ mod tests {
         }
         assert_eq!(found(&message(1, &[&[53, 1, 3, 255, 0, 0, 0]])), [""; 0]);
         assert_eq!(found(&message(2, &[&[53, 1, 5, 43, 15], value, &[255]])), [""; 0], "what a server says");
+    }
+
+    /// A device named by its address speaks before it has one: what it says first is its own once it asks for that address.
+    #[test]
+    fn a_device_without_an_address_is_known_by_the_one_it_asks_for() {
+        let told = "192.168.1.7".parse().unwrap();
+        let side = |requests: &[Vec<u8>]| {
+            let key = FlowKey::new(0, 1);
+            let (a, b) = ("0.0.0.0:68".parse().unwrap(), "255.255.255.255:67".parse().unwrap());
+            let ends = Ends { transport: Transport::Udp, a, b, a_mac: Some(Mac(MAC)), b_mac: None, from_start: true };
+            let mut pipeline = Pipeline::new(Arc::new(Tools { told: vec![crate::pipeline::Told::Ip(told)], ..Tools::default() }));
+            let mut out: Vec<Out> = Vec::new();
+            pipeline.open(key, &ends, Time(0), 1, &mut out);
+            for (frame, bytes) in (1..).zip(requests) {
+                let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
+                pipeline.chunk(chunk, &mut out);
+            }
+            pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
+            let seen = out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some((draft.frame, draft.seen)) } else { None });
+            let (mut side, mut leases) = (None, Vec::new());
+            for (frame, seen) in seen {
+                match seen {
+                    Observation::Bound(bound) => side = bound.side,
+                    Observation::Lease(_) => leases.push(frame),
+                    _ => {}
+                }
+            }
+            (side, leases)
+        };
+        let discover = message(1, &[&[53, 1, 1, 12, 5], b"annas", &[255]]);
+        let asks = |last| message(1, &[&[53, 1, 3, 50, 4, 192, 168, 1, last, 12, 5], b"annas", &[255]]);
+        assert_eq!(side(&[discover.clone(), asks(7)]), (Some(Dir::Out), vec![1, 2]));
+        assert_eq!(side(&[discover.clone(), asks(9)]), (None, vec![1, 2]), "another's");
+        assert_eq!(side(std::slice::from_ref(&discover)), (None, vec![1]));
+        let mut renews = discover.clone();
+        renews[12..16].copy_from_slice(&[192, 168, 1, 7]);
+        assert_eq!(side(&[renews]).0, Some(Dir::Out));
+        let many: Vec<_> = (0..40).map(|_| discover.clone()).chain([asks(7)]).collect();
+        assert_eq!(side(&many).0, None, "no more are kept than a client sends");
     }
 
     #[test]

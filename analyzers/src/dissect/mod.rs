@@ -85,6 +85,8 @@ pub struct Hint {
     pub class: Option<ClientClass>,
     /// The name is only an ECH outer name.
     pub hidden: bool,
+    /// Where the operator's device speaks, when what was said tells it and no address does.
+    pub device: Option<Dir>,
 }
 
 impl Known {
@@ -148,7 +150,27 @@ impl Cx<'_> {
                 self.known.hint.name = before.name;
             }
             self.known.hint.class = self.known.hint.class.or(before.class);
+            self.known.hint.device = self.known.hint.device.or(before.device);
         }
+    }
+
+    /// Whether the operator named a device by its address, and who speaks here has none yet.
+    pub(crate) fn is_nameless(&self, dir: Dir) -> bool {
+        let (ends, told) = (&self.known.ends, &self.tools.told);
+        !self.known.bound
+            && ends.addr(dir).ip().is_unspecified()
+            && told.iter().any(|t| matches!(t, Told::Ip(_)))
+            && !told.iter().any(|t| t.is(ends.addr(dir).ip(), ends.mac(dir)))
+    }
+
+    /// Whether this is an address by which the operator named a device.
+    pub(crate) fn is_told(&self, ip: std::net::IpAddr) -> bool {
+        self.tools.told.contains(&Told::Ip(ip))
+    }
+
+    /// The same flow at an earlier moment.
+    pub(crate) fn then(&mut self, at: Time, frame: u64) -> Cx<'_> {
+        Cx { at, frame, flow: self.flow, known: self.known, tools: self.tools, late_keys: self.late_keys, out: self.out }
     }
 
     pub(crate) fn is_bound(&self) -> bool {
@@ -183,7 +205,10 @@ impl Cx<'_> {
         self.known.bound = true;
         let hint = std::mem::take(&mut self.known.hint);
         let ends = &self.known.ends;
-        let (side, attribution) = device_side(ends, hint.client, &self.tools.told);
+        let (mut side, mut attribution) = device_side(ends, hint.client, &self.tools.told);
+        if side.is_none() && hint.device.is_some() {
+            (side, attribution) = (hint.device, Attribution::Told);
+        }
         self.known.side = side;
         let peer_dir = side.map_or(Dir::Back, Dir::other);
         let at = ends.addr(peer_dir);
@@ -572,8 +597,7 @@ impl Talk {
             if self.layer == Layer::Wire {
                 cx.known.unknown += bytes.len() as i64;
             }
-            let mut cx =
-                Cx { at: *time, frame: *frame, flow: cx.flow, known: cx.known, tools: cx.tools, late_keys: cx.late_keys, out: cx.out };
+            let mut cx = cx.then(*time, *frame);
             cx.search_stream(&mut it.trails[dir.index()], OPAQUE, dir, self.layer, *offset, bytes);
         }
         self.state = State::Opaque(it);

@@ -21,11 +21,27 @@ struct Rule {
     system: &'static str,
     /// The host is one of these, or below one of them; none = any host.
     hosts: &'static [&'static str],
-    /// One of these stands in the path (a leading `^` pins it to the start, a closing `$` to the end); none = any path.
+    /// One of these stands in the path (a leading `^` pins it to the start, a closing `$` to the end, `*` is any text); none = any path.
     paths: &'static [&'static str],
     part: UpdatePart,
+    /// The path is one that other servers have too: what was said has to agree.
+    company: Company,
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests that hold the table, and by people"))]
     source: Source,
+}
+
+/// What beside the request's host and path has to say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    Nothing,
+    /// The answer begins with one of these.
+    Begins(&'static [&'static str]),
+    /// One of these stands near the start of the request's or the answer's content, or is the media type of one.
+    Says(&'static [&'static str]),
+    /// The answer is a SHA-256 in hex on a line of its own.
+    Digest,
+    /// The answer is a package: its first bytes or its media type say so.
+    Package,
 }
 
 use Source::{Code, Documented, Observed};
@@ -38,7 +54,13 @@ const fn rule(
     part: UpdatePart,
     source: Source,
 ) -> Rule {
-    Rule { system, hosts, paths, part, source }
+    Rule { system, hosts, paths, part, company: Company::Nothing, source }
+}
+
+impl Rule {
+    const fn beside(self, company: Company) -> Rule {
+        Rule { company, ..self }
+    }
 }
 
 /// The first rule that matches decides; the narrower stand first.
@@ -79,7 +101,8 @@ const RULES: &[Rule] = &[
     ),
     rule("apple-update", &["swscan.apple.com", "swquery.apple.com"], &[], Check, Documented),
     // Omaha: Chrome, ChromeOS, Flatcar, components
-    rule("omaha", &[], &["/service/update2", "/v1/update/"], Check, Code),
+    rule("omaha", &[], &["^/service/update2$", "^/service/update2/"], Check, Code),
+    rule("omaha", &[], &["/update$", "/update/$", "/service/update2"], Check, Code).beside(Company::Says(OMAHA)),
     rule(
         "omaha",
         &["redirector.gvt1.com", "dl.google.com", "edgedl.me.gvt1.com", "gvt1.com"],
@@ -108,21 +131,34 @@ const RULES: &[Rule] = &[
     rule(
         "apt",
         &[],
-        &["/InRelease$", "/Release$", "/Release.gpg$", "/Packages.gz$", "/Packages.xz$", "/Packages.bz2$", "/Packages$", "/by-hash/SHA"],
+        &[
+            "/InRelease$",
+            "/dists/*/Release$",
+            "/dists/*/Release.gpg$",
+            "/dists/*/Packages$",
+            "/Packages.gz$",
+            "/Packages.xz$",
+            "/Packages.bz2$",
+            "/by-hash/SHA256/",
+            "/by-hash/SHA512/",
+        ],
         Manifest,
         Documented,
     ),
+    // A flat repository: no /dists/.
+    rule("apt", &[], &["/Release$", "/Release.gpg$", "/Packages$"], Manifest, Documented).beside(Company::Begins(CONTROL)),
     rule("apt", &[], &[".deb$", ".udeb$"], Payload, Documented),
-    rule("yum", &[], &["/repodata/"], Manifest, Documented),
+    rule("yum", &[], &["/repodata/*.xml", "/repodata/*.sqlite", "/repodata/*.yaml"], Manifest, Documented),
     rule("yum", &[], &[".rpm$", ".drpm$"], Payload, Documented),
     rule("opkg", &[], &[".ipk$"], Payload, Documented),
     rule("apk", &[], &["/APKINDEX.tar.gz$"], Manifest, Documented),
-    rule("ostree", &[], &["/refs/heads/", "/summary.sig$", "/summary.idx$"], Manifest, Code),
+    rule("ostree", &[], &["/summary.sig$", "/summary.idx$"], Manifest, Code),
+    rule("ostree", &[], &["/refs/heads/"], Manifest, Code).beside(Company::Digest),
     rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &["firmware.xml", ".jcat$"], Manifest, Code),
     rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &[".cab$"], Payload, Code),
     // Devices of the house
     rule("mender", &[], &["/api/devices/v1/deployments", "/api/devices/v2/deployments"], Check, Documented),
-    rule("hawkbit", &[], &["/controller/v1/"], Check, Documented),
+    rule("hawkbit", &[], &["/controller/v1/"], Check, Documented).beside(Company::Says(HAL)),
     rule(
         "tuya",
         &["tuyaus.com", "tuyaeu.com", "tuyacn.com", "tuyain.com", "airtake-public-data.s3.amazonaws.com"],
@@ -130,13 +166,23 @@ const RULES: &[Rule] = &[
         Payload,
         Observed,
     ),
-    rule("tr-069", &[], &["/cwmp"], Check, Documented),
+    rule("tr-069", &[], &["/cwmp"], Check, Documented).beside(Company::Says(SOAP)),
     rule("lvfs", &["lvfs-cdn.fwupd.org"], &[], Payload, Code),
     // Games
     rule("blizzard", &["blizzard.com", "worldofwarcraft.com", "battle.net"], &[".mfil$", "/update/"], Manifest, Observed),
     // Words that only an update channel uses
-    rule("firmware-file", &[], &["/firmware/", "/fota/", "/ota/"], Payload, Observed),
+    rule("firmware-file", &[], &["/firmware/", "/fota/", "/ota/"], Payload, Observed).beside(Company::Package),
 ];
+
+/// Fields that an index of a Debian repository may begin with, and a signature (Debian repository format).
+const CONTROL: &[&str] =
+    &["Origin:", "Label:", "Archive:", "Suite:", "Codename:", "Component:", "Date:", "Architectures:", "Package:", "-----BEGIN PGP"];
+/// Omaha says its version in the first element (protocol 3 in XML and JSON, 4 in JSON).
+const OMAHA: &[&str] = &["protocol=\"3", "\"protocol\":\"3", "\"protocol\":\"4"];
+/// The answers of hawkBit's device interface, and how a device without work is told to come again.
+const HAL: &[&str] = &["application/hal+json", "\"polling\""];
+/// What TR-069 is spoken in (§3.4): SOAP over HTTP.
+const SOAP: &[&str] = &["text/xml", "application/soap+xml", ":envelope"];
 
 /// Hosts and paths that look like one of the above and carry no software.
 const NOT_SOFTWARE: &[Rule] = &[
@@ -205,6 +251,15 @@ pub struct Asked {
     system: &'static str,
     part: UpdatePart,
     by: &'static str,
+    company: Company,
+}
+
+/// What was said on one side of an exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Content<'a> {
+    pub media: Option<&'a Text>,
+    /// The first and the last bytes, without their coding; none where no content was seen.
+    pub ends: Option<(&'a [u8], &'a [u8])>,
 }
 
 /// An update channel was seen.
@@ -237,33 +292,42 @@ pub fn asked(host: &[u8], path: &[u8], _query: &[u8]) -> Option<Asked> {
     }
     let rule = RULES.iter().find(|r| r.fits(host, path))?;
     let by = if rule.hosts.is_empty() { "path" } else { "host" };
-    Some(Asked { system: rule.system, part: rule.part, by })
+    Some(Asked { system: rule.system, part: rule.part, by, company: rule.company })
 }
 
-/// What a request and its answer say together. `ends` are the first and last bytes of the response's content.
-pub fn seen(asked: Option<&Asked>, media: Option<&Text>, status: Option<u16>, ends: Option<(&[u8], &[u8])>) -> Option<Seen> {
-    let good = status.is_none_or(|s| matches!(s, 200 | 206));
-    let named = media.filter(|_| good).and_then(|m| TYPES.iter().find(|(name, _)| m == name)).map(|(_, system)| *system);
-    let found = ends.filter(|_| good).and_then(|(first, _)| MAGICS.iter().find(|m| m.fits(first)));
-    let signature = ends.filter(|_| good).and_then(|(first, last)| signature(first, last));
+/// What a request and its answer say together.
+pub fn seen(asked: Option<&Asked>, request: Content<'_>, answer: Content<'_>, status: Option<u16>) -> Option<Seen> {
+    let answer = if status.is_none_or(|s| matches!(s, 200 | 206)) { answer } else { Content::default() };
+    let named = answer.media.and_then(|m| TYPES.iter().find(|(name, _)| m == name)).map(|(_, system)| *system);
+    let (first, last) = answer.ends.unwrap_or_default();
+    let found = MAGICS.iter().find(|m| m.fits(first));
+    let signature = signature(first, last);
     // An Android package says so itself: its first entry, or its footer beside a name that only it has.
-    if let Some((first, _)) = ends
-        && good
-        && is_android_package(first)
-    {
+    if is_android_package(first) {
         return Some(Seen { part: Payload, system: "android-ota", by: "magic", signature });
     }
     if let Some(magic) = found.filter(|m| !m.needs_company) {
         return Some(Seen { part: Payload, system: magic.system, by: "magic", signature });
     }
     if let Some(asked) = asked {
-        // The generic words of the last rule need bytes or a type that agree.
-        if asked.system == "firmware-file" && found.is_none() && named.is_none() {
-            return None;
-        }
-        return Some(Seen { part: asked.part, system: asked.system, by: asked.by, signature });
+        let agrees = match asked.company {
+            Company::Nothing => true,
+            Company::Begins(words) => words.iter().any(|w| first.starts_with(w.as_bytes())),
+            Company::Says(words) => words.iter().any(|w| request.says(w) || answer.says(w)),
+            Company::Digest => matches!(first.split_at_checked(64), Some((hex, [] | [b'\n', ..])) if hex.iter().all(u8::is_ascii_hexdigit)),
+            Company::Package => found.is_some() || named.is_some(),
+        };
+        return agrees.then_some(Seen { part: asked.part, system: asked.system, by: asked.by, signature });
     }
     named.map(|system| Seen { part: Payload, system, by: "mime", signature })
+}
+
+impl Content<'_> {
+    /// Whether `word` stands near the start of the content, or is its media type; letters match in either case.
+    fn says(&self, word: &str) -> bool {
+        self.media.is_some_and(|m| m == word)
+            || self.ends.is_some_and(|(first, _)| first.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes())))
+    }
 }
 
 impl Rule {
@@ -285,16 +349,28 @@ fn is_below(host: &[u8], parent: &[u8]) -> bool {
     host.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
 }
 
-/// `^` pins to the start, `$` to the end; letters match in either case.
+/// `^` pins to the start, `$` to the end, `*` is any text; letters match in either case.
 fn matches(path: &[u8], pattern: &[u8]) -> bool {
     let (start, pattern) = pattern.strip_prefix(b"^").map_or((false, pattern), |p| (true, p));
     let (end, pattern) = pattern.strip_suffix(b"$").map_or((false, pattern), |p| (true, p));
-    let equal = |part: Option<&[u8]>| part.is_some_and(|p| p.eq_ignore_ascii_case(pattern));
-    match (start, end) {
-        (true, _) => equal(path.get(..pattern.len())),
-        (false, true) => equal(path.len().checked_sub(pattern.len()).and_then(|at| path.get(at..))),
-        (false, false) => path.windows(pattern.len().max(1)).any(|w| equal(Some(w))),
+    let starts = |path: &[u8], part: &[u8]| path.get(..part.len()).is_some_and(|p| p.eq_ignore_ascii_case(part));
+    let mut rest = path;
+    let mut parts = pattern.split(|b| *b == b'*').peekable();
+    let mut pinned = start;
+    while let Some(part) = parts.next() {
+        let at = if parts.peek().is_none() && end {
+            // The last part closes the path.
+            rest.len().checked_sub(part.len()).filter(|at| starts(&rest[*at..], part) && (!pinned || *at == 0))
+        } else if pinned {
+            starts(rest, part).then_some(0)
+        } else {
+            (0..=rest.len()).find(|at| starts(&rest[*at..], part))
+        };
+        let Some(at) = at else { return false };
+        rest = &rest[at + part.len()..];
+        pinned = false;
     }
+    true
 }
 
 /// The first local file header of a zip names its first entry (APPNOTE 4.3.7).
@@ -372,7 +448,7 @@ mod tests {
 
     #[track_caller]
     fn content(first: &[u8], last: &[u8], expect: Option<(&str, &str, Option<&str>)>) {
-        let seen = seen(None, None, Some(200), Some((first, last)));
+        let seen = seen(None, Content::default(), Content { media: None, ends: Some((first, last)) }, Some(200));
         assert_eq!(seen.map(|s| (s.system, s.by, s.signature)), expect);
     }
 
@@ -393,13 +469,57 @@ mod tests {
         content(b"", &[], None);
     }
 
+    /// A request for `path` of a host nobody knows, with what was sent and what came back.
+    #[track_caller]
+    fn company(path: &str, request: &[u8], answer: &[u8], status: u16, expect: Option<&str>) {
+        let words = asked(b"cdn.test", path.as_bytes(), b"");
+        let say = |bytes| Content { media: None, ends: Some((bytes, &[0; 8][..])) };
+        assert_eq!(seen(words.as_ref(), say(request), say(answer), Some(status)).map(|s| s.system), expect, "{path}");
+    }
+
     #[test]
-    fn generic_words_need_company() {
-        let words = asked(b"cdn.test", b"/firmware/v2.bin", b"");
-        assert_eq!(words.map(|a| a.system), Some("firmware-file"));
-        assert_eq!(seen(words.as_ref(), None, Some(200), Some((b"<html>", b"</html>"))), None);
-        assert!(seen(words.as_ref(), None, Some(200), Some((&[0xe9, 4, 2, 0], &[0; 8]))).is_some());
-        assert!(seen(words.as_ref(), None, Some(404), Some((&[0xe9, 4, 2, 0], &[0; 8]))).is_none());
+    fn words_that_others_use_need_company() {
+        company("/firmware/v2.bin", b"", b"<html>", 200, None);
+        company("/firmware/v2.bin", b"", &[0xe9, 4, 2, 0], 200, Some("firmware-file"));
+        company("/firmware/v2.bin", b"", &[0xe9, 4, 2, 0], 404, None);
+        company("/press/Release", b"", b"<!DOCTYPE html>", 200, None);
+        company("/repo/Release", b"", b"Origin: Shop\nSuite: stable\n", 200, Some("apt"));
+        company("/debian/dists/stable/Release", b"", b"", 304, Some("apt"));
+        company("/debian/dists/stable/main/binary-arm64/Packages", b"", b"", 304, Some("apt"));
+        company("/shop/Packages", b"", b"{}", 200, None);
+        company("/v1/update", b"{\"name\":\"Ada\"}", b"{}", 200, None);
+        company("/v1/update/", b"<?xml version=\"1.0\"?><request protocol=\"3.0\">", b"<?xml", 200, Some("omaha"));
+        company("/docs/service/update2", b"", b"<html>", 200, None);
+        company("/service/update2", b"", b"", 200, Some("omaha"));
+        company("/ada/code/refs/heads/main", b"", b"<html>", 200, None);
+        company("/code.git/refs/heads/main", b"", &[b'a'; 40], 200, None);
+        company("/repo/refs/heads/stable", b"", &[b'a'; 64], 200, Some("ostree"));
+        company("/game/controller/v1/buttons", b"", b"{\"a\":1}", 200, None);
+        company("/shop/controller/v1/box7", b"", b"{\"config\":{\"polling\":{\"sleep\":\"00:05\"}}}", 200, Some("hawkbit"));
+        company("/docs/cwmp", b"", b"<html>", 200, None);
+        company("/cwmp", b"<soap-env:Envelope xmlns", b"", 200, Some("tr-069"));
+        company("/blog/repodata/index.html", b"", b"<html>", 200, None);
+        company("/el9/repodata/repomd.xml", b"", b"<?xml", 200, Some("yum"));
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, path, expect) in [
+            ("/a$", "/b/A", true),
+            ("/a$", "/ab", false),
+            ("^/a", "/ab", true),
+            ("^/a", "/b/a", false),
+            ("^/a$", "/a", true),
+            ("^/a$", "/a/a", false),
+            ("/a/*/c$", "/x/a/b/c", true),
+            ("/a/*/c$", "/x/a/c", false),
+            ("^/a/*.b", "/a/x.b.gz", true),
+            ("^/a/*.b", "/x/a/x.b", false),
+            ("a*a$", "a", false),
+            ("", "", true),
+        ] {
+            assert_eq!(matches(path.as_bytes(), pattern.as_bytes()), expect, "{pattern} {path}");
+        }
     }
 
     #[test]
@@ -414,7 +534,8 @@ mod tests {
     #[test]
     fn media_types() {
         let media = Text::ours("application/vnd.android.ota");
-        assert_eq!(seen(None, Some(&media), Some(200), None).map(|s| s.system), Some("android-ota"));
-        assert_eq!(seen(None, Some(&media), Some(404), None), None);
+        let answer = Content { media: Some(&media), ends: None };
+        assert_eq!(seen(None, Content::default(), answer, Some(200)).map(|s| s.system), Some("android-ota"));
+        assert_eq!(seen(None, Content::default(), answer, Some(404)), None);
     }
 }

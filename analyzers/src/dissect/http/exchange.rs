@@ -232,11 +232,12 @@ impl Exchange {
     pub fn say(self, cx: &mut Cx<'_>) {
         let content = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.content);
         let undecoded = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.undecoded);
+        let said = |media, over| update::Content { media, ends: Option::as_ref(over).map(|o: &Over| (&o.first[..], &o.last[..])) };
         let seen = update::seen(
             self.update.as_ref(),
-            self.response_type.as_ref(),
+            said(self.request_type.as_ref(), &self.out_over),
+            said(self.response_type.as_ref(), &self.back_over),
             self.status,
-            self.back_over.as_ref().map(|o| (&o.first[..], &o.last[..])),
         );
         if let Some(seen) = seen {
             cx.see_at(self.at, self.frame, seen.observation(self.layer, self.host.clone(), self.path.clone()));

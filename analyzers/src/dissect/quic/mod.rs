@@ -389,6 +389,7 @@ impl Quic {
                     name: seen.sni.clone().map(|name| (name, NameSource::QuicSni)),
                     class: Some(seen.class),
                     hidden: hello.has(extension::ECH) && seen.sni.is_some(),
+                    ..Hint::default()
                 });
                 cx.see(seen);
                 // Anybody can open an Initial packet.

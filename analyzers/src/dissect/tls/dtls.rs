@@ -164,7 +164,7 @@ impl Dtls {
                     *self = Dtls { client: Some(dir), offered: Some(hello.random), ..Dtls::default() };
                     let seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
-                    cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some() });
+                    cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some(), ..Hint::default() });
                     cx.see(seen);
                     cx.search_planted(&spot(dir, Place::Of("tls.hello"), body, cx), body, |at| hello.place(body, at));
                 }

@@ -163,6 +163,7 @@ impl Tls {
             name: seen.sni.clone().map(|name| (name, NameSource::Sni)),
             class: Some(seen.class),
             hidden: seen.ech && seen.sni.is_some(),
+            ..Hint::default()
         });
         cx.see(seen);
         cx.search_planted(&self.spot(dir, Place::Of("tls.hello"), message, cx), message, |at| hello.place(message, at));
