@@ -283,6 +283,9 @@ impl Flow {
             tcp.halves[o].acked(f.ack, &mut budget, &mut take);
             *run.budget = budget;
         }
+        if f.flags & RST != 0 && !self.counts.rst[d] {
+            tcp.halves[d].reset(seq);
+        }
         if f.flags & RST != 0 && wants[d] != Want::Nothing {
             self.counts.unchecked = self.counts.unchecked.saturating_add(u64::from(p.len));
         }

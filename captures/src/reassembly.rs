@@ -14,6 +14,8 @@ use policies::Time;
 /// Sequence numbers further away than this are not of the window, but of something else: 16 MiB is beyond any receive window in use
 /// and far below half the sequence space.
 const WINDOW: i64 = 16 << 20;
+/// A RST stands no further ahead than what may be on its way unanswered.
+const NEAR: i64 = 1 << 20;
 /// Bytes one direction may hold ahead of a hole.
 const MOST_HELD: usize = 1 << 20;
 /// What a held segment costs besides its bytes.
@@ -291,6 +293,14 @@ impl Half {
             if self.overdue > REORDER {
                 self.skip_hole(Lost::Sequence, budget, take);
             }
+        }
+    }
+
+    /// The sender broke off at `seq`: so much it had sent, if that is no guess of somebody else's.
+    pub(crate) fn reset(&mut self, seq: u32) {
+        let rel = i64::from(seq.wrapping_sub(self.next) as i32);
+        if self.started && rel > 0 && rel <= NEAR {
+            self.acked = self.acked.max(self.offset + rel as u64);
         }
     }
 

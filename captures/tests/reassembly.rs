@@ -145,6 +145,10 @@ fn keep_alive_and_probe() {
 #[test]
 fn reset() {
     check(">S100 <S300,101 >101:ab <R301,103 >103:cd", &[OPEN, ">0 ab", ">2 cd", "close Reset at 5"]);
+    // It stands behind what was sent: the rest is missing. One byte more may be a FIN, and a guess from far away says nothing.
+    check(">S100 <S300,101 >101:ab >R107", &[OPEN, ">0 ab", ">2 gap 4 Sequence", "close Reset at 4 missing 4"]);
+    check(">S100 <S300,101 >101:ab >R104", &[OPEN, ">0 ab", "close Reset at 4"]);
+    check(">S100 <S300,101 >101:ab >R5000103", &[OPEN, ">0 ab", "close Reset at 4"]);
     // What a RST carries is a message for people, not of the stream.
     check(">S100 <S300,101 >101:ab <R301,103:go_away", &[OPEN, ">0 ab", "close Reset at 4"]);
 }

@@ -308,9 +308,18 @@ pub(crate) fn is_place(kind: IdentifierType) -> bool {
     matches!(kind, IdentifierType::Position | IdentifierType::Ssid | IdentifierType::Bssid | IdentifierType::CellId)
 }
 
-/// A name with a part that only one device has: eight or more hexadecimal digits in a row, some of them numbers.
+/// A name with a part that only one device has: eight or more hexadecimal digits in a row, some of them numbers, and no date.
 pub(crate) fn is_unique(name: &str) -> bool {
-    name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 8 && run.bytes().any(|b| b.is_ascii_digit()))
+    name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 8 && run.bytes().any(|b| b.is_ascii_digit()) && !is_date(run))
+}
+
+/// Year, month and day in eight digits, as builds are named.
+fn is_date(run: &str) -> bool {
+    let number = |range| run.get(range).and_then(|part: &str| part.parse::<u16>().ok());
+    run.len() == 8
+        && number(0..4).is_some_and(|year| (1990..2050).contains(&year))
+        && number(4..6).is_some_and(|month| (1..=12).contains(&month))
+        && number(6..8).is_some_and(|day| (1..=31).contains(&day))
 }
 
 /// All passive checks, by id.
@@ -377,6 +386,22 @@ mod tests {
         }
         let outcome = check.judge(&case, &cx);
         outcome.reason().map_or(outcome.word().to_owned(), |r| format!("{} {r}", outcome.word()))
+    }
+
+    #[test]
+    fn unique_names() {
+        for (name, expect) in [
+            ("android-3f9a1c2e77d01b45", true),
+            ("cam-20251301", true),
+            ("cam-84203117", true),
+            ("box-20240131", false),
+            ("build.20240131-2", false),
+            ("box-202401311", true),
+            ("Annas-Pixel-8", false),
+            ("deadbeefcafe", false),
+        ] {
+            assert_eq!(is_unique(name), expect, "{name}");
+        }
     }
 
     #[test]

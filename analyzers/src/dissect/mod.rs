@@ -442,7 +442,8 @@ impl Talk {
         let dir = chunk.dir;
         let Unit::Stream { offset } = unit else {
             // What we know may come after what we do not.
-            let known = || quic::is_certain(bytes) || matches!(dns::looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_));
+            let is_dns = || matches!(dns::looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_));
+            let known = || quic::is_certain(bytes) || tls::dtls::is_dtls(bytes) || is_dns();
             if unit == Unit::Datagram && known() {
                 self.leave(chunk.layer, cx);
                 self.state = State::New;

@@ -365,6 +365,65 @@ fn dtls_associations() {
     let alert = record(0xfeff, 0, 21, &[2, 70]);
     let refused = format!("{old} refused");
     assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);
+    // Fragments in any order.
+    let whole = &first[13..];
+    let piece = |range: std::ops::Range<usize>| {
+        let (at, len) = ((range.start as u32).to_be_bytes(), (range.len() as u32).to_be_bytes());
+        record(0xfeff, 0, 22, &[&whole[..4], &[0, 0], &at[1..], &len[1..], &whole[12..][range]].concat())
+    };
+    let len = whole.len() - 12;
+    let (head, tail) = (piece(0..40), piece(40..len));
+    assert_eq!(told(&[(Sent, &tail), (Sent, &head), (Back, &older), (Sent, &exchange)]), ["hello a.test", old]);
+    assert_eq!(told(&[(Sent, &tail), (Sent, &tail)]), [format!("unparsed tls Broken {len}")]);
+    // What no key can have sealed yet, what a suite leaves readable, and what is no record: all of it is searched.
+    let bare = handshake(0xfefd, 2, &[&[0xfe, 0xfd][..], &[8; 32], &[0, 0xc0, 0x06, 0]].concat());
+    let hits = |before: &[(Dir, &[u8])], words: &[u8]| {
+        let mut talked = Talked::new(Transport::Udp, 4433);
+        before.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        talked.says(Sent, words);
+        talked.close().iter().filter(|l| l.starts_with("hit ")).count()
+    };
+    let agreed: [(Dir, &[u8]); 4] = [(Sent, &first), (Back, &served), (Sent, &exchange), (Sent, &sealed)];
+    assert_eq!(hits(&agreed, &record(0xfefd, 1, 23, SERIAL.as_bytes())), 0, "sealed");
+    assert_eq!(hits(&[(Sent, &first), (Back, &bare), (Sent, &exchange)], &record(0xfefd, 1, 23, SERIAL.as_bytes())), 1);
+    assert_eq!(hits(&[(Sent, &first)], &record(0xfefd, 0, 23, SERIAL.as_bytes())), 1);
+    assert_eq!(hits(&agreed, format!("{{\"serial\":\"{SERIAL}\"}}").as_bytes()), 1);
+    assert_eq!(hits(&agreed[..2], &handshake(0xfefd, 23, SERIAL.as_bytes())), 1);
+    // RFC 7983: what finds the way through comes first, and goes on beside it.
+    let stun = [&[0, 1, 0, 16, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12], &[0, 6, 0, 11], SERIAL.as_bytes(), &[0]].concat();
+    let mut talked = Talked::new(Transport::Udp, 3478);
+    let said = [(Sent, &stun), (Back, &stun), (Sent, &first), (Back, &older), (Sent, &exchange), (Sent, &sealed), (Sent, &stun)];
+    said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+    let lines = talked.close();
+    assert_eq!(lines.iter().filter(|l| l.starts_with("hit udp.datagram Wire Out")).count(), 2, "{lines:?}");
+    for line in ["hello a.test", old, "unparsed unknown NotBuilt 36"] {
+        assert!(lines.iter().any(|l| l == line), "{line} in {lines:?}");
+    }
+}
+
+/// Words of a client that no key can have sealed.
+#[test]
+fn readable_in_tls() {
+    let record = |kind: u8, body: &[u8]| [&[kind, 3, 3][..], &(body.len() as u16).to_be_bytes(), body].concat();
+    let message = |kind: u8, body: &[u8]| record(22, &[&[kind][..], &(body.len() as u32).to_be_bytes()[1..], body].concat());
+    let server = |suite: u16, tail: &[u8]| message(2, &[&[3, 3][..], &[8; 32], &[0], &suite.to_be_bytes(), &[0], tail].concat());
+    let modern = [0, 6, 0, 43, 0, 2, 3, 4];
+    let (hello, ccs, words) = (hello("a.test"), record(20, &[1]), record(23, SERIAL.as_bytes()));
+    let hits = |server: &[u8], client: &[&[u8]]| {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        talked.says(Sent, &hello);
+        talked.says(Back, server);
+        client.iter().for_each(|bytes| talked.says(Sent, bytes));
+        talked.close().iter().filter(|l| l.starts_with("hit ")).count()
+    };
+    let old = server(0xc02f, &[]);
+    assert_eq!(hits(&old, &[&words]), 1);
+    assert_eq!(hits(&old, &[&record(24, SERIAL.as_bytes())]), 1, "a heartbeat (RFC 6520)");
+    assert_eq!(hits(&old, &[&ccs, &words]), 0);
+    assert_eq!(hits(&server(0x1301, &modern), &[&words]), 0);
+    assert_eq!(hits(&server(0xc0b4, &modern), &[&words]), 1, "RFC 9150: signed and not sealed");
+    assert_eq!(hits(&old, &[&message(23, SERIAL.as_bytes())]), 1, "SupplementalData (RFC 4680)");
+    assert_eq!(hits(&old, &[&message(21, SERIAL.as_bytes())]), 1, "CertificateURL (RFC 6066)");
 }
 
 /// What we know is found inside what we do not, wherever and in whatever pieces it begins.

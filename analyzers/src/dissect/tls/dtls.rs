@@ -9,17 +9,18 @@ use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier};
 use crate::dissect::tls::reaction::refuses;
 use crate::dissect::tls::server::ServerHello;
-use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAKE};
-use crate::dissect::{Cx, Dissector, Hint, Rest};
+use crate::dissect::tls::suites;
+use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT};
+use crate::dissect::{Cx, Dissector, Hint, Rest, search_opaque};
 use crate::flow::{Counts, Dir, FlowEnd};
-use crate::observation::{App, NameSource, NotOpened, OddKind, Served};
+use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Served};
 
 /// The DTLS associations of a pair of ports, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Dtls {
     client: Option<Dir>,
-    /// The message being joined of each direction: its number, and its bytes so far. Fragments come in order or are waited for again.
-    parts: [(u16, Vec<u8>); 2],
+    /// The messages being joined of each direction.
+    parts: [Vec<Parts>; 2],
     /// The random of the hello at hand: it comes again with a cookie, or for want of an answer.
     offered: Option<[u8; 32]>,
     /// What the server chose, and where, until the client goes on with it.
@@ -29,6 +30,37 @@ pub(crate) struct Dtls {
     refused: bool,
     /// The client's half of the handshake in the clear is over: what follows may be media beside it (RFC 5764 §5.1.2).
     sealed: bool,
+    /// The suite leaves what it protects readable.
+    bare: bool,
+    /// Bytes of other protocols on the same ports.
+    others: u64,
+}
+
+/// A message of which fragments came, in any order and perhaps again.
+#[derive(Debug)]
+struct Parts {
+    number: u16,
+    bytes: Vec<u8>,
+    /// What of `bytes` is there: from, to.
+    have: Vec<(usize, usize)>,
+}
+
+/// Messages that are joined at once in one direction, and fragments of one: senders have a flight on its way.
+const MOST_PARTS: usize = 8;
+const MOST_FRAGMENTS: usize = 256;
+
+impl Parts {
+    /// Puts a fragment in its place. Whether the message is whole.
+    fn put(&mut self, offset: usize, piece: &[u8]) -> bool {
+        let Some(place) = self.bytes.get_mut(offset..offset + piece.len()) else { return false };
+        if self.have.len() < MOST_FRAGMENTS {
+            place.copy_from_slice(piece);
+            self.have.push((offset, offset + piece.len()));
+        }
+        self.have.sort_unstable();
+        let reached = self.have.iter().fold(0, |to, (from, until)| if *from <= to { to.max(*until) } else { to });
+        reached == self.bytes.len()
+    }
 }
 
 /// Where a message stands: offsets of DTLS are of no stream, so they count in the message.
@@ -72,25 +104,29 @@ impl Dissector for Dtls {
         cx.rest(Rest::Encrypted);
         let mut it = Cursor::new(chunk.bytes);
         while !it.is_empty() {
-            let before = it.rest().len();
+            let rest = it.rest();
             let Some((kind, epoch, body)) = record(&mut it) else {
-                if self.sealed {
-                    break;
-                }
-                cx.odd(OddKind::BrokenTls, "no DTLS record where one should begin", None);
-                cx.unparsed(before);
+                self.no_record(rest, chunk, cx);
                 break;
             };
             let from_client = self.client == Some(chunk.dir);
             if epoch > 0 {
                 if from_client {
-                    self.sealed = true;
-                    self.serve(false, cx);
+                    self.seal(cx);
+                }
+                if self.bare {
+                    search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, body, cx);
                 }
                 continue;
             }
-            cx.analysed(before - it.rest().len());
+            let whole = rest.len() - it.rest().len();
             match kind {
+                APPLICATION | HEARTBEAT => {
+                    // Before any key there is nothing to seal it with.
+                    search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, body, cx);
+                    self.stray(whole, cx);
+                    continue;
+                }
                 HANDSHAKE if self.fragments(chunk.dir, body, cx).is_none() => {
                     cx.odd(OddKind::BrokenTls, "a DTLS fragment that does not fit", None);
                 }
@@ -98,6 +134,7 @@ impl Dissector for Dtls {
                 ALERT if from_client => self.refused |= matches!(*body, [level, code] if refuses(level, code)),
                 _ => {}
             }
+            cx.analysed(whole);
         }
         // A hello may come again at any time: one association may follow another.
         Want::All
@@ -109,6 +146,13 @@ impl Dissector for Dtls {
 
     fn close(&mut self, _: FlowEnd, _: &Counts, cx: &mut Cx<'_>) {
         self.serve(self.refused, cx);
+        let unfinished: usize = self.parts.iter().flatten().map(|p| p.bytes.len()).sum();
+        if unfinished > 0 {
+            cx.not_parsed(App::Tls, NotParsed::Broken, unfinished as u64);
+        }
+        if self.others > 0 {
+            cx.not_parsed(App::Unknown, NotParsed::NotBuilt, self.others);
+        }
         let read = cx.known.coverage.analysed + cx.known.coverage.unparsed;
         let left = cx.known.delivered.saturating_sub(read);
         if left > 0 {
@@ -119,6 +163,41 @@ impl Dissector for Dtls {
 }
 
 impl Dtls {
+    /// The client has keys: it goes on with what the server chose.
+    fn seal(&mut self, cx: &mut Cx<'_>) {
+        self.sealed = true;
+        self.serve(false, cx);
+    }
+
+    /// Bytes of something else on the same ports.
+    fn stray(&mut self, bytes: usize, cx: &mut Cx<'_>) {
+        cx.unparsed(bytes);
+        self.others += bytes as u64;
+    }
+
+    /// No record of DTLS 1.0 or 1.2 begins here.
+    fn no_record(&mut self, rest: &[u8], chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let first = rest.first().copied().unwrap_or_default();
+        let is_whole = rest.len() == chunk.bytes.len();
+        // The header of sealed records of DTLS 1.3 (RFC 9147 §4).
+        if is_whole && (32..=63).contains(&first) && self.offered.is_some() {
+            if self.client == Some(chunk.dir) {
+                self.seal(cx);
+            }
+            return;
+        }
+        search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, rest, cx);
+        // RFC 7983: other protocols share the ports, and the first byte tells them apart. Media whose keys were agreed on here are sealed
+        // (RFC 5764 §5.1.2).
+        if is_whole && self.sealed && (128..=191).contains(&first) {
+            return;
+        }
+        if !is_whole || (20..=31).contains(&first) {
+            cx.odd(OddKind::BrokenTls, "no DTLS record where one should begin", None);
+        }
+        self.stray(rest.len(), cx);
+    }
+
     fn fragments(&mut self, dir: Dir, body: &[u8], cx: &mut Cx<'_>) -> Option<()> {
         let mut it = Cursor::new(body);
         while !it.is_empty() {
@@ -129,17 +208,20 @@ impl Dtls {
                 self.message(dir, kind, piece, cx);
                 continue;
             }
-            let (joined, bytes) = &mut self.parts[dir.index()];
-            if *joined != number || offset == 0 {
-                *joined = number;
-                bytes.clear();
+            if len > LONGEST || offset + piece.len() > len {
+                return None;
             }
-            if bytes.len() == offset && len <= LONGEST {
-                bytes.extend_from_slice(piece);
-                if bytes.len() == len {
-                    let whole = std::mem::take(bytes);
-                    self.message(dir, kind, &whole, cx);
+            let joined = &mut self.parts[dir.index()];
+            let at = joined.iter().position(|p| p.number == number && p.bytes.len() == len).unwrap_or_else(|| {
+                if joined.len() >= MOST_PARTS {
+                    joined.remove(0);
                 }
+                joined.push(Parts { number, bytes: vec![0; len], have: Vec::new() });
+                joined.len() - 1
+            });
+            if joined[at].put(offset, piece) {
+                let whole = joined.remove(at).bytes;
+                self.message(dir, kind, &whole, cx);
             }
         }
         Some(())
@@ -161,7 +243,7 @@ impl Dtls {
                         return;
                     }
                     self.serve(self.refused, cx);
-                    *self = Dtls { client: Some(dir), offered: Some(hello.random), ..Dtls::default() };
+                    *self = Dtls { client: Some(dir), offered: Some(hello.random), others: self.others, ..Dtls::default() };
                     let seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
                     cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some(), ..Hint::default() });
@@ -171,16 +253,19 @@ impl Dtls {
                 Err(error) => cx.odd(OddKind::BrokenTls, error.to_string(), None),
             },
             // In the clear up to version 1.2, as what names a pre-shared key.
-            11 | 16 if self.client == Some(dir) => {
-                if kind == 16 {
-                    self.serve(false, cx);
-                }
-                let place = Place::Of(if kind == 11 { "tls.certificate" } else { "tls.client-key-exchange" });
+            11 if cx.known.side.or(self.client) == Some(dir) => {
+                let place = Place::Of("tls.certificate");
+                cx.search_planted(&spot(dir, place, body, cx), body, |_| place);
+            }
+            16 if self.client == Some(dir) => {
+                self.serve(false, cx);
+                let place = Place::Of("tls.client-key-exchange");
                 cx.search_planted(&spot(dir, place, body, cx), body, |_| place);
             }
             2 if !self.answered && self.client != Some(dir) => match ServerHello::parse(body) {
                 Ok(hello) => {
                     self.answered = true;
+                    self.bare = suites::is_bare(hello.suite);
                     let served = Served {
                         version: hello.version,
                         suite: hello.suite,
@@ -199,6 +284,11 @@ impl Dtls {
                 }
                 Err(part) => cx.odd(OddKind::BrokenTls, format!("ServerHello ends inside its {part}"), None),
             },
+            // Whatever else a client says in the clear, but for signatures and Finished.
+            0..=14 | 17..=19 | 21..=23 | 25.. if self.client == Some(dir) => {
+                let place = Place::Of("tls.handshake");
+                cx.search_planted(&spot(dir, place, body, cx), body, |_| place);
+            }
             _ => {}
         }
     }

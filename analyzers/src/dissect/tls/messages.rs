@@ -130,6 +130,11 @@ impl Tls {
                 }
             }
             24 => self.update_key(dir),
+            // Whatever else a client says, but for signatures: SupplementalData (RFC 4680), CertificateURL (RFC 6066), what nobody knows.
+            0 | 3 | 4 | 6 | 21..=23 | 67 if !from_server => {
+                let place = Place::Of("tls.handshake");
+                cx.search_planted(&self.spot(dir, place, body, cx), body, |_| place);
+            }
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 pub mod certificate;
 pub(crate) mod crypt;
 pub(crate) mod cursor;
-mod dtls;
+pub(crate) mod dtls;
 mod fingerprint;
 pub mod hello;
 mod keys;
@@ -380,14 +380,22 @@ impl Tls {
         self.unread += bytes.len() as u64;
     }
 
-    /// Application data, or a heartbeat, before anything was agreed on: nothing can have sealed it. Of a connection seen from its start a
+    /// Application data, or a heartbeat, before anything was agreed on or under a suite without a cipher: nothing can have sealed it. Of a connection seen from its start a
     /// hello must have come before.
-    fn is_too_early(&self, dir: Dir, kind: u8, cx: &Cx<'_>) -> bool {
+    fn is_readable(&self, dir: Dir, kind: u8, cx: &Cx<'_>) -> bool {
         let agreed = match &self.offer {
             Some(offer) => offer.early,
             None => self.client.is_some() || self.own != Some(Layer::Wire) || !cx.known.ends.from_start,
         };
-        matches!(kind, APPLICATION | HEARTBEAT) && self.generation.is_none() && !agreed && !self.sides[dir.index()].ccs
+        let side = &self.sides[dir.index()];
+        let clear = match self.generation {
+            None => !agreed && !side.ccs,
+            // A ChangeCipherSpec comes first, unless it was lost.
+            Some(Generation::Legacy) => !side.ccs && !matches!(side.lock, Lock::Dead),
+            // Under RFC 9150 nothing is sealed but signed.
+            Some(Generation::Modern { .. }) => self.answer.as_ref().is_some_and(|a| suites::is_bare(a.served.suite)),
+        };
+        matches!(kind, APPLICATION | HEARTBEAT) && clear
     }
 
     /// Looks at a record's header. False: this is none. Sets `skip` when nobody needs the body.
@@ -410,7 +418,7 @@ impl Tls {
             && !self.may_be_hello(dir, head)
             && !self.has_key(dir, cx)
             && !self.may_hold(dir, head)
-            && !self.is_too_early(dir, head.kind(), cx)
+            && !self.is_readable(dir, head.kind(), cx)
         {
             cx.rest(Rest::Encrypted);
             self.note_sealed(dir, head);
@@ -483,12 +491,12 @@ impl Tls {
                 CHANGE_CIPHER_SPEC => self.change_cipher_spec(dir, cx),
                 ALERT => self.alert(dir, body, false, cx),
                 HANDSHAKE => self.handshake(dir, body, cx),
-                _ => {}
+                _ => cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body),
             }
             return;
         }
         self.note_sealed(dir, head);
-        if self.is_too_early(dir, head.kind(), cx) {
+        if self.is_readable(dir, head.kind(), cx) {
             cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
         }
         let mut plain = std::mem::take(&mut self.plain);

@@ -118,6 +118,11 @@ pub enum Bulk {
     Null(Mac),
 }
 
+/// Whether records under a suite show what they hold: a MAC and no cipher. RFC 9150 has such for TLS 1.3.
+pub fn is_bare(suite: u16) -> bool {
+    matches!(suite, 0xc0b4 | 0xc0b5) || matches!(bulk(suite), Some((Bulk::Null(_), _)))
+}
+
 /// What protects records under a suite before TLS 1.3, and the hash of its PRF in TLS 1.2, if we open it.
 pub fn bulk(suite: u16) -> Option<(Bulk, Hash)> {
     if let Some((aead, hash)) = aead12(suite) {
