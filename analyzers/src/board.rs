@@ -282,7 +282,8 @@ impl Board {
     }
 
     fn bind(&mut self, flow: FlowId, bound: &Bound) -> Homes {
-        let subject = Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client };
+        let whose = Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client };
+        let subject = if bound.elsewhere { Subject::default() } else { whose };
         let homes = self.homes(&subject);
         self.flows.insert(flow, homes);
         for home in homes.iter() {

@@ -319,6 +319,9 @@ pub struct Bound {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientClass>,
     pub actor: Actor,
+    /// The operator named devices, and this flow is none of theirs as far as can be told: nothing is judged of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -406,6 +409,9 @@ pub struct Flow {
     pub coverage: Coverage,
     pub end: FlowEnd,
     pub from_start: bool,
+    /// Somebody else opened it: the device is at `b`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called: bool,
     /// The TLS application protocol carried on a port where the policy expects TLS, as seen by bytes; absent for other ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd: Vec<Tally>,
@@ -426,6 +432,8 @@ pub struct FlowFact {
     pub empty: bool,
     /// Both ends are on the local link (multicast, broadcast, private to private).
     pub local: bool,
+    /// Somebody else called the device, and it said nothing, but for what its network stack answers to anybody.
+    pub uninvited: bool,
 }
 
 impl Flow {
@@ -440,6 +448,7 @@ impl Flow {
             unparsed: self.coverage.unparsed > 0,
             empty: self.counts.bytes == [0, 0],
             local: is_local(self.a.ip()) && is_local(self.b.ip()),
+            uninvited: self.called && (self.counts.bytes[1] == 0 || self.transport == Transport::Icmp),
         }
     }
 }
@@ -487,6 +496,9 @@ pub struct Hello {
     /// QUIC version of the Initial, for QUIC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quic_version: Option<u32>,
+    /// Somebody else offers it to the device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_peer: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -499,6 +511,8 @@ pub struct HelloFact {
     pub ech: bool,
     /// It names the server.
     pub named: bool,
+    /// Somebody else offers it to the device.
+    pub by_peer: bool,
 }
 
 impl Hello {
@@ -511,6 +525,7 @@ impl Hello {
             ja4: self.ja4.clone(),
             class: self.class,
             ech: self.ech,
+            by_peer: self.by_peer,
         }
     }
 }
@@ -682,6 +697,9 @@ pub enum Authorization {
 /// An HTTP request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
+    /// The device was asked, not the one that asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_peer: bool,
     pub layer: Layer,
     /// The direction the request ran in.
     pub dir: Dir,
@@ -717,7 +735,8 @@ pub struct Request {
     /// The request had a body.
     pub body: bool,
     /// Beside its body it says something of its own: a query (other than the `ipv4` or `ipv6` of Firefox's probe), cookies, credentials,
-    /// header fields that not every client sends.
+    /// header fields that not every client sends, trailers, a fragment, a method of its own; or its body or the answer's is not of the type
+    /// that is claimed, where that would excuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telling: Option<bool>,
     /// Bytes of the answer's body.
@@ -747,6 +766,8 @@ pub struct RequestFact {
     /// The body of the answer has at most as many bytes as a connectivity probe's ([`policies::policy::PROBE_BODY`]).
     pub small_answer: bool,
     pub response_type: Option<Text>,
+    /// The device was asked, not the one that asks.
+    pub by_peer: bool,
 }
 
 impl Request {
@@ -762,7 +783,8 @@ impl Request {
             carries_data: self.body || telling,
             telling,
             asks_ocsp: self.request_type.as_ref().is_some_and(|t| t == "application/ocsp-request"),
-            small_answer: self.response_body.unwrap_or(self.response_bytes) <= policies::policy::PROBE_BODY,
+            by_peer: self.by_peer,
+            small_answer: self.status.is_some() && self.response_body.unwrap_or(self.response_bytes) <= policies::policy::PROBE_BODY,
             response_type: self.response_type.clone(),
         }
     }
@@ -795,6 +817,9 @@ pub struct Question {
     /// The question was sent again so often before its answer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repeats: u64,
+    /// The device was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_peer: bool,
 }
 
 fn wire() -> Layer {
@@ -807,11 +832,13 @@ pub struct QuestionFact {
     pub source: NameSource,
     pub name: Text,
     pub qtype: u16,
+    /// The device was asked.
+    pub by_peer: bool,
 }
 
 impl Question {
     fn fact(&self) -> QuestionFact {
-        QuestionFact { layer: self.layer, source: self.source, name: self.name.clone(), qtype: self.qtype }
+        QuestionFact { layer: self.layer, source: self.source, name: self.name.clone(), qtype: self.qtype, by_peer: self.by_peer }
     }
 }
 

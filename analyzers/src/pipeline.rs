@@ -287,6 +287,7 @@ impl Pipeline {
             coverage,
             end,
             from_start: known.ends.from_start,
+            called: known.side == Some(Dir::Back),
             odd: Vec::new(),
         };
         cx.see(seen);

@@ -12,7 +12,9 @@ use policies::{ActorOf, ActorRow, Time};
 use crate::encode::Digest;
 use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
-use crate::observation::{Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local};
+use crate::observation::{
+    Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local,
+};
 use crate::pipeline::{About, Draft, Out, Told};
 use crate::sealed;
 use crate::subject::{Actor, DeviceId, Peer, Subject};
@@ -237,6 +239,7 @@ impl Scribe {
             bound.attribution = Attribution::Told;
         }
         let mut answers = None;
+        bound.elsewhere = bound.device.is_none() && !self.briefing.told.is_empty();
         if bound.device.is_none() {
             // Without link addresses a device that was named by its own cannot be told from others.
             let unknowable = self.briefing.told.iter().any(|t| matches!(t, Told::Mac(_))) && ends.a_mac.is_none() && ends.b_mac.is_none();
@@ -595,8 +598,10 @@ mod tests {
             through_the_gateway((own, 9), 9, (0, 1));
         }
         // What it forwards to a device that keeps silent, and to one that does not.
-        through_the_gateway(("203.0.113.5", 9), 0, (0, 1));
-        through_the_gateway(("203.0.113.5", 9), 9, (1, 0));
+        through_the_gateway(("10.8.0.5", 9), 0, (0, 1));
+        through_the_gateway(("10.8.0.5", 9), 9, (1, 0));
+        // From the Internet: the device is the one inside.
+        through_the_gateway(("203.0.113.5", 9), 9, (0, 0));
         // A device's own.
         through_the_gateway(("10.9.0.3", 3), 9, (0, 0));
     }

@@ -200,8 +200,9 @@ impl Pcapng {
     }
 
     #[inline]
-    fn enhanced(&self, block: &[u8], at: usize, found: &mut Found<'_>) -> Option<()> {
-        let interface = self.interfaces.get(self.word(block, 8)? as usize)?;
+    fn enhanced(&mut self, block: &[u8], at: usize, found: &mut Found<'_>) -> Option<()> {
+        let which = self.word(block, 8)? as usize;
+        let interface = self.interfaces.get(which)?;
         let units = u64::from(self.word(block, 12)?) << 32 | u64::from(self.word(block, 16)?);
         let (caplen, len) = (self.word(block, 20)?, self.word(block, 24)?);
         let padded = caplen.checked_add(3)? & !3;
@@ -214,23 +215,35 @@ impl Pcapng {
         found.frame((at + 28) as u32, caplen, len.max(caplen), interface.link, interface.time(units));
         let options = block.get(28 + padded as usize..block.len() - 4)?;
         if !options.is_empty() {
-            self.comments(options, found);
+            let dropped = self.options(options, found);
+            if let Some(interface) = self.interfaces.get_mut(which).filter(|_| dropped > 0) {
+                // The statistics at the end count them again.
+                interface.dropped = interface.dropped.saturating_add(dropped);
+                found.dropped(dropped);
+            }
         }
         Some(())
     }
 
-    /// Option 1 of a packet is a comment; others are not read.
-    fn comments(&self, mut options: &[u8], found: &mut Found<'_>) {
+    /// The options of a packet: 1 is a comment, 4 how many were lost since the one before. Others are not read.
+    fn options(&self, mut options: &[u8], found: &mut Found<'_>) -> u64 {
+        let mut dropped = 0;
         while let (Some(code), Some(len)) = (self.half(options, 0), self.half(options, 2)) {
             if code == 0 {
-                return;
+                break;
             }
-            let Some(value) = options.get(4..4 + len as usize) else { return };
+            let Some(value) = options.get(4..4 + len as usize) else { break };
             if code == 1 {
                 found.comment(value);
             }
+            if code == 4
+                && let Ok(eight) = <[u8; 8]>::try_from(value)
+            {
+                dropped = if self.big { u64::from_be_bytes(eight) } else { u64::from_le_bytes(eight) };
+            }
             options = options.get(4 + (len as usize).next_multiple_of(4)..).unwrap_or_default();
         }
+        dropped
     }
 
     fn simple(&self, block: &[u8], at: usize, found: &mut Found<'_>) -> Option<()> {

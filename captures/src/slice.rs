@@ -130,9 +130,7 @@ impl Key {
         } else {
             h.write_u64(((lo as u64) << 32 | hi as u64 & 0xffff_ffff) ^ (lo >> 32) as u64);
         }
-        h.write_u64(
-            u64::from(self.lo_port) << 32 | u64::from(self.hi_port) << 16 | u64::from(self.proto) << 1 | u64::from(self.v6),
-        );
+        h.write_u64(u64::from(self.lo_port) << 32 | u64::from(self.hi_port) << 16 | u64::from(self.proto) << 1 | u64::from(self.v6));
         Key { hash: h.finish(), ..self }
     }
 

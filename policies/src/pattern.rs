@@ -51,11 +51,11 @@ impl Host {
     }
 
     pub fn matches_addr(&self, addr: IpAddr) -> bool {
-        let addr = addr.to_canonical();
+        let addr = within(addr.to_canonical());
         match self {
             Host::Any => true,
             Host::Name(_) | Host::Below(_) => false,
-            Host::Addr(own) => own.to_canonical() == addr,
+            Host::Addr(own) => within(own.to_canonical()) == addr,
             Host::Net(net, bits) => prefix(*net, *bits) == prefix(addr, *bits) && net.is_ipv4() == addr.is_ipv4(),
         }
     }
@@ -73,6 +73,14 @@ impl Host {
 
 /// Top-level names that no registry gives out (RFC 2606, RFC 6762, RFC 8375's parent is two labels, ICANN's `internal`) and the customary `lan`.
 const PRIVATE_TOPS: &[&str] = &["test", "example", "invalid", "localhost", "local", "internal", "lan"];
+
+/// The IPv4 address a translator reaches under this one (RFC 6052 §2.1, the well-known prefix), or the address itself.
+fn within(addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V6(v6) if v6.to_bits() >> 32 == 0x0064_ff9b << 64 => IpAddr::V4((v6.to_bits() as u32).into()),
+        other => other,
+    }
+}
 
 /// The leading `bits` of an address as a number.
 fn prefix(addr: IpAddr, bits: u8) -> u128 {

@@ -308,15 +308,52 @@ pub(crate) fn is_place(kind: IdentifierType) -> bool {
     matches!(kind, IdentifierType::Position | IdentifierType::Ssid | IdentifierType::Bssid | IdentifierType::CellId)
 }
 
-/// A name with a part that only one device has: eight or more hexadecimal digits in a row, some of them numbers, and no date.
+/// A name with a part that only one device has: eight or more hexadecimal digits in a row, some of them numbers, and no date. What names a
+/// model or a version is left out: properties that say so themselves, words of 32 bits behind `0x`, and browsers' versions.
 pub(crate) fn is_unique(name: &str) -> bool {
-    name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 8 && run.bytes().any(|b| b.is_ascii_digit()) && !is_date(run))
+    const OF_A_MODEL: [&str; 16] = [
+        "features",
+        "ft",
+        "flags",
+        "sf",
+        "ver",
+        "vers",
+        "version",
+        "srcvers",
+        "srcversion",
+        "fw",
+        "fv",
+        "build",
+        "model",
+        "md",
+        "am",
+        "os",
+    ];
+    if name.split_once('=').is_some_and(|(key, _)| OF_A_MODEL.iter().any(|word| key.eq_ignore_ascii_case(word))) {
+        return false;
+    }
+    name.split(|c: char| !c.is_ascii_hexdigit()).any(|run| {
+        let before = name.get(..run.as_ptr() as usize - name.as_ptr() as usize).unwrap_or_default();
+        let mask = before.ends_with("0x") && run.len() == 8;
+        // `120.0.60991234`: a number behind two others.
+        let version = run.bytes().all(|b| b.is_ascii_digit()) && is_version(before);
+        run.len() >= 8 && run.bytes().any(|b| b.is_ascii_digit()) && !is_date(run) && !mask && !version
+    })
 }
 
-/// Year, month and day in eight digits, as builds are named.
+/// Whether a text ends with two numbers and their dots.
+fn is_version(text: &str) -> bool {
+    let mut parts = text.rsplit('.');
+    parts.next() == Some("")
+        && parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        && parts.next().is_some_and(|part| part.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Year, month and day in eight digits, as builds are named; hour and minute may follow.
 fn is_date(run: &str) -> bool {
     let number = |range| run.get(range).and_then(|part: &str| part.parse::<u16>().ok());
-    run.len() == 8
+    matches!(run.len(), 8 | 12 | 14)
+        && run.bytes().all(|b| b.is_ascii_digit())
         && number(0..4).is_some_and(|year| (1990..2050).contains(&year))
         && number(4..6).is_some_and(|month| (1..=12).contains(&month))
         && number(6..8).is_some_and(|day| (1..=31).contains(&day))
@@ -397,6 +434,14 @@ mod tests {
             ("box-20240131", false),
             ("build.20240131-2", false),
             ("box-202401311", true),
+            ("ver=10002005", false),
+            ("id=10002005", true),
+            ("build 202309151230", false),
+            ("features=0x5A7FFFF7,0x1E", false),
+            ("x 0x5A7FFFF7", false),
+            ("x 0x5A7FFFF7AB", true),
+            ("Chrome/120.0.60991234 Windows", false),
+            ("cam 1.60991234", true),
             ("Annas-Pixel-8", false),
             ("deadbeefcafe", false),
         ] {

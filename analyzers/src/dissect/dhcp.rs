@@ -159,14 +159,14 @@ impl Dhcp {
         for (place, value) in said {
             if let Some(value) = value {
                 let spot = Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
-                cx.search_whole(&spot, value);
+                cx.search_name(&spot, value);
             }
         }
         self.search_others(bytes, options, origin, chunk, cx);
         let lease = Lease {
             message: options.message(),
-            host_name: host_name.map(|n| cx.text(&n)),
-            fqdn: fqdn.map(|n| cx.text(&n)),
+            host_name: host_name.map(|n| cx.name(&n)),
+            fqdn: fqdn.map(|n| cx.name(&n)),
             vendor_class: vendor_class.map(|n| cx.text(&n)),
             client_id: match client_id {
                 None => ClientId::None,

@@ -96,7 +96,7 @@ impl Dissector for Ssdp {
                 from: From::Decoded(origin),
                 chain: &[],
             };
-            cx.search_whole(&spot, f.value);
+            cx.search_name(&spot, f.value);
             if let Some(name) = TELLING.iter().find(|n| f.is(n)) {
                 let masked = if *name == "location" { Url::read(f.value).masked() } else { f.value.to_vec() };
                 self.say(&masked, target.filter(|_| kind != Kind::Search), &name.to_ascii_uppercase(), chunk, cx);
@@ -140,7 +140,7 @@ impl Ssdp {
             let by_peer = cx.is_peers(chunk.dir);
             cx.see(Announcement {
                 source: NameSource::Ssdp,
-                name: cx.text(name),
+                name: cx.name(name),
                 service: service.map(|s| cx.text(s)),
                 record: Text::ours(record),
                 by_peer,

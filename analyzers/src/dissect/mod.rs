@@ -17,6 +17,7 @@ pub mod dhcp;
 pub mod dns;
 pub mod http;
 pub mod local;
+mod login;
 pub mod marks;
 pub mod quic;
 pub mod search;
@@ -220,8 +221,23 @@ impl Cx<'_> {
             transport: ends.transport,
             name_hidden: hint.hidden,
         };
-        let bound = Bound { device: None, attribution, side, peer, named_by, client: hint.class, actor: Actor::default() };
+        let bound =
+            Bound { device: None, attribution, side, peer, named_by, client: hint.class, actor: Actor::default(), elsewhere: false };
         self.put(self.at, self.frame, bound.into());
+        self.search_address();
+    }
+
+    /// An address made of the link address tells it to every peer (RFC 7721 §4.2, RFC 8064).
+    fn search_address(&mut self) {
+        let Some(dir) = self.known.side else { return };
+        let std::net::IpAddr::V6(ip) = self.known.ends.addr(dir).ip() else { return };
+        let bytes = ip.octets();
+        if bytes[0] & 0xe0 == 0x20 && bytes[11..13] == [0xff, 0xfe] {
+            let origin = marks::Origin { offset: 0, len: 16, frame: self.frame, time: self.at };
+            let place = search::Place::Of("ipv6.source");
+            let from = search::From::Decoded(origin);
+            self.search_planted(&search::Spot { place, dir, layer: Layer::Wire, from, chain: &[] }, &bytes, |_| place);
+        }
     }
 
     /// Whether what runs in this direction is not the device's word.
@@ -291,23 +307,25 @@ impl Cx<'_> {
     }
 }
 
-/// Which side is the device (architecture): as told; else the side that sent SYN, ClientHello, request or question; mid-stream the private
-/// or link-local side; else nobody.
+/// Which side is the device: as told; else the one with a private or link-local address, when the other has none; else the side that sent
+/// SYN, ClientHello, request or question; else nobody.
 pub fn device_side(ends: &Ends, client: Option<Dir>, told: &[Told]) -> (Option<Dir>, Attribution) {
     if !told.is_empty() {
         let side = Dir::BOTH.into_iter().find(|d| told.iter().any(|t| t.is(ends.addr(*d).ip(), ends.mac(*d))));
         return (side, if side.is_some() { Attribution::Told } else { Attribution::None });
     }
-    if let Some(dir) = client {
-        return (Some(dir), Attribution::Opener);
-    }
-    if ends.from_start {
-        return (Some(Dir::Out), Attribution::Opener);
-    }
-    match (is_local(ends.a.ip()), is_local(ends.b.ip())) {
-        (true, false) => (Some(Dir::Out), Attribution::Private),
-        (false, true) => (Some(Dir::Back), Attribution::Private),
-        _ => (None, Attribution::None),
+    // Called from outside: a server that opens a data connection, a push that comes first.
+    let inside = match (is_local(ends.a.ip()), is_local(ends.b.ip())) {
+        (true, false) => Some(Dir::Out),
+        (false, true) => Some(Dir::Back),
+        _ => None,
+    };
+    let opener = client.or(ends.from_start.then_some(Dir::Out));
+    match (inside, opener) {
+        (Some(dir), Some(by)) if dir == by => (inside, Attribution::Opener),
+        (Some(_), _) => (inside, Attribution::Private),
+        (None, Some(_)) => (opener, Attribution::Opener),
+        (None, None) => (None, Attribution::None),
     }
 }
 
@@ -341,8 +359,29 @@ enum State {
 struct Opaque {
     trails: [search::Trail; 2],
     tails: [Tail; 2],
+    logins: [login::Logins; 2],
     /// Bytes of both directions so far.
     seen: u64,
+}
+
+impl Opaque {
+    /// Credentials that the words before them tell.
+    fn read_logins(&mut self, dir: Dir, offset: u64, chunk: &Chunk<'_>, bytes: &[u8], cx: &mut Cx<'_>) {
+        if chunk.layer != Layer::Wire {
+            return;
+        }
+        self.logins[dir.index()].take(offset, bytes, &mut |secret, line| {
+            let (at, len) = (line + secret.at as u64, secret.len as u64);
+            let from = search::From::Decoded(marks::Origin { offset: at, len, frame: chunk.frame, time: chunk.time });
+            cx.told(
+                secret.kind,
+                &secret.value,
+                &search::Spot { place: OPAQUE, dir, layer: chunk.layer, from, chain: secret.chain },
+                0,
+                len,
+            );
+        });
+    }
 }
 
 /// The last bytes of a direction: what we know may begin in them, whatever pieces it comes in.
@@ -450,7 +489,9 @@ impl Talk {
                 return self.sniff(chunk, cx);
             }
             it.seen += bytes.len() as u64;
-            search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+            if !is_neighbourly(&cx.known.ends, bytes) {
+                search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+            }
             return Want::All;
         };
         let tail = &mut it.tails[dir.index()];
@@ -460,12 +501,14 @@ impl Talk {
             tail.keep(bytes, old);
             it.seen += bytes.len() as u64;
             search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+            it.read_logins(dir, offset, chunk, bytes, cx);
             return Want::All;
         };
         let whole = all.get(at..).unwrap_or_default().to_vec();
         let before = bytes.get(..at.saturating_sub(old)).unwrap_or_default();
         it.seen = (it.seen + before.len() as u64).saturating_sub(old.saturating_sub(at) as u64);
         search_opaque(&mut it.trails, dir, unit, chunk, before, cx);
+        it.read_logins(dir, offset, chunk, before, cx);
         if chunk.layer == Layer::Wire {
             cx.known.unknown += at as i64 - old as i64;
         }
@@ -600,9 +643,18 @@ impl Talk {
             }
             let mut cx = cx.then(*time, *frame);
             cx.search_stream(&mut it.trails[dir.index()], OPAQUE, dir, self.layer, *offset, bytes);
+            let unit = Unit::Stream { offset: *offset };
+            let chunk = Chunk { flow: cx.flow, dir, unit, layer: self.layer, time: *time, frame: *frame, bytes };
+            it.read_logins(dir, *offset, &chunk, bytes, &mut cx);
         }
         self.state = State::Opaque(it);
     }
+}
+
+/// Whether a datagram is one in which every host must name its link address, and says nothing else: router and neighbour discovery
+/// (RFC 4861 §4).
+fn is_neighbourly(ends: &Ends, bytes: &[u8]) -> bool {
+    ends.transport == crate::flow::Transport::Icmp && ends.a.is_ipv6() && matches!(bytes, [133..=136, 0, ..])
 }
 
 /// The place of finds in a stream nobody knows.

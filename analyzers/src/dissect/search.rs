@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use crate::chunk::Layer;
 use crate::dissect::Cx;
 use crate::dissect::marks::{Mark, Marks, Origin};
-use crate::flow::{Dir, Ends};
-use crate::leak::{Carry, Finds, Found, Glance};
+use crate::flow::{Dir, Ends, Transport};
+use crate::leak::{Carry, Finds, Found, Glance, Names};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -414,6 +414,26 @@ impl Cx<'_> {
         self.hit(&find, spot, origin);
     }
 
+    /// Searches what a device calls itself, also for parts of planted values.
+    pub fn search_name(&mut self, spot: &Spot<'_>, name: &[u8]) {
+        self.search_whole(spot, name);
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let mut parts: SmallVec<[Found; 2]> = SmallVec::new();
+        engine.parts_in(name, &mut |f| parts.push(f));
+        for f in parts {
+            let origin = spot.origin(f.span.start, f.span.end - f.span.start);
+            // The whole value was told, or will be.
+            if !self.known.hits.again(again_key(&f.token, spot), f.grade, origin) {
+                self.found(&f, spot, origin);
+            }
+        }
+    }
+
+    /// What a device calls itself as a text that may be shown: without parts of planted values too.
+    pub fn name(&self, name: &[u8]) -> Text {
+        Text::veiled(name, &Names { engine: self.tools.engine.as_deref(), veil: &*self.tools.veil })
+    }
+
     fn found(&mut self, f: &Found, spot: &Spot<'_>, origin: Origin) {
         let value = f.value.expose();
         let find =
@@ -436,7 +456,8 @@ impl Cx<'_> {
         self.bind();
         let local = on_link(&self.known.ends);
         let direction = match self.known.side {
-            _ if local => HitDirection::Local,
+            // What another host answers is its word, on a link as elsewhere.
+            side if local && side.is_none_or(|side| side == spot.dir) => HitDirection::Local,
             Some(side) if side != spot.dir => HitDirection::In,
             None if spot.dir == Dir::Back => HitDirection::In,
             _ => HitDirection::Out,
@@ -496,16 +517,18 @@ const BORDER: usize = 512;
 
 /// Whether a flow stays on the local link by its addresses, or by a protocol that only speaks there.
 ///
-/// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too.
+/// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too, and what a device sends to one host
+/// of its link is no announcement.
 pub(super) fn on_link(ends: &Ends) -> bool {
     /// mDNS, LLMNR, SSDP, NetBIOS names, DHCP and DHCPv6.
     const PORTS: [u16; 8] = [5353, 5355, 1900, 137, 67, 68, 546, 547];
     let link = |ip: IpAddr| match ip {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local() || v6.is_unspecified(),
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
     };
     let (a, b) = (ends.a.ip(), ends.b.ip());
-    link(a) || link(b) || is_local(a) && is_local(b) && PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p)
+    let speaks = ends.transport == Transport::Icmp || PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p);
+    link(a) || link(b) || is_local(a) && is_local(b) && speaks
 }
 
 /// What tests of dissectors share.

@@ -539,3 +539,43 @@ fn quic_connections() {
         ["hello a.test", served]
     );
 }
+
+/// The address a device takes from its link address (RFC 4291, appendix A) tells it to its peers; so do words behind QUIC's.
+#[test]
+fn beside_what_is_sealed() {
+    let seed = Seed { name: "mac".into(), kind: IdentifierType::Mac, value: "02:00:5e:c1:02:9b".into() };
+    let hits = |address: &str| {
+        let tools = Tools { engine: Some(Arc::new(Engine::new([seed.clone()], &[7; 32]))), ..Tools::default() };
+        let mut pipeline = Pipeline::new(Arc::new(tools));
+        let mut out = Vec::new();
+        let (a, b) = (std::net::SocketAddr::new(address.parse().unwrap(), 5000), "[2001:db8:1::1]:443".parse().unwrap());
+        pipeline.open(KEY, &Ends { transport: Transport::Tcp, a, b, a_mac: None, b_mac: None, from_start: true }, Time(0), 1, &mut out);
+        pipeline.close(KEY, FlowEnd::Fin, &Counts::default(), Time(9), 9, &mut out);
+        out.iter().filter(|o| matches!(o, Out::Seen(d) if matches!(&d.seen, Observation::Hit(h) if h.place == "ipv6.source"))).count()
+    };
+    assert_eq!(hits("2001:db8::5eff:fec1:29b"), 1);
+    assert_eq!(hits("2001:db8::5eff:fec1:29c"), 0);
+    assert_eq!(hits("fe80::5eff:fec1:29b"), 0, "the link knows it anyway");
+    let negotiation = [&[0x80, 0, 0, 0, 0, 8][..], &[1; 8], &[8], &[2; 8], &[0, 0, 0, 1]].concat();
+    let mut talked = Talked::new(Transport::Udp, 443);
+    talked.says(Back, &negotiation);
+    talked.says(Sent, format!("{{\"serial\":\"{SERIAL}\",\"n\":1}}").as_bytes());
+    let lines = talked.close();
+    assert!(lines.iter().any(|l| l.starts_with("hit udp.datagram Wire Out")), "{lines:?}");
+}
+
+/// Who is inside is the device, whoever spoke first.
+#[test]
+fn the_device_is_inside() {
+    use crate::dissect::device_side;
+    let side = |a: &str, b: &str, from_start, client| {
+        let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+        device_side(&Ends { transport: Transport::Tcp, a, b, a_mac: None, b_mac: None, from_start }, client, &[]).0
+    };
+    assert_eq!(side("203.0.113.9:20", "10.0.0.2:5000", true, None), Some(Back), "a server that opens a data connection");
+    assert_eq!(side("203.0.113.9:5000", "10.0.0.2:443", true, Some(Sent)), Some(Back), "a stranger who asks");
+    assert_eq!(side("10.0.0.2:5000", "203.0.113.9:443", true, None), Some(Sent));
+    assert_eq!(side("10.0.0.2:5000", "10.0.0.3:443", true, None), Some(Sent));
+    assert_eq!(side("198.51.100.1:5000", "203.0.113.9:443", false, Some(Back)), Some(Back));
+    assert_eq!(side("198.51.100.1:5000", "203.0.113.9:443", false, None), None);
+}

@@ -19,17 +19,19 @@ pub(super) struct Form {
     pub(super) hashed: bool,
     /// Says who it is only together with what stands around it.
     pub(super) partial: bool,
+    /// One of many ways to group the same digits: sought as it is written, and in no coding of streams.
+    pub(super) plain: bool,
     /// A word for the chain, where the form is not how people write the value.
     pub(super) step: Option<&'static str>,
 }
 
 impl Form {
     fn text(text: impl Into<Vec<u8>>) -> Form {
-        Form { bytes: text.into(), fold: true, edge: Edge::None, text: true, hashed: true, partial: false, step: None }
+        Form { bytes: text.into(), fold: true, edge: Edge::None, text: true, hashed: true, partial: false, plain: false, step: None }
     }
 
     fn raw(bytes: Vec<u8>, step: &'static str) -> Form {
-        Form { bytes, fold: false, edge: Edge::None, text: false, hashed: true, partial: false, step: Some(step) }
+        Form { bytes, fold: false, edge: Edge::None, text: false, hashed: true, partial: false, plain: false, step: Some(step) }
     }
 
     fn exact(self) -> Form {
@@ -42,6 +44,10 @@ impl Form {
 
     fn unhashed(self) -> Form {
         Form { hashed: false, ..self }
+    }
+
+    fn plain(self) -> Form {
+        Form { plain: true, hashed: false, ..self }
     }
 
     fn partial(self) -> Form {
@@ -155,6 +161,9 @@ const DISTINCT_DIGITS: usize = 12;
 /// Eight letters and digits taken at random are about 40 bits.
 const DISTINCT_TEXT: usize = 8;
 
+/// Shorter family names are words of many languages.
+const DISTINCT_NAME: usize = 6;
+
 /// What may not stand beside a text of this length.
 fn guard(kind: Kind, value: &str) -> Edge {
     let digits_only = value.bytes().all(|b| b.is_ascii_digit());
@@ -235,11 +244,35 @@ fn msisdn(value: &str, out: &mut Vec<Form>) {
                 let (a, rest) = national.split_at(3);
                 let (b, c) = rest.split_at(3.min(rest.len()));
                 out.push(Form::text(format!("({a}) {b}-{c}")).edge(Edge::Digit).unhashed());
+                grouped(national, out);
             }
         }
     }
     if bare.len() >= 11 {
         out.push(Form::raw(code::tbcd(bare), "tbcd").unhashed());
+    }
+}
+
+/// A national number as people group it (ITU-T E.123 leaves the groups to each country): after the area code, in threes and fours, in pairs.
+fn grouped(national: &str, out: &mut Vec<Form>) {
+    const GROUPS: [&[usize]; 9] = [&[2], &[3], &[4], &[5], &[3, 3], &[2, 4], &[4, 3], &[1, 2, 2, 2], &[2, 2, 2, 2]];
+    for groups in GROUPS {
+        let mut rest = national;
+        let mut parts = Vec::new();
+        for len in groups {
+            let Some((part, tail)) = rest.split_at_checked(*len).filter(|(_, tail)| tail.len() >= 2) else { break };
+            parts.push(part);
+            rest = tail;
+        }
+        if parts.len() < groups.len() || rest.len() > 8 {
+            continue;
+        }
+        parts.push(rest);
+        for sep in [" ", "-", ".", "/"] {
+            let joined = parts.join(sep);
+            out.push(Form::text(format!("0{joined}")).edge(Edge::Digit).plain());
+            out.push(Form::text(joined).edge(Edge::Digit).plain());
+        }
     }
 }
 
@@ -272,6 +305,11 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     out.push(Form::text(pairs.join("_")).unhashed());
     out.push(Form::text(pairs.join(" ")).unhashed());
     out.push(Form::text(pairs.join(".")).unhashed());
+    // As `ether_ntoa` prints it: without leading zeros.
+    let short = bytes.map(|b| format!("{b:x}")).join(":");
+    if short.len() < 17 {
+        out.push(Form::text(short).edge(Edge::Word).plain());
+    }
     // RFC 4291 appendix A: the EUI-64 of an address, its universal/local bit turned, as the lower half of an IPv6 address.
     let eui = [bytes[0] ^ 2, bytes[1], bytes[2], 0xff, 0xfe, bytes[3], bytes[4], bytes[5]];
     let group = |hi: u8, lo: u8| format!("{:x}", u16::from(hi) << 8 | u16::from(lo));
@@ -365,6 +403,10 @@ fn person(value: &str, out: &mut Vec<Form>) {
         // HL7 v2 separates the parts of a name by a caret (chapter 2A, XPN); vCard by a semicolon (RFC 6350, 6.2.2).
         out.push(Form::text(format!("{last}^{first}")).edge(Edge::Word).unhashed());
         out.push(Form::text(format!("{last};{first}")).edge(Edge::Word).unhashed());
+    }
+    // A family name alone says something where it is no everyday word.
+    if words.len() >= 2 && last.len() >= DISTINCT_NAME {
+        out.push(Form { step: Some("family-name"), ..Form::text(*last).edge(Edge::Word).partial() });
     }
     // What phones call themselves after their owner: the first name in the possessive of common languages.
     if first.len() >= super::table::SHORTEST {

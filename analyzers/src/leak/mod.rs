@@ -13,6 +13,7 @@ mod found;
 mod heads;
 mod keys;
 mod needles;
+mod parts;
 mod peel;
 mod regions;
 mod rows;
@@ -30,6 +31,7 @@ use aws_lc_rs::hmac;
 use policies::{Persona, PersonaValue};
 
 pub use self::found::{Found, Secret};
+pub(crate) use self::parts::Names;
 pub use self::peel::{Budget, Finds, Glance, Peeled, Stop};
 pub use self::stream::Carry;
 pub use self::undo::Packed;
@@ -67,6 +69,7 @@ pub struct Engine {
     table: Table,
     meanings: Box<[Meaning]>,
     places: Box<[shapes::Place]>,
+    parts: Box<[parts::Part]>,
     key: hmac::Key,
     /// Tells decoded contents apart; keyed, so that nobody outside can make two that look the same.
     hasher: foldhash::quality::FixedState,
@@ -90,9 +93,10 @@ impl Engine {
         let key = hmac::Key::new(hmac::HMAC_SHA256, project_key);
         let mut needles = Needles::default();
         let mut planted = Vec::new();
-        let mut places = Vec::new();
+        let (mut places, mut parts) = (Vec::new(), Vec::new());
         for (n, seed) in (0u32..).zip(seeds) {
             let count = needles.add(n, seed.kind, &seed.value);
+            parts.extend(parts::parts(n, seed.kind, &seed.value));
             if seed.kind == Kind::Position {
                 places.extend(shapes::Place::parse(n, &seed.value));
             }
@@ -115,6 +119,7 @@ impl Engine {
             table: Table::new(sought),
             meanings: meanings.into(),
             places: places.into(),
+            parts: parts.into(),
             key,
             hasher: foldhash::quality::FixedState::with_seed(seed),
             plain: Arc::new([]),

@@ -341,9 +341,9 @@ impl<'a> Work<'a> {
             false
         };
         let room = budget.output.saturating_sub(self.output);
-        regions::find(bytes, signs, declared, inner, budget.ratio, room, &mut accept);
+        let all = regions::find(bytes, signs, declared, inner, budget.ratio, room, &mut accept);
         self.known = known;
-        self.stopped = self.stopped.or(stopped);
+        self.stopped = self.stopped.or(stopped).or(if all { None } else { Some(Stop::Layers) });
         self.output = output;
         self.layers.append(&mut found);
     }

@@ -59,6 +59,8 @@ const READABLE: usize = 8;
 /// So many compressed streams are looked for inside one layer, and one more for so many of its bytes: chance begins zlib in one of 16 384.
 const MOST_PACKED: usize = 64;
 const PACKED_APART: usize = 4096;
+/// The heads of an archive's members are long enough to be no accident.
+const MOST_MEMBERS: usize = 4096;
 /// So many bytes do not come out of chance and read well.
 const LONG: usize = 32;
 /// What has no signature is tried in pieces no larger than this.
@@ -75,7 +77,7 @@ pub(super) fn find(
     ratio: usize,
     room: usize,
     accept: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool,
-) {
+) -> bool {
     let mut go = true;
     let mut give = |region: Range<usize>, coding: Coding, undone: Undone| {
         if go {
@@ -84,7 +86,7 @@ pub(super) fn find(
         go
     };
     let limit = |len: usize| room.min(len.saturating_mul(ratio)).max(1);
-    compressed(text, signs, declared, inner, &limit, &mut give);
+    let all = compressed(text, signs, declared, inner, &limit, &mut give);
     let binary = binary(text);
     if !binary {
         textual(text, signs, &mut give);
@@ -96,6 +98,7 @@ pub(super) fn find(
     if !binary && signs.has(Signs::BRACKET) {
         arrays(text, &mut give);
     }
+    all
 }
 
 /// The codings of text in text.
@@ -183,7 +186,7 @@ fn compressed(
     inner: bool,
     limit: &dyn Fn(usize) -> usize,
     give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool,
-) {
+) -> bool {
     let mut unpack = |packed: Packed, at: usize, sure: bool| -> bool {
         let body = &text[at..];
         match undo::unpack(packed, body, limit(body.len())) {
@@ -212,11 +215,12 @@ fn compressed(
             unpack(Packed::Brotli, 0, false);
         }
     }
-    within(text, signs, limit, give);
+    within(text, signs, limit, give)
 }
 
-/// What is compressed behind other bytes: in a part of a multipart body, an archive, a protocol nobody knows.
-fn within(text: &[u8], signs: Signs, limit: &dyn Fn(usize) -> usize, give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
+/// What is compressed behind other bytes: in a part of a multipart body, an archive, a protocol nobody knows. False: there was more than was
+/// tried.
+fn within(text: &[u8], signs: Signs, limit: &dyn Fn(usize) -> usize, give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) -> bool {
     let mut unpack = |packed: Packed, at: usize, sure: bool| -> Option<usize> {
         let body = &text[at..];
         match undo::unpack_first(packed, body, limit(body.len())) {
@@ -230,30 +234,44 @@ fn within(text: &[u8], signs: Signs, limit: &dyn Fn(usize) -> usize, give: &mut 
     // Hostile bytes may begin a stream everywhere.
     let tries = MOST_PACKED + text.len() / PACKED_APART;
     for (_, signature, packed) in SIGNATURES.iter().filter(|(sign, ..)| signs.has(*sign)) {
-        for at in signature.find_iter(text).filter(|at| *at > 0).take(tries) {
-            if Packed::sniff(&text[at..]) == Some(*packed) && unpack(*packed, at, true).is_none() {
-                return;
+        let mut places = signature.find_iter(text).filter(|at| *at > 0 && Packed::sniff(&text[*at..]) == Some(*packed));
+        for at in places.by_ref().take(tries) {
+            if unpack(*packed, at, true).is_none() {
+                return true;
             }
+        }
+        if places.next().is_some() {
+            return false;
         }
     }
     if signs.has(Signs::ZIP) {
-        for at in ZIP_MEMBER.find_iter(text).take(tries) {
-            if let Some(data) = deflated_member(&text[at..])
-                && unpack(Packed::Deflate, at + data, true).is_none()
-            {
-                return;
+        let mut members = ZIP_MEMBER.find_iter(text).filter_map(|at| deflated_member(&text[at..]).map(|data| at + data));
+        for data in members.by_ref().take(MOST_MEMBERS) {
+            if unpack(Packed::Deflate, data, true).is_none() {
+                return true;
             }
+        }
+        if members.next().is_some() {
+            return false;
         }
     }
     // zlib has only a weak signature: it is tried where it is most often written.
     let weak = if signs.has(Signs::ZLIB) { text } else { &[] };
     let mut after = 1;
-    for at in memchr::memchr_iter(0x78, weak).filter(|at| matches!(text.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda))).take(tries) {
+    let mut places = memchr::memchr_iter(0x78, weak).filter(|at| matches!(text.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda)));
+    let mut tried = 0;
+    for at in places.by_ref() {
         if at >= after {
-            let Some(taken) = unpack(Packed::Zlib, at, false) else { return };
+            let Some(taken) = unpack(Packed::Zlib, at, false) else { return true };
             after = at + taken.max(1);
+            // What comes out whole is no chance, and costs what it is long.
+            tried += usize::from(taken == 0);
+            if tried >= tries {
+                break;
+            }
         }
     }
+    places.next().is_none()
 }
 
 /// The head of a file in a ZIP archive (APPNOTE 4.3.7).

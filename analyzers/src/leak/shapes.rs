@@ -537,17 +537,19 @@ fn distinct(bytes: &[u8]) -> usize {
 }
 
 fn placeholder(said: &[u8]) -> bool {
-    ["null", "none", "true", "false", "undefined", "nil", "unknown", "string", "n/a", "nan"]
+    ["null", "none", "true", "false", "undefined", "nil", "unknown", "string", "string!", "n/a", "nan", "yes", "no"]
         .iter()
         .any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
         || said.starts_with(b"{")
         || said.starts_with(b"$")
+        || said.starts_with(b"/")
+        || said.ends_with(b"!)")
         || said.starts_with(b"%s")
 }
 
 /// Whether a value under the name of a password is one: not a sentence, not a command, not a stand-in.
 fn secret(said: &[u8]) -> bool {
-    let masked = said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.'));
+    let masked = said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'));
     let command = memchr::memmem::find(said, b"/etc/").is_some()
         || said.iter().any(|b| matches!(b, b' ' | b';' | b'|' | b'`' | b'(' | b'<' | 0..0x20));
     (3..=128).contains(&said.len()) && !masked && !command && !placeholder(said) && !said.starts_with(b"%20")

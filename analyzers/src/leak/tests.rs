@@ -434,3 +434,59 @@ fn what_could_not_be_searched_to_the_end_is_not_taken_for_clean() {
         assert!(engine.peel_once(&onion, &mut |_: Found| ()).stopped.is_some());
     }
 }
+
+/// A phone's number as people group it, and a link address as `ether_ntoa` prints it.
+#[test]
+fn everyday_spellings() {
+    let found = |kind, value: &str, text: &str| {
+        let engine = Engine::new([Seed { name: "it".into(), kind, value: value.into() }], &[7; 32]);
+        let mut got = Vec::new();
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got.push(f.grade));
+        got.contains(&crate::observation::Grade::Proof)
+    };
+    for text in ["07700 900139", "+44 7700 900139", "+44 (0)7700 900139", "07700-900-139"] {
+        assert!(found(Kind::Msisdn, "+447700900139", &format!("call {text} now")), "{text}");
+    }
+    for text in ["(202) 555-0143", "202.555.0143", "1-202-555-0143", "+1 202 555 0143"] {
+        assert!(found(Kind::Msisdn, "+12025550143", &format!("call {text} now")), "{text}");
+    }
+    for text in ["06 12 34 56 78", "+33 6 12 34 56 78", "06.12.34.56.78"] {
+        assert!(found(Kind::Msisdn, "+33612345678", &format!("call {text} now")), "{text}");
+    }
+    assert!(!found(Kind::Msisdn, "+447700900139", "call 07700 900138 now"));
+    assert!(found(Kind::Mac, "02:00:5e:01:02:9b", "mac=2:0:5e:1:2:9b"));
+    assert!(!found(Kind::Mac, "02:00:5e:01:02:9b", "mac=2:0:5e:1:2:9c"));
+}
+
+/// What is packed behind other bytes more often than is tried is told to be so.
+#[test]
+fn an_archive_of_many_members() {
+    let deflated = |bytes: &[u8]| {
+        use std::io::Write;
+        let mut out = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    };
+    let member = |n: usize, bytes: &[u8]| {
+        let (name, data) = (format!("{n}.txt"), deflated(bytes));
+        let mut out = b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0".to_vec();
+        out.extend((data.len() as u32).to_le_bytes());
+        out.extend((bytes.len() as u32).to_le_bytes());
+        out.extend((name.len() as u16).to_le_bytes());
+        out.extend([0, 0]);
+        out.extend(name.as_bytes());
+        out.extend(data);
+        out
+    };
+    let archive: Vec<u8> = (0..200)
+        .flat_map(|n| member(n, if n == 150 { b"imei 490154203237518 of the phone" } else { b"nothing of note stands here" }))
+        .collect();
+    let engine = Engine::new([Seed { name: "imei".into(), kind: Kind::Imei, value: "490154203237518".into() }], &[7; 32]);
+    let mut got = 0;
+    let peeled = engine.peel(&archive, None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.seed.is_some()));
+    assert!(got > 0 || peeled.stopped.is_some());
+    assert_eq!(got, 1);
+    // Streams of zlib without end: not all of them are tried, and that is said.
+    let decoys: Vec<u8> = (0..2000u32).flat_map(|n| [&[0x78, 0x9c, 0xff][..], &n.to_le_bytes()].concat()).collect();
+    assert!(engine.peel(&decoys, None, Budget::MESSAGE, &mut |_: Found| {}).stopped.is_some());
+}

@@ -40,7 +40,8 @@ fn in_clear(n: u64) -> String {
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let requests = case.seen::<Request>();
     // A CONNECT asks a proxy for a tunnel; what runs inside is judged as itself.
-    let clear = |r: &RequestFact| r.layer == Layer::Wire && r.method != "CONNECT";
+    // What somebody else asks a device that does not answer is not the device's.
+    let clear = |r: &RequestFact| r.layer == Layer::Wire && r.method != "CONNECT" && !(r.by_peer && r.status.is_none());
     let open = |r: &RequestFact| clear(r) && excuse(r, case, cx).is_none();
     if let Some(proof) = requests.proof(open) {
         let n = requests.count(open);

@@ -21,7 +21,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
-use crate::observation::Flow;
+use crate::observation::{Flow, Request, RequestFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -33,11 +33,19 @@ const EXPECTED: &str = "the peer stands in the declaration";
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let flows = case.seen::<Flow>();
     let Some(declaration) = cx.declaration else { return Outcome::NotTested(Reason::NoDeclaration) };
-    let Some(proof) = flows.proof(|f| !f.local) else {
+    // Whoever scans a device is no peer it chose.
+    let Some(proof) = flows.proof(|f| !f.local && !f.uninvited) else {
         return if flows.is_empty() { Outcome::NotTested(Reason::NotExercised) } else { Outcome::NotApplicable(Reason::NotInThisRun) };
     };
     let (host, port) = host_and_port(cx.subject);
     if declaration.covers(&host, port) {
+        // A connection that is kept open may ask for more than one host.
+        let elsewhere = |r: &RequestFact| {
+            r.host.as_ref().is_some_and(|h| !r.by_peer && h.as_str().parse::<std::net::IpAddr>().is_err() && !declaration.covers(h.as_str(), port))
+        };
+        if let Some(proof) = case.seen::<Request>().proof(elsewhere).filter(|_| declaration.channels_complete) {
+            return Outcome::fail(proof, EXPECTED, "requests name a host that is not declared");
+        }
         return settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, "declared");
     }
     if declaration.channels_complete {
@@ -54,5 +62,13 @@ const EXAMPLES: &[Example] = &[
     Example::new("declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(DECLARED),
     Example::new("not declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail").declared(OTHER),
     Example::new("the declaration is not complete", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "inconclusive no-declaration").declared(PARTIAL),
+    Example::new("scanned by somebody who is not declared", r#"{"flow":{"transport":"tcp","a":"192.0.2.1:5000","b":"10.0.0.2:80","community_id":"","app":"empty","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[1,1],"bytes":[0,0],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":0},"end":"reset","from_start":true,"called":true}}"#, "not-applicable not-in-this-run").declared(OTHER),
+    Example::new(
+        "declared, and another host on the same connection",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"request":{"layer":"decrypted","dir":"out","method":"GET","url":"https://tracker.test/a","host":"tracker.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#,
+        "fail",
+    )
+    .declared(DECLARED),
     Example::new("no declaration", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-declaration"),
 ];

@@ -23,7 +23,7 @@ use policies::declaration::DnsClaim;
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, settle};
 use crate::chunk::Layer;
-use crate::observation::{App, Flow, NameSource, Question, QuestionFact, Unparsed};
+use crate::observation::{App, Flow, NameSource, Question, QuestionFact, Request, Unparsed};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -42,13 +42,21 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     };
     let questions = case.seen::<Question>();
     let resolver = |name: &str| declaration.dns.resolvers.iter().any(|h| h.matches(name));
-    let clear = |q: &QuestionFact| q.layer == Layer::Wire && q.source == NameSource::Dns && !resolver(q.name.as_str());
+    let clear = |q: &QuestionFact| q.layer == Layer::Wire && q.source == NameSource::Dns && !q.by_peer && !resolver(q.name.as_str());
     if let Some(proof) = questions.proof(clear) {
         let observed = format!("{} questions in clear", questions.count(clear));
         return if strict {
             Outcome::fail(proof, EXPECTED, observed)
         } else {
             Outcome::inconclusive(Reason::PolicyException, proof, EXPECTED, format!("{observed}, which an opportunistic claim allows"))
+        };
+    }
+    // DNS over HTTP that nothing protects (RFC 8484 §4.1 asks for HTTPS).
+    if let Some(proof) = case.seen::<Request>().proof(|r| r.layer == Layer::Wire && !r.by_peer && r.response_type.as_ref().is_some_and(|t| t == "application/dns-message")) {
+        return if strict {
+            Outcome::fail(proof, EXPECTED, "questions in HTTP in clear")
+        } else {
+            Outcome::inconclusive(Reason::PolicyException, proof, EXPECTED, "questions in HTTP in clear, which an opportunistic claim allows")
         };
     }
     if let Some(broken) = case.seen::<Unparsed>().proof(|u| u.what == App::Dns) {
@@ -76,6 +84,9 @@ const EXAMPLES: &[Example] = &[
     )
     .declared(STRICT),
     Example::new("strict, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "fail").declared(STRICT),
+    Example::new("strict, and DNS over HTTP in clear", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://dns.test/dns-query","host":"dns.test","path":"/dns-query","status":200,"request_bytes":0,"response_bytes":1000,"response_type":"application/dns-message","query":false,"body":true}}"#, "fail").declared(STRICT),
+    Example::new("strict, and the device is asked", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp","by_peer":true}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(STRICT),
     Example::new("opportunistic, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "inconclusive policy-exception").declared(OPPORTUNISTIC),
     Example::new("nothing claimed", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "not-tested no-declaration"),
     Example::new(

@@ -17,6 +17,7 @@
 //! # References
 //! RFC 9076 §6, EN 303 645 provision 5.8-1.
 
+use policies::declaration::DnsClaim;
 use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
@@ -37,9 +38,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let asked = case.seen::<Question>().proof(|q| q.source == NameSource::Dns);
     match (&outcome, asked) {
         (Outcome::Judged(judged), None) if judged.verdict == Verdict::Pass => Outcome::NotTested(Reason::NotExercised),
-        // DNS over TLS or QUIC: names were asked for out of sight.
+        // DNS over TLS, QUIC or, where it is declared, HTTPS: names were asked for out of sight.
         (Outcome::Judged(judged), Some(_)) if judged.verdict == Verdict::Pass => {
-            match case.any::<Flow>(|f| f.port == 853 && f.encrypted) {
+            let hides = cx.declaration.is_some_and(|d| matches!(d.dns.claim, DnsClaim::Strict | DnsClaim::Opportunistic));
+            match case.any::<Flow>(|f| f.encrypted && (f.port == 853 || hides && f.port == 443)) {
                 Some(closed) => {
                     let proof = judged.evidence.clone().and(&Proof::line(closed.first));
                     Outcome::inconclusive(Reason::Undecrypted, proof, judged.expected.clone(), "none in the names that were seen")

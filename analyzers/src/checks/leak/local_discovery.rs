@@ -21,7 +21,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle, unseen};
-use crate::observation::{Announcement, Exposure, Grade, Hit, HitFact, Planted};
+use crate::observation::{Announcement, Exposure, Grade, Hit, HitDirection, HitFact, Planted};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -34,12 +34,15 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let said = case.seen::<Announcement>();
     let hits = case.seen::<Hit>();
     let allowed = |h: &HitFact| cx.declaration.is_some_and(|d| d.local.identifiers.contains(&h.kind));
-    let local = |h: &HitFact| h.exposure == Exposure::LocalLink && !h.place.as_str().starts_with("dhcp.");
+    let local = |h: &HitFact| h.exposure == Exposure::LocalLink && h.direction != HitDirection::In && !h.place.as_str().starts_with("dhcp.");
     if let Some(proof) = hits.proof(|h| local(h) && h.grade == Grade::Proof && !allowed(h)) {
         return Outcome::fail(proof, EXPECTED, "a planted value is announced on the local link");
     }
-    let stated = |name: &str| cx.declaration.is_some_and(|d| d.local.discovery.iter().any(|s| name.contains(s.as_str())));
-    if let Some(proof) = said.proof(|a| !a.by_peer && is_unique(a.name.as_str()) && !stated(a.name.as_str())) {
+    let services = || cx.declaration.iter().flat_map(|d| &d.local.discovery);
+    let stated = |name: &str| services().any(|s| name.contains(s.as_str()));
+    // A service that is declared may be announced; not every name under it.
+    let unique = |name: &str| is_unique(&services().fold(name.to_owned(), |name, s| if s.is_empty() { name } else { name.replace(s.as_str(), "") }));
+    if let Some(proof) = said.proof(|a| !a.by_peer && unique(a.name.as_str())) {
         return Outcome::fail(proof, EXPECTED, "an announced name has a unique part");
     }
     let Some(proof) = said.proof(|a| !a.by_peer) else { return unseen(&said, Reason::NotExercised, EXPECTED) };

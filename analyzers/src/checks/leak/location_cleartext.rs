@@ -41,8 +41,9 @@ fn speaks(hit: &HitFact) -> bool {
     is_clear(hit) && is_place(hit.kind)
 }
 
+/// A network's name or a cell may be planted too; without a position nothing is known of positions.
 fn planted(kind: IdentifierType) -> bool {
-    is_place(kind)
+    kind == IdentifierType::Position
 }
 
 const EXAMPLES: &[Example] = &[

@@ -23,7 +23,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::{Hello, is_outdated};
+use crate::observation::{Hello, HelloFact, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -34,12 +34,13 @@ const EXPECTED: &str = "nothing under TLS 1.2 in any ClientHello";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let hellos = case.seen::<Hello>();
-    if let Some(old) = hellos.proof(|h| h.versions.iter().any(|v| is_outdated(*v))) {
-        let n = hellos.count(|h| h.versions.iter().any(|v| is_outdated(*v)));
-        return Outcome::fail(old, EXPECTED, format!("{n} hellos offer a version older than TLS 1.2"));
+    let old = |h: &HelloFact| !h.by_peer && h.versions.iter().any(|v| is_outdated(*v));
+    if let Some(proof) = hellos.proof(old) {
+        let n = hellos.count(old);
+        return Outcome::fail(proof, EXPECTED, format!("{n} hellos offer a version older than TLS 1.2"));
     }
-    let Some(proof) = hellos.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
-    let observed = format!("{} hellos, none offers less than TLS 1.2", hellos.count(|_| true));
+    let Some(proof) = hellos.proof(|h| !h.by_peer) else { return Outcome::NotTested(Reason::NotExercised) };
+    let observed = format!("{} hellos, none offers less than TLS 1.2", hellos.count(|h| !h.by_peer));
     settle(cx, &hellos, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
@@ -55,6 +56,7 @@ const EXAMPLES: &[Example] = &[
         "inconclusive unparsed",
     ),
     Example::new("no hello", "", "not-tested not-exercised"),
+    Example::new("TLS 1.0 offered to the device", r#"{"hello":{"transport":"tcp","dir":"out","by_peer":true,"versions":[769],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#, "not-tested not-exercised"),
     Example::new(
         "packets dropped by the capture",
         r#"{"hello":{"transport":"tcp","dir":"out","versions":[772,771],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}

@@ -18,6 +18,7 @@ use crate::observation::{Announcement, App, NameSource, NotParsed, OddKind, Ques
 use crate::text::Text;
 
 use message::{HEADER, Header, Reader, Record, Section, rr};
+pub(crate) use searched::search_labels;
 pub use sniff::looks_like;
 
 use searched::{Part, strings};
@@ -330,6 +331,7 @@ impl Dns {
             ech: answer.ech,
             answer_only,
             repeats,
+            by_peer: cx.is_peers(dir.other()),
         };
         cx.see_at(when, frame, line);
     }
@@ -348,6 +350,7 @@ impl Dns {
             ech: false,
             answer_only: false,
             repeats: asked.repeats,
+            by_peer: cx.is_peers(asked.dir),
         };
         cx.see_at(asked.at, asked.frame, line);
     }
@@ -382,6 +385,7 @@ impl Dns {
                     ech: false,
                     answer_only: false,
                     repeats: 0,
+                    by_peer: cx.is_peers(dir),
                 };
                 cx.see_at(origin.time, origin.frame, line);
             }
@@ -459,7 +463,7 @@ impl Dns {
                 (Flavour::Mdns, "TXT") => Place::Of("mdns.txt"),
                 _ => self.flavour.place(),
             };
-            cx.search_whole(&Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, name);
+            cx.search_name(&Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, name);
         }
         if !self.remember(key) {
             return;
@@ -467,7 +471,7 @@ impl Dns {
         let by_peer = cx.is_peers(dir);
         let line = Announcement {
             source: self.flavour.source(),
-            name: cx.text(name),
+            name: cx.name(name),
             service: service.map(|s| cx.text(s)),
             record: Text::ours(record),
             by_peer,

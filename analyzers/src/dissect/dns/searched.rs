@@ -136,6 +136,16 @@ const SHORTEST_JOIN: usize = 8;
 /// Shorter runs of base32 are words: 80 bits.
 const SHORTEST_BASE32: usize = 16;
 
+/// Searches the labels of a name that was written with dots, as those of a question are.
+pub(crate) fn search_labels(spot: &Spot<'_>, name: &[u8], cx: &mut Cx<'_>) {
+    let labels = Labels { labels: name.split(|b| *b == b'.').collect(), odd: false };
+    for (bytes, chain) in [(labels.joined(), &[][..]), (labels.base32(), &["base32"])] {
+        if !bytes.is_empty() {
+            cx.search_again(&Spot { chain, ..*spot }, &bytes);
+        }
+    }
+}
+
 /// The labels of a name.
 struct Labels<'a> {
     labels: SmallVec<[&'a [u8]; MOST_JOINED]>,

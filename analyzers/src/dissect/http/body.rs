@@ -63,6 +63,8 @@ pub struct Over {
     /// Content bytes seen, without framing.
     pub content: u64,
     pub undecoded: u64,
+    /// Fields came behind the content.
+    pub trailer: bool,
     /// First and last bytes of the content, decoded where it was coded.
     pub first: SmallVec<[u8; FIRST]>,
     pub last: [u8; LAST],
@@ -393,6 +395,7 @@ impl Body {
         let mut at = end.saturating_sub(trailer.len() as u64);
         for line in trailer.split_inclusive(|b| *b == b'\n') {
             if let Some(colon) = memchr::memchr(b':', line) {
+                self.over.trailer = true;
                 let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default().trim_ascii());
                 let place = if self.side == Side::Request { Place::RequestHeader(name) } else { Place::ResponseHeader(name) };
                 let origin = Origin { offset: at, len: line.len() as u64, frame: chunk.frame, time: chunk.time };

@@ -86,6 +86,8 @@ impl Exchange {
         it.host = host;
         it.telling = url.query.is_some_and(|q| !matches!(q, b"" | b"ipv4" | b"ipv6"))
             || url.authority.contains(&b'@')
+            || target.contains(&b'#')
+            || !matches!(method, b"GET" | b"HEAD" | b"POST" | b"OPTIONS" | b"CONNECT")
             || head.fields.iter().any(|field| !is_ordinary(field.name));
         let place = |part: &[u8]| offset_in(bytes, part);
         search_head(head, bytes, Place::RequestUri, Place::RequestHeader, marks, chunk, cx);
@@ -228,8 +230,27 @@ impl Exchange {
         self.done == [true, true]
     }
 
+    /// Whether what is said is of the type that the other fields claim, where certificates and their revocation are asked for: DER
+    /// (RFC 6960 §A, RFC 5280 §4.2) or PEM.
+    fn is_what_it_claims(&self) -> bool {
+        const ANSWERS: [&str; 5] = [
+            "application/ocsp-response",
+            "application/pkix-crl",
+            "application/x-pkcs7-crl",
+            "application/pkix-cert",
+            "application/x-x509-ca-cert",
+        ];
+        let reads = |over: &Option<Over>| {
+            over.as_ref().is_none_or(|o| o.content == 0 || is_der(&o.first, o.content) || o.first.starts_with(b"-----BEGIN "))
+        };
+        let asks = self.request_type.as_ref().is_some_and(|t| t == "application/ocsp-request");
+        let told = self.response_type.as_ref().is_some_and(|t| ANSWERS.iter().any(|a| t == a));
+        (!asks || reads(&self.out_over)) && (!told || self.status != Some(200) || reads(&self.back_over))
+    }
+
     /// Writes the line, and what it says of an update channel.
-    pub fn say(self, cx: &mut Cx<'_>) {
+    pub fn say(mut self, cx: &mut Cx<'_>) {
+        self.telling |= self.out_over.as_ref().is_some_and(|o| o.trailer) || !self.is_what_it_claims();
         let content = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.content);
         let undecoded = |over: &Option<Over>| over.as_ref().map_or(0, |o| o.undecoded);
         let said = |media, over| update::Content { media, ends: Option::as_ref(over).map(|o: &Over| (&o.first[..], &o.last[..])) };
@@ -242,10 +263,12 @@ impl Exchange {
         if let Some(seen) = seen {
             cx.see_at(self.at, self.frame, seen.observation(self.layer, self.host.clone(), self.path.clone()));
         }
+        let by_peer = cx.is_peers(self.dir);
         cx.see_at(
             self.at,
             self.frame,
             Request {
+                by_peer,
                 layer: self.layer,
                 dir: self.dir,
                 method: self.method,
@@ -271,6 +294,19 @@ impl Exchange {
             },
         );
     }
+}
+
+/// Whether content of so many bytes that begins so may be one DER sequence (X.690 §8.1): its length fits, where the whole was seen.
+fn is_der(first: &[u8], content: u64) -> bool {
+    let (head, len) = match *first {
+        [0x30, n @ 0..=0x7f, ..] => (2, u64::from(n)),
+        [0x30, 0x81, n, ..] => (3, u64::from(n)),
+        [0x30, 0x82, a, b, ..] => (4, u64::from(a) << 8 | u64::from(b)),
+        [0x30, 0x83, a, b, c, ..] => (5, u64::from(a) << 16 | u64::from(b) << 8 | u64::from(c)),
+        [0x30, 0x84, a, b, c, d, ..] => (6, u64::from(u32::from_be_bytes([a, b, c, d]))),
+        _ => return false,
+    };
+    head + len >= content
 }
 
 /// Whether nearly every client sends a header field of this name, so that it says nothing about the one that does.

@@ -50,6 +50,8 @@ pub struct Http {
     socket: Option<Box<Socket>>,
     /// Bytes after an upgrade to something else that nobody reads.
     unread: u64,
+    /// Bytes between messages that are none.
+    lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +170,9 @@ impl Dissector for Http {
         if self.unread > 0 {
             cx.not_parsed_on(self.layer, App::Http, NotParsed::NotBuilt, self.unread);
         }
+        if self.lost > 0 {
+            cx.not_parsed_on(self.layer, App::Http, NotParsed::Broken, self.lost);
+        }
     }
 }
 
@@ -183,6 +188,7 @@ impl Http {
             sealed: None,
             socket: None,
             unread: 0,
+            lost: 0,
         }
     }
 
@@ -497,6 +503,7 @@ impl Http {
         half.looked = 0;
         half.stage = Stage::Lost;
         if !kept.is_empty() {
+            self.lost += kept.len() as u64;
             if self.layer == Layer::Wire {
                 cx.unparsed(kept.len());
             }
@@ -526,6 +533,7 @@ impl Http {
         // Without a find the last bytes may still begin a first line.
         let gone = found.unwrap_or_else(|| bytes.len().saturating_sub(head::LONGEST_LINE));
         if gone > 0 {
+            self.lost += gone as u64;
             if chunk.layer == Layer::Wire {
                 cx.unparsed(gone);
             }

@@ -48,7 +48,7 @@ pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
                 }
             }
         }
-        Authorization::Bearer if !rest.is_empty() => {
+        Authorization::Bearer if !rest.is_empty() && !is_placeholder(rest) => {
             out.push(Secret { kind: IdentifierType::Token, value: rest.to_vec(), at, len: rest.len(), chain: &[] });
         }
         _ => {}
@@ -74,11 +74,21 @@ pub fn user_info(authority: &[u8], out: &mut Vec<Secret>) {
     }
 }
 
+/// What programs write where a value should stand and none does: nothing, or a mask.
+fn is_placeholder(value: &[u8]) -> bool {
+    const WORDS: [&str; 9] = ["null", "(null)", "none", "nil", "undefined", "true", "false", "yes", "no"];
+    WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes())) || value.iter().all(|b| matches!(b, b'*' | b'.' | b'x' | b'X'))
+}
+
 /// Field names whose header value is a secret as a whole.
 pub fn is_secret_header(name: &[u8]) -> bool {
     const NAMES: [&str; 6] = ["x-api-key", "x-auth-token", "x-access-token", "x-csrf-token", "apikey", "x-amz-security-token"];
     NAMES.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
 }
+
+/// Ends of names that mean a password, and words that may.
+const STRONG: &[&str] = &["password", "passwd", "passphrase", "passcode", "userpwd", "loginpwd", "login_pwd", "user_pwd"];
+const WEAK: &[&str] = &["pass", "pwd", "pin", "otp", "secret", "pw"];
 
 /// What the name of a form field or query parameter says of its value.
 fn named(name: &[u8]) -> Option<IdentifierType> {
@@ -88,7 +98,7 @@ fn named(name: &[u8]) -> Option<IdentifierType> {
     let ends = |words: &[&str]| words.iter().any(|w| trimmed.ends_with(w.as_bytes()));
     let last = trimmed.rsplit(|b| !b.is_ascii_alphanumeric()).next().unwrap_or_default();
     let is = |words: &[&str]| words.iter().any(|w| last == w.as_bytes());
-    if ends(&["password", "passwd", "pwd", "passphrase", "passcode"]) || is(&["pass", "pin", "otp", "secret", "pw"]) {
+    if ends(STRONG) || ends(&["pwd"]) || is(WEAK) {
         Some(IdentifierType::Password)
     } else if ends(&["token", "api_key", "apikey", "client_secret", "sessionid", "session_id"]) || is(&["jwt", "jsessionid", "phpsessid"]) {
         Some(IdentifierType::Token)
@@ -105,6 +115,7 @@ pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
     let from = out.len();
     let mut at = 0;
     let mut password = false;
+    let mut weak = Vec::new();
     for pair in bytes.split(|b| *b == b'&').take(MOST_PAIRS) {
         let start = at;
         at += pair.len() + 1;
@@ -113,12 +124,21 @@ pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
         let Some(kind) = named(name) else { continue };
         let value = unescape(raw);
         // Longer values are data, not something a person or an SDK signs in with.
-        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE {
+        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE || is_placeholder(&value) {
             continue;
         }
         password |= kind == IdentifierType::Password;
         let chain: &[&str] = if value == raw { &[] } else { &["percent"] };
+        if kind == IdentifierType::Password && !STRONG.iter().any(|word| contains(name, word)) {
+            weak.push(out.len());
+        }
         out.push(Secret { kind, value, at: start + equals + 1, len: raw.len(), chain });
+    }
+    // A pass may be a season's and a pin one of a map: beside a user's name they are what they seem.
+    if !out[from..].iter().any(|s| s.kind == IdentifierType::UserName) {
+        for n in weak {
+            out[n].kind = IdentifierType::Token;
+        }
     }
     if !password {
         let mut n = 0;
@@ -127,6 +147,10 @@ pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
             n <= from || s.kind != IdentifierType::UserName
         });
     }
+}
+
+fn contains(name: &[u8], word: &str) -> bool {
+    name.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 const MOST_PAIRS: usize = 1024;
@@ -155,7 +179,7 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
 }
 
 /// Either alphabet of RFC 4648, padded or not.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"=").unwrap_or(text);
     let text = text.strip_suffix(b"=").unwrap_or(text);
     let mut out = Vec::with_capacity(text.len() * 3 / 4);
@@ -367,8 +391,10 @@ mod tests {
         form("password=&pwd=+", &[]);
         form("spinner=5&bypass=1&secretary=x", &[]);
         form("access_token=abc&api_key=k", &[(Token, "abc"), (Token, "k")]);
-        form("pass=1", &[(Password, "1")]);
-        form("%=%zz&pin=%zz", &[(Password, "%zz")]);
+        form("pass=season", &[(Token, "season")]);
+        form("user=anna&pass=1", &[(UserName, "anna"), (Password, "1")]);
+        form("pwd=null&password=********", &[]);
+        form("%=%zz&pin=%zz", &[(Token, "%zz")]);
     }
 
     #[track_caller]

@@ -247,6 +247,7 @@ fn oddities_are_told() {
         &[sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), back("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx")],
         "odd: chunked framing is broken
          GET http://a/ 200 27+47
+         unparsed: 5
          http analysed=74 unparsed=5",
     );
     // An answer without its question.
@@ -367,6 +368,7 @@ fn gaps_cost_what_they_cost() {
         ],
         "GET http://a/ - 27+0
          GET http://a/ 404 27+38
+         unparsed: 35
          http analysed=92 unparsed=35",
     );
 }

@@ -13,7 +13,7 @@ use crate::dissect::sniff::Guess;
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier, extension};
 use crate::dissect::tls::server::ServerHello;
-use crate::dissect::{Cx, Dissector, Hint, Rest};
+use crate::dissect::{Cx, Dissector, Hint, Rest, search_opaque};
 use crate::flow::{Close, Counts, Dir, Ends, FlowEnd};
 use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
 
@@ -142,9 +142,13 @@ pub fn is_certain(bytes: &[u8]) -> bool {
 
 /// Whether a datagram may be a packet with a short header: what follows the first byte looks sealed, which text does not.
 fn is_short(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 0xc0 == 0x40) && bytes.len() >= SHORTEST && !is_text(bytes)
+}
+
+fn is_text(bytes: &[u8]) -> bool {
     let some = &bytes[..bytes.len().min(LOOKED_AT)];
     let printable = some.iter().filter(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n')).count();
-    bytes.first().is_some_and(|first| first & 0xc0 == 0x40) && bytes.len() >= SHORTEST && printable * 4 < some.len() * 3
+    printable * 4 >= some.len() * 3
 }
 
 /// Of sealed bytes 98 in 256 are printable: that three quarters are has a chance of one in ten thousand for the shortest packet, and none
@@ -166,8 +170,17 @@ impl Dissector for Quic {
             self.search(chunk, cx);
             return Want::All;
         }
+        let first = chunk.bytes.first().copied().unwrap_or_default();
+        if first & 0x80 == 0 && !is_short(chunk.bytes) || !self.done && memchr::memmem::find(chunk.bytes, b"CHLO").is_some() {
+            // No packet of today's; what Google's first versions said in their hello was in the clear.
+            if is_text(chunk.bytes) {
+                self.search(chunk, cx);
+                return Want::All;
+            }
+            search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, chunk.bytes, cx);
+        }
         // Once all is seen only what may begin another connection is looked at: a long header.
-        if !self.done || chunk.bytes.first().is_some_and(|first| first & 0x80 != 0) {
+        if !self.done || first & 0x80 != 0 {
             self.datagrams = self.datagrams.saturating_add(1);
             self.datagram(chunk.dir, chunk.bytes, cx);
             self.done =
@@ -383,7 +396,7 @@ impl Quic {
                     // Another connection between the same ports.
                     (self.served, self.retry, self.derived) = (false, false, 0);
                 }
-                let seen = hello.seen(Carrier::Quic, dir, self.retry, Some(self.version), &*cx.tools.veil);
+                let mut seen = hello.seen(Carrier::Quic, dir, self.retry, Some(self.version), &*cx.tools.veil);
                 cx.hint(Hint {
                     client: Some(dir),
                     name: seen.sni.clone().map(|name| (name, NameSource::QuicSni)),
@@ -391,6 +404,7 @@ impl Quic {
                     hidden: hello.has(extension::ECH) && seen.sni.is_some(),
                     ..Hint::default()
                 });
+                seen.by_peer = cx.is_peers(dir);
                 cx.see(seen);
                 // Anybody can open an Initial packet.
                 let origin = Origin { offset: 0, len: body.len() as u64, frame: cx.frame, time: cx.at };

@@ -9,8 +9,8 @@ use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier};
 use crate::dissect::tls::reaction::refuses;
 use crate::dissect::tls::server::ServerHello;
-use crate::dissect::tls::suites;
 use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT};
+use crate::dissect::tls::suites;
 use crate::dissect::{Cx, Dissector, Hint, Rest, search_opaque};
 use crate::flow::{Counts, Dir, FlowEnd};
 use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Served};
@@ -244,9 +244,16 @@ impl Dtls {
                     }
                     self.serve(self.refused, cx);
                     *self = Dtls { client: Some(dir), offered: Some(hello.random), others: self.others, ..Dtls::default() };
-                    let seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
+                    let mut seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
-                    cx.hint(Hint { client: Some(dir), name, class: Some(seen.class), hidden: seen.ech && seen.sni.is_some(), ..Hint::default() });
+                    cx.hint(Hint {
+                        client: Some(dir),
+                        name,
+                        class: Some(seen.class),
+                        hidden: seen.ech && seen.sni.is_some(),
+                        ..Hint::default()
+                    });
+                    seen.by_peer = cx.is_peers(dir);
                     cx.see(seen);
                     cx.search_planted(&spot(dir, Place::Of("tls.hello"), body, cx), body, |at| hello.place(body, at));
                 }

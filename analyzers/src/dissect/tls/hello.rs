@@ -303,6 +303,7 @@ impl<'a> ClientHello<'a> {
             retry,
             fallback_scsv: self.suites.contains(&suites::FALLBACK_SCSV),
             quic_version,
+            by_peer: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::hello::{self, Carrier, extension};
 use super::reaction::{self, Generation};
 use super::side::{Epoch, Lock};
 use super::{Answer, Offer, Tls, certificate, server, suites};
+use crate::dissect::dns;
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::{Cx, Hint, Rest};
@@ -159,7 +160,7 @@ impl Tls {
             self.answer = None;
             self.went_on = false;
         }
-        let seen = hello.seen(Carrier::Tcp, dir, self.retry, None, &*cx.tools.veil);
+        let mut seen = hello.seen(Carrier::Tcp, dir, self.retry, None, &*cx.tools.veil);
         if let Some(kind) = hello.damaged {
             cx.odd(OddKind::BrokenTls, format!("ClientHello extension {kind} unreadable"), None);
         }
@@ -170,8 +171,12 @@ impl Tls {
             hidden: seen.ech && seen.sni.is_some(),
             ..Hint::default()
         });
+        seen.by_peer = cx.is_peers(dir);
         cx.see(seen);
         cx.search_planted(&self.spot(dir, Place::Of("tls.hello"), message, cx), message, |at| hello.place(message, at));
+        if let Some(name) = hello.sni {
+            dns::search_labels(&self.spot(dir, Place::Of("tls.sni"), message, cx), name, cx);
+        }
         let early = hello.has(extension::EARLY_DATA);
         self.watch.early |= early;
         self.offer = Some(Offer { random: hello.random, session_id: hello.session_id.into(), early });
