@@ -14,6 +14,7 @@ use analyzers::observation::{Event, Ledger, Observation, RunKind, RunMode, Stand
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Masks, Scribe};
 use analyzers::text::{Text, Veil};
+use policies::policy::Content;
 use policies::{Attack, Policy};
 use proxy::batch::Batched;
 use proxy::capture::{self, Look, Recorded, Source};
@@ -88,8 +89,15 @@ impl Rules for PolicyRules {
         self.policy.may_attack(host, port).is_ok()
     }
 
-    fn name_of(&self, server: IpAddr) -> Option<String> {
-        self.names.as_ref()?.name_of(server)
+    fn names_of(&self, server: IpAddr) -> Vec<String> {
+        self.names.as_ref().map_or_else(Vec::new, |names| names.names_of(server))
+    }
+
+    fn is_probe(&self, host: &str, port: u16, path: &str) -> bool {
+        let excused = |e: &policies::policy::Exception| {
+            e.content == Content::ConnectivityProbe && e.covers("channel.cleartext-http", host, port) && e.covers_path(path)
+        };
+        self.policy.exceptions.iter().any(excused)
     }
 
     fn pin_near(&self, host: &str) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use analyzers::flow::{FlowId, FlowKey};
 use analyzers::journal::Line;
 use analyzers::keys::Keys;
-use analyzers::observation::{Arm, Kind, Observation};
+use analyzers::observation::{Arm, Kind, Observation, ServedFact};
 use analyzers::pipeline::{Out, Pipeline, Tools};
 use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::sealed::Value;
@@ -63,7 +63,8 @@ impl Facts {
 fn fact(seen: &Observation) -> Option<String> {
     Some(match seen {
         Observation::Hello(it) => format!("hello {:?}", it.key()),
-        Observation::Served(it) => format!("served {:?}", it.key()),
+        // Whether the client broke off shows in how the connection ended, of which a tap sees its own side.
+        Observation::Served(it) => format!("served {:?}", ServedFact { refused: false, ..it.key() }),
         Observation::Request(it) => format!("request {:?}", it.key()),
         Observation::Hit(it) => format!("hit {:?}", it.key()),
         Observation::Question(it) => format!("question {:?}", it.key()),

@@ -57,13 +57,21 @@ impl Names {
         vec![v4(place).into(), v6(place).into()]
     }
 
-    /// The name an address was given out for.
+    /// The first of the names an address was given out for.
     pub fn name_of(&self, address: IpAddr) -> Option<String> {
-        if let Some((name, _)) = self.0.fixed.iter().find(|(_, fixed)| fixed.contains(&address)) {
-            return Some(name.clone());
+        self.names_of(address).into_iter().next()
+    }
+
+    /// The names an address was given out for, in order.
+    pub fn names_of(&self, address: IpAddr) -> Vec<String> {
+        let fixed = self.0.fixed.iter().filter(|(_, fixed)| fixed.contains(&address));
+        let mut names: Vec<String> = fixed.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        if names.is_empty() {
+            let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            names.extend(place_of(address).and_then(|place| memory.name.get(&place).cloned()));
         }
-        let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.name.get(&place_of(address)?).cloned()
+        names
     }
 
     /// Questions answered, and packets that were none.

@@ -1,7 +1,7 @@
 //! What to do with the next attempt of a subject: pure, from what was tried so far.
 //!
 //! Attacks stand between controls that differ from them in nothing but the defect: *control, x, control, y, control* – one control
-//! serves both neighbours where it fits both. The cheapest question comes first, a decided one never again.
+//! serves both neighbours where it fits both. After every second attack of a program there are two, so that what it does by turns meets both. The cheapest question comes first, a decided one never again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -161,7 +161,17 @@ impl<'a> View<'_, 'a> {
     fn step(self, attack: &Attack) -> Treatment {
         let last = self.history.past.last();
         let good_before = last.is_some_and(|p| p.result == TrialResult::Accepted && self.comparable(attack, p));
-        if good_before { attempt(attack, self.later(attack).unwrap_or(0)) } else { self.control_for(attack) }
+        if good_before && !self.rests() { attempt(attack, self.later(attack).unwrap_or(0)) } else { self.control_for(attack) }
+    }
+
+    /// Whether another control comes first, though the last one would do. A program that does something every other time would else always
+    /// meet the same of both: after every second attack one control more moves the next to the other's place, so that two attempts of one
+    /// attack are made at both.
+    fn rests(self) -> bool {
+        let past = &self.history.past;
+        let attacks = past.iter().filter(|p| p.arm == Arm::Attack).count();
+        let rested = past.iter().rev().take_while(|p| p.arm != Arm::Attack).count() > 1;
+        self.terms.mode == Mode::Runs && !attacks.is_multiple_of(2) && !rested
     }
 
     /// The control this attack is compared with: the lab's flawless chain where the device trusts it, else its own server.

@@ -91,13 +91,13 @@ fn runs() {
     let kx = || attack("kx", Defect::KxSignatureCorrupt, &[Need::LabCaTrusted, Need::OfferedTls12]);
     let pin = || attack("pin", Defect::AddedAnchor, &[]);
     // A sound client: controls are shared between neighbours, the shape of a handshake gets its own.
-    check(&[ca(), host()], strict, "C ca C ca C host C host C");
-    check(&[kx(), ca()], strict, "C ca C ca C T kx T kx T");
+    check(&[ca(), host()], strict, "C ca C C ca C host C C host C");
+    check(&[kx(), ca()], strict, "C ca C C ca C T kx T T kx T");
     // One acceptance decides at once.
-    check(&[ca(), host()], |_| TrialResult::Accepted, "C ca C host");
+    check(&[ca(), host()], |_| TrialResult::Accepted, "C ca C C host");
     // A client that does not trust the lab: its own server is the control, and what needs the anchor is not asked.
     let untrusting = |t: &Treatment| if *t == Treatment::Pass { TrialResult::Accepted } else { TrialResult::Rejected };
-    check(&[ca(), host()], untrusting, "C C P ca P ca P");
+    check(&[ca(), host()], untrusting, "C C P ca P P ca P");
     // Pins: the flawless chain is the attempt, the untouched connection its control.
     check(&[pin()], |_| TrialResult::Accepted, "P C");
     check(&[pin()], untrusting, "P C P C P C P C P");
@@ -129,7 +129,7 @@ fn runs() {
     assert!(left.is_empty());
     // A client that waits for its server to speak is left after two silences.
     let quiet = |t: &Treatment| if matches!(t, Treatment::Attack { .. }) { TrialResult::Silent } else { TrialResult::Accepted };
-    check(&[ca()], quiet, "C ca C ca");
+    check(&[ca()], quiet, "C ca C C ca");
     // Not allowed: nothing to decide, everything passes.
     let attacks = [ca()];
     let spared = Terms { allowed: false, ..terms(&attacks, Mode::Runs) };
@@ -166,10 +166,10 @@ fn later_connections() {
     };
     let ca = [attack("ca", Defect::UntrustedCa, &[])];
     assert_eq!(run(&ca, Mode::Runs, &[true]), "C ca C");
-    assert_eq!(run(&ca, Mode::Runs, &[true, true]), "C ca C ca1 C");
-    assert_eq!(run(&ca, Mode::Runs, &[true, false]), "C ca C ca1");
-    assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true]), "C ca C ca1 C ca2");
-    assert_eq!(run(&ca, Mode::Runs, &[true; 9]), "C ca C ca1 C ca2 C ca3 C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true]), "C ca C C ca1 C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, false]), "C ca C C ca1");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true]), "C ca C C ca1 C ca2");
+    assert_eq!(run(&ca, Mode::Runs, &[true; 9]), "C ca C C ca1 C ca2 C C ca3 C");
     assert_eq!(run(&ca, Mode::Runs, &[false, true]), "C ca");
     // A device in use is not asked more than it must be, and what is no defect of a chain is asked of the first.
     assert_eq!(run(&ca, Mode::Live, &[true, true]), "P P C ca P C");
@@ -254,4 +254,29 @@ fn answered_elsewhere() {
     let known = History { refused_elsewhere: vec![("eku".into(), 1), ("ca".into(), 3)], strangers_refused_on: 3, ..History::default() };
     assert_eq!(undecided(&known, &terms(&attacks, Mode::Live)), ["ca"]);
     assert_eq!(undecided(&known, &terms(&attacks, Mode::Runs)), ["eku", "ca"]);
+}
+
+/// A program that is careless, or talks, in every other run: what it does by turns meets attacks and controls alike.
+#[test]
+fn turns() {
+    let ca = attack("ca", Defect::UntrustedCa, &[]);
+    for careless_on in [0, 1] {
+        let runs = std::cell::Cell::new(0);
+        let client = |t: &Treatment| {
+            let run = runs.replace(runs.get() + 1);
+            if matches!(t, Treatment::Attack { .. }) && run % 2 != careless_on { TrialResult::Rejected } else { TrialResult::Accepted }
+        };
+        let attacks = [ca.clone()];
+        let terms = terms(&attacks, Mode::Runs);
+        let mut history = History::default();
+        while !undecided(&history, &terms).is_empty() {
+            let t = plan(&history, &terms, Time::default());
+            let result = client(&t);
+            let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
+            let id = (arm == Arm::Attack).then(|| "ca".to_owned());
+            let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+        }
+        assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
+    }
 }

@@ -26,8 +26,50 @@ pub fn talks_in_clear(data: &[u8]) -> bool {
         let line = line.trim_ascii().to_ascii_uppercase();
         [&b"STARTTLS"[..], b"STLS", b"AUTH TLS", b"AUTH SSL"].iter().any(|word| line.ends_with(word))
     };
-    let mut lines = data.split_inclusive(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    lines.find(|line| begins_tls(line) || !greeting(line)).is_some_and(|line| !begins_tls(line))
+    let (data, mut asked) = after_wish(data);
+    let mut rest = data;
+    while let [first, ..] = rest {
+        // TLS has begun: a handshake record.
+        if asked && *first == 0x16 {
+            return false;
+        }
+        let (line, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
+        rest = after;
+        if begins_tls(line) {
+            asked = true;
+        } else if !line.trim_ascii().is_empty() && !greeting(line) && !farewell(line) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a client that speaks first begins with a wish for TLS.
+pub fn wishes_tls(data: &[u8]) -> bool {
+    after_wish(data).1
+}
+
+/// What follows such wishes, and whether there were any: PostgreSQL's SSLRequest and GSSENCRequest (protocol 3, §55.2.11), LDAP's StartTLS
+/// (RFC 4511 §4.14).
+fn after_wish(mut data: &[u8]) -> (&[u8], bool) {
+    const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+    let mut any = false;
+    loop {
+        data = match data {
+            [0, 0, 0, 8, 4, 210, 22, 47 | 48, after @ ..] => after,
+            [0x30, len @ 0..=0x7f, after @ ..] => match after.split_at_checked(usize::from(*len)) {
+                Some((message, after)) if memchr::memmem::find(message, START_TLS).is_some() => after,
+                _ => return (data, any),
+            },
+            _ => return (data, any),
+        };
+        any = true;
+    }
+}
+
+/// Whether a conversation that does not begin with TLS is sealed all the same: SSH (RFC 4253 §4.2).
+pub fn is_sealed(data: &[u8]) -> bool {
+    data.starts_with(b"SSH-2.0-")
 }
 
 /// Method and target of an HTTP/1 request line at the start of `bytes`.
@@ -71,6 +113,13 @@ fn mqtt_connect(data: &[u8]) -> bool {
 const LONGEST_LINE: usize = 255;
 const _: () = assert!(LONGEST_LINE + 2 < SETTLED && 128 + 2 < SETTLED, "a greeting and a CONNECT fit");
 
+/// One line by which a client leaves.
+fn farewell(line: &[u8]) -> bool {
+    let upper = line.trim_ascii().to_ascii_uppercase();
+    let words: Vec<&[u8]> = upper.split(|b| *b == b' ').collect();
+    matches!(words.as_slice(), [b"QUIT" | b"RSET"] | [_, b"LOGOUT"])
+}
+
 /// One line by which a mail client says hello or asks what the server can.
 fn greeting(data: &[u8]) -> bool {
     let Some((b"\r\n", line)) = data.split_last_chunk::<2>().map(|(line, end)| (end, line)) else { return false };
@@ -99,6 +148,13 @@ mod tests {
             (b"EHLO phone\r\nAUTH PLAIN AGE=\r\n", true),
             (b"USER anna\r\n", true),
             (b"\x00\x01binary", true),
+            (b"EHLO phone\r\nSTARTTLS\r\nAUTH PLAIN AGE=\r\n", true),
+            (b"EHLO phone\r\nSTARTTLS\r\nQUIT\r\n", false),
+            (b"\0\0\0\x08\x04\xd2\x16\x2f", false),
+            (b"\0\0\0\x08\x04\xd2\x16\x2f\x16\x03\x01", false),
+            (b"\0\0\0\x08\x04\xd2\x16\x2f\0\0\0\x10user", true),
+            (b"0\x1d\x02\x01\x01w\x18\x80\x161.3.6.1.4.1.1466.20037\x16\x03\x01", false),
+            (b"0\x1d\x02\x01\x01w\x18\x80\x161.3.6.1.4.1.1466.200370\x0c\x02\x01\x02`", true),
         ] {
             assert_eq!(talks_in_clear(data), expect, "{}", String::from_utf8_lossy(data));
         }

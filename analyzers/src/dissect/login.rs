@@ -19,8 +19,8 @@ pub(crate) struct Logins {
     next: u64,
     /// What the next line answers.
     asked: Asked,
-    /// A user's name was given: what comes as `PASS` is its password.
-    user: bool,
+    /// A user's name was given, in a line that begins there: what comes as `PASS` is its password.
+    user: Option<(Secret, u64)>,
     over: bool,
 }
 
@@ -63,7 +63,11 @@ impl Logins {
             self.line.extend_from_slice(line);
             if line.ends_with(b"\n") {
                 let whole = std::mem::take(&mut self.line);
-                self.read(whole.trim_ascii_end(), &mut found);
+                let user = self.user.take();
+                self.read(whole.trim_ascii_end(), user.is_some(), &mut found);
+                if let Some((user, at)) = user.filter(|_| !found.is_empty()) {
+                    told(user, at);
+                }
                 found.drain(..).for_each(|secret| told(secret, self.start));
                 self.start += whole.len() as u64;
             }
@@ -71,7 +75,7 @@ impl Logins {
         self.over = self.next > LOOKED_AT || self.line.len() > LONGEST_LINE || self.line.contains(&0);
     }
 
-    fn read(&mut self, line: &[u8], out: &mut Vec<Secret>) {
+    fn read(&mut self, line: &[u8], after_user: bool, out: &mut Vec<Secret>) {
         let asked = std::mem::take(&mut self.asked);
         let secret = |kind, value: &[u8], at| Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] };
         let coded = |kind, value: Vec<u8>| Secret { kind, value, at: 0, len: line.len(), chain: &["base64"] };
@@ -94,10 +98,11 @@ impl Logins {
         let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         // FTP (RFC 959 §4.1.1), POP3 (RFC 1939 §7).
         if is(first, "USER") {
-            self.user = words.next().is_some_and(|(name, _)| !is(name, "anonymous") && !is(name, "ftp"));
+            let name = words.next().filter(|(name, _)| !is(name, "anonymous") && !is(name, "ftp"));
+            self.user = name.map(|(name, at)| (secret(IdentifierType::UserName, name, at), self.start));
         } else if is(first, "PASS") {
             let rest = line.get(words.at..).unwrap_or_default().trim_ascii();
-            if std::mem::take(&mut self.user) && is_secret(rest) {
+            if after_user && is_secret(rest) {
                 out.push(secret(IdentifierType::Password, rest, line.len() - rest.len()));
             }
         } else if is(first, "AUTH") {
@@ -114,8 +119,9 @@ impl Logins {
         } else if let Some((second, at)) = words.next() {
             // IMAP (RFC 9051 §6.2): a tag comes first.
             if is(second, "LOGIN") && first.iter().any(u8::is_ascii_digit) {
-                let (Some(_), Some((password, at))) = (words.next(), words.next()) else { return };
+                let (Some((user, user_at)), Some((password, at))) = (words.next(), words.next()) else { return };
                 if is_secret(password) && words.next().is_none() {
+                    out.push(secret(IdentifierType::UserName, user, user_at));
                     out.push(secret(IdentifierType::Password, password, at));
                 }
             } else if is(second, "AUTHENTICATE") {
@@ -268,11 +274,11 @@ mod tests {
     #[test]
     fn logins() {
         use IdentifierType::{Password, UserName};
-        check(b"USER ada\r\nPASS se cret\r\n", &[(Password, "se cret", 15)]);
+        check(b"USER ada\r\nPASS se cret\r\n", &[(UserName, "ada", 5), (Password, "se cret", 15)]);
         check(b"USER anonymous\r\nPASS me@here\r\n", &[]);
         check(b"PASS the salt\r\n", &[]);
-        check(b"a1 LOGIN ada secret\r\n", &[(Password, "secret", 13)]);
-        check(b"a1 LOGIN \"ada l\" \"se cret\"\r\n", &[(Password, "se cret", 18)]);
+        check(b"a1 LOGIN ada secret\r\n", &[(UserName, "ada", 9), (Password, "secret", 13)]);
+        check(b"a1 LOGIN \"ada l\" \"se cret\"\r\n", &[(UserName, "ada l", 10), (Password, "se cret", 18)]);
         check(b"EHLO x\r\nAUTH PLAIN AGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 19), (Password, "secret", 19)]);
         check(b"a1 AUTHENTICATE PLAIN\r\nAGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 23), (Password, "secret", 23)]);
         check(b"AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\n", &[(Password, "secret", 18)]);

@@ -119,7 +119,7 @@ impl Stage {
             let visit = Visit { stream, start, onward: None, server, host: HOST.to_owned(), tap: tap.clone(), progress, now: now() };
             let key = Key { device: from.ip(), host: HOST.to_owned(), port: server.port(), class: ClientClass([0; 6]), lane: 0 };
             let mut subjects = Subjects::new(policies::policy::Thresholds::default());
-            let group = subjects.begin(&key, treatment.clone(), server.ip(), now(), Some(1));
+            let group = subjects.begin(&key, treatment.clone(), (server.ip(), &[]), now(), Some(1));
             let prepared = self.scene.server.prepare(&visit, treatment.clone()).await;
             let place = subjects.join(&key, group, &tap, &visit.progress, prepared.treatment()).unwrap();
             let conduct = self.scene.server.run(visit, prepared).await;

@@ -79,9 +79,13 @@ pub trait Rules: Send + Sync + std::fmt::Debug {
     fn device(&self, ip: IpAddr) -> IpAddr {
         ip
     }
-    /// The name that this address was given out for, where that is known.
-    fn name_of(&self, _server: IpAddr) -> Option<String> {
-        None
+    /// The names that this address was given out for, where they are known.
+    fn names_of(&self, _server: IpAddr) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether the policy takes a request in clear for this path, which says nothing more, for a probe of the network.
+    fn is_probe(&self, _host: &str, _port: u16, _path: &str) -> bool {
+        false
     }
     /// How many copies of the device run at once (lab). They share the attacks: each is asked its own, and is its own control.
     fn lanes(&self) -> u8 {
@@ -463,29 +467,33 @@ impl Gateway {
 
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
     async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> FlowEnd {
-        let shape = match &visit.start {
-            Start::Other { seen } => Some(shape::shape(seen)),
+        let port = visit.server.port();
+        // What it is, and whether it says something. A wish to begin TLS says nothing yet.
+        let (shape, speaks) = match &visit.start {
+            Start::Other { seen } if preamble::is_sealed(seen) || self.is_probe(&visit, seen) => return self.relayed(visit).await,
+            Start::Other { seen } if preamble::wishes_tls(seen) => (None, false),
+            Start::Other { seen } => (Some(shape::of(seen, port)), true),
             // The server may speak first here, and the device answer in clear.
-            Start::Silent { .. } if !TLS_PORTS.contains(&visit.server.port()) => None,
+            Start::Silent { .. } if !TLS_PORTS.contains(&port) => (Some(format!("waits on port {port}")), false),
             // Held open for a hello that may come later, or closed without a word.
             _ => return self.relayed(visit).await,
         };
         let server = visit.server.ip();
         let is_name = |host: &String| host.parse::<IpAddr>().is_err();
-        let named =
-            http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name).or_else(|| self.setup.rules.name_of(server));
-        let clear = Clear { device, server, name: named.as_deref(), shape: shape.as_deref(), tap: Some(tap) };
-        if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
+        let said = http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name);
+        let names = said.map_or_else(|| self.setup.rules.names_of(server), |name| vec![name]);
+        let clear = Clear { device, server, names: &names, shape: shape.as_deref(), speaks, tap: Some(tap) };
+        if shape.is_some() && self.subjects().cleartext(clear, visit.now, self.setup.mode) {
             return FlowEnd::Reset;
         }
         let at = visit.now;
         let (asked, mut requests) = tokio::sync::mpsc::channel::<Bytes>(REQUESTS);
-        if shape.is_some() {
+        if speaks {
             visit.progress.tell_requests(asked);
         }
         let again = |request: &[u8]| {
             // It is passed on already: too late to keep it here.
-            let shape = shape::shape(request);
+            let shape = shape::of(request, port);
             self.subjects().cleartext(Clear { shape: Some(&shape), ..clear }, self.setup.feed.now(), self.setup.mode);
         };
         let conduct = {
@@ -501,25 +509,40 @@ impl Gateway {
         while let Ok(request) = requests.try_recv() {
             again(&request);
         }
-        if shape.is_none() && preamble::talks_in_clear(&conduct.data) {
-            // The server spoke first, and this is what the device answered. It is too late to keep it here.
-            self.subjects().cleartext(Clear { shape: Some("an answer in clear"), ..clear }, at, self.setup.mode);
+        if !speaks && preamble::talks_in_clear(&conduct.data) {
+            // The server spoke first or would not have TLS, and this is what the device answered. It is too late to keep it here.
+            self.subjects().cleartext(Clear { shape: Some("an answer in clear"), speaks: true, ..clear }, at, self.setup.mode);
         }
         flow_end(conduct.close)
+    }
+
+    /// Whether a request in clear is one that the policy takes for a probe of the network: nothing but its path is said.
+    fn is_probe(&self, visit: &Visit<TcpStream>, seen: &[u8]) -> bool {
+        let Some((b"GET" | b"HEAD", target)) = preamble::request_line(seen) else { return false };
+        let host = http_host(seen).unwrap_or_else(|| visit.host.clone());
+        let bare = shape::is_bare(seen);
+        bare && std::str::from_utf8(target).is_ok_and(|path| self.setup.rules.is_probe(&host, visit.server.port(), path))
     }
 
     /// A frame on the devices' side. Datagrams are not redirected: those that may stand in for TLS are looked at as they pass.
     pub fn passes(&self, frame: &[u8]) {
         let Some(datagram) = datagrams::read(frame) else { return };
         let (from, to) = (datagram.from.ip(), datagram.to);
-        if !datagrams::may_stand_in(to.port()) || !self.setup.rules.enrolled(from) || self.killed.load(Ordering::SeqCst) {
+        // Names are asked of a resolver; a peer that was asked under TLS is none of the link's.
+        let asked_before = || to.port() == DNS && self.subjects().is_peer(to.ip());
+        if !self.setup.rules.enrolled(from) || self.killed.load(Ordering::SeqCst) || !datagrams::may_stand_in(to.port()) && !asked_before()
+        {
             return;
         }
-        let shape = preamble::is_text(datagram.payload, datagrams::LEAST_TEXT)
-            .then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)));
-        let name = self.setup.rules.name_of(to.ip());
+        let shape = if to.port() == DNS {
+            Some("udp 53 question".to_owned())
+        } else {
+            let is_text = preamble::is_text(datagram.payload, datagrams::LEAST_TEXT);
+            is_text.then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)))
+        };
+        let names = self.setup.rules.names_of(to.ip());
         let device = self.setup.rules.device(from);
-        let clear = Clear { device, server: to.ip(), name: name.as_deref(), shape: shape.as_deref(), tap: None };
+        let clear = Clear { device, server: to.ip(), names: &names, shape: shape.as_deref(), speaks: true, tap: None };
         self.subjects().same_peer(clear, self.setup.feed.now(), self.setup.mode);
     }
 
@@ -558,7 +581,8 @@ impl Gateway {
                 plan::plan(&state.history, &self.terms(key, healthy, interval), now)
             }
         };
-        let id = subjects.begin(key, treatment.clone(), server, now, attempt);
+        let names = self.setup.rules.names_of(server);
+        let id = subjects.begin(key, treatment.clone(), (server, &names), now, attempt);
         drop(subjects);
         Self::write(due);
         (id, treatment.of_connection(0))
@@ -652,6 +676,9 @@ fn flow_end(close: Close) -> FlowEnd {
         Close::Fin | Close::None => FlowEnd::Fin,
     }
 }
+
+/// The port of DNS.
+const DNS: u16 = 53;
 
 /// The Host of an HTTP/1 request.
 fn http_host(bytes: &[u8]) -> Option<String> {

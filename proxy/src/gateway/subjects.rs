@@ -71,6 +71,8 @@ pub(super) struct Group {
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
     /// another place that was not asked before.
     cleartext_unclear: bool,
+    /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
+    waited: bool,
     /// The device was ended while the group was younger than the time in which it may yet react.
     cut_short: bool,
     /// What the device asked the same peer in clear: under attack what followed, else what it does anyway.
@@ -82,10 +84,12 @@ pub(super) struct Group {
 pub(super) struct Clear<'a> {
     pub(super) device: IpAddr,
     pub(super) server: IpAddr,
-    /// The name it was meant for, where that is known.
-    pub(super) name: Option<&'a str>,
-    /// What kind of request it is ([`super::shape`]); `None` when the device waits for the server to speak, and what it says then is not known yet.
+    /// The name it was meant for, or those its address was given out for; none where nothing is known.
+    pub(super) names: &'a [String],
+    /// What kind of request it is ([`super::shape`]); `None` of what is no text.
     pub(super) shape: Option<&'a str>,
+    /// Something was said. Else the device waits for the server to speak, and what it says then is not known yet.
+    pub(super) speaks: bool,
     /// The connection it came on; a datagram has none.
     pub(super) tap: Option<&'a Arc<FlowTap>>,
 }
@@ -95,17 +99,17 @@ impl Clear<'_> {
     fn same(&self, key: &Key, state: &State) -> bool {
         let there = || state.servers.contains(&self.server);
         key.device == self.device
-            && match (key.host.parse::<IpAddr>(), self.name) {
-                // No name is known of the peer: its address is all there is.
-                (Ok(ip), _) => ip == self.server || there(),
-                // Many names share an address: one that names another host is another peer's.
-                (Err(_), Some(name)) => name == key.host,
-                (Err(_), None) => there(),
+            && match (key.host.parse::<IpAddr>(), self.names) {
+                // The peer was met by its address alone: that, or a name both were given out for.
+                (Ok(ip), names) => ip == self.server || there() || names.iter().any(|name| state.names.contains(name)),
+                (Err(_), []) => there(),
+                // Many names share an address: what names another host is another peer's.
+                (Err(_), names) => names.contains(&key.host),
             }
     }
 
     fn place(&self) -> String {
-        self.name.map_or_else(|| self.server.to_string(), str::to_owned)
+        self.names.first().map_or_else(|| self.server.to_string(), Clone::clone)
     }
 }
 
@@ -132,7 +136,7 @@ impl Group {
     }
 
     fn unclear(&self) -> bool {
-        self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
+        self.waited || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
     }
 
     fn running(&self) -> usize {
@@ -151,12 +155,16 @@ pub(super) struct State {
     pub(super) group: Option<Group>,
     /// Where the peer was met.
     servers: Vec<IpAddr>,
+    /// What those addresses were given out for.
+    names: Vec<String>,
     /// What the device asks this peer in clear too, while TLS works.
     asks_in_clear: BTreeSet<String>,
     /// The attack of the last run of a program, until TLS to this peer is tried again; and through what it was told.
     attacked: Option<(Trial, Arc<FlowTap>)>,
     /// What came in clear in the run after it, in which TLS was not tried yet; and on which flow.
     instead: Option<(String, FlowKey)>,
+    /// The same of a run in which TLS was tried after all.
+    beside: Option<(Trial, Arc<FlowTap>, String, FlowKey)>,
 }
 
 impl State {
@@ -219,14 +227,22 @@ impl Subjects {
         Some((self.groups, Treatment::Pass))
     }
 
-    pub(super) fn begin(&mut self, key: &Key, treatment: Treatment, server: IpAddr, now: Time, attempt: Option<u64>) -> u64 {
+    pub(super) fn begin(&mut self, key: &Key, treatment: Treatment, met: (IpAddr, &[String]), now: Time, attempt: Option<u64>) -> u64 {
         self.groups += 1;
         let id = self.groups;
         if let Some(state) = self.state(key) {
+            let (server, names) = met;
             if !state.servers.contains(&server) && state.servers.len() < MOST_ADDRESSES {
                 state.servers.push(server);
             }
-            (state.attacked, state.instead) = (None, None);
+            for name in names {
+                if !state.names.contains(name) && state.names.len() < MOST_ADDRESSES {
+                    state.names.push(name.clone());
+                }
+            }
+            if let Some(((trial, tap), (shape, flow))) = state.attacked.take().zip(state.instead.take()) {
+                state.beside = Some((trial, tap, shape, flow));
+            }
             state.group = Some(Group {
                 id,
                 treatment,
@@ -238,6 +254,7 @@ impl Subjects {
                 most: None,
                 cleartext_followed: false,
                 cleartext_unclear: false,
+                waited: false,
                 cut_short: false,
                 cleartext: BTreeSet::new(),
             });
@@ -322,11 +339,14 @@ impl Subjects {
     /// What comes in clear to a subject's own peer, on a connection or not: whether it follows an attack, and whether one is open.
     pub(super) fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
         let mut follows = false;
-        let mut attacked = false;
+        let is_attacked = |state: &State| state.group.as_ref().is_some_and(|g| g.treatment.defect().is_some());
+        // Two stacks may speak to one peer: what comes while either is attacked is not what comes as ever.
+        let attacked = self.all.iter().any(|(k, s)| clear.same(k, s) && is_attacked(s));
         for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
             let works = state.works(now, mode, &self.thresholds);
             let Some(group) = state.group.as_mut() else {
                 if let (Mode::Runs, Some(_), Some(shape), Some(tap)) = (mode, &state.attacked, clear.shape, clear.tap)
+                    && clear.speaks
                     && !state.asks_in_clear.contains(shape)
                 {
                     state.instead.get_or_insert_with(|| (shape.to_owned(), tap.flow()));
@@ -334,13 +354,13 @@ impl Subjects {
                 continue;
             };
             let under_attack = group.treatment.defect().is_some();
-            attacked |= under_attack;
             match clear.shape {
                 Some(shape) if !under_attack => {
-                    if works && group.cleartext.len() < MOST_SHAPES {
+                    if works && !attacked && clear.speaks && group.cleartext.len() < MOST_SHAPES {
                         group.cleartext.insert(shape.to_owned());
                     }
                 }
+                Some(shape) if !clear.speaks => group.waited |= !state.asks_in_clear.contains(shape),
                 Some(shape) if !state.asks_in_clear.contains(shape) && state.asks_in_clear.len() < MOST_SHAPES => {
                     group.cleartext_followed = true;
                     follows = true;
@@ -395,7 +415,11 @@ impl Subjects {
         let mut due: Vec<(u64, Key)> = self.all.iter().filter_map(over).collect();
         due.sort_by_key(|(id, _)| *id);
         // Before this run's own attacks are remembered: what it did instead of TLS follows the attack of the run before.
-        let mut out = if let Some(device) = all_of { self.fell_back_later(device, veil) } else { Vec::new() };
+        let mut out = Vec::new();
+        if let Some(device) = all_of {
+            out.extend(self.fell_back_beside(device, veil));
+            out.extend(self.fell_back_later(device, veil));
+        }
         out.extend(due.into_iter().filter_map(|(_, key)| self.finish_one(&key, veil)));
         out
     }
@@ -423,6 +447,32 @@ impl Subjects {
         }
         out.sort_by_key(|tried| tried.trial.n);
         out
+    }
+
+    /// Subjects of a device that was attacked in its last run, and that in this one asked in clear before it tried TLS, as it had not before.
+    /// It may have sent what it could not send, or something new: the attack is not decided by that.
+    fn fell_back_beside(&mut self, device: IpAddr, veil: &dyn Veil) -> Vec<Tried> {
+        let mut out = Vec::new();
+        for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
+            let Some((trial, tap, shape, flow)) = state.beside.take() else { continue };
+            self.trials += 1;
+            let trial = Trial {
+                n: self.trials,
+                result: TrialResult::None,
+                cleartext_unclear: true,
+                cleartext: vec![Text::veiled(shape.as_bytes(), veil)],
+                attempt: trial.attempt.map(|n| n + 1),
+                ..trial
+            };
+            out.push(Tried { trial, flows: vec![tap.flow(), flow], tap });
+        }
+        out.sort_by_key(|tried| tried.trial.n);
+        out
+    }
+
+    /// Whether a TLS peer was met at this address.
+    pub(super) fn is_peer(&self, server: IpAddr) -> bool {
+        self.all.values().any(|state| state.servers.contains(&server))
     }
 
     /// Ends the subject's open group and says what it showed.

@@ -362,7 +362,7 @@ fn groups_end_when_the_policy_says() {
         (blocked.clone(), 3_000, 20_000, 21, false),
     ] {
         let mut subjects = Subjects::new(Thresholds { attempt_ms, fallback_ms, ..Thresholds::default() });
-        subjects.begin(&key, treatment.clone(), key.device, Time::from_secs(0), None);
+        subjects.begin(&key, treatment.clone(), (key.device, &[]), Time::from_secs(0), None);
         assert_eq!(subjects.open_group(&key, Time::from_secs(secs), None).is_some(), open, "{treatment:?} after {secs} s");
     }
 }
@@ -405,13 +405,15 @@ fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
     let server = story.at.parse().unwrap();
     let mut subjects = Subjects::new(Thresholds::default());
     let mut attempt = |treatment: Treatment, grade: Evidence, asked: &[Asked<'_>], cut_short: bool| {
-        let group = subjects.begin(&key, treatment.clone(), server, Time::from_secs(1), Some(1));
+        let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(1), Some(1));
         let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), story.host);
         let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
         let conduct = Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) };
         subjects.leave(&key, group, place, conduct, &Bare);
         for (server, name, shape) in asked {
-            let clear = Clear { device, server: server.parse().unwrap(), name: *name, shape: *shape, tap: Some(&tap) };
+            let names: Vec<String> = name.iter().map(|n| (*n).to_owned()).collect();
+            let speaks = shape.is_none_or(|s| !s.starts_with("waits"));
+            let clear = Clear { device, server: server.parse().unwrap(), names: &names, shape: *shape, speaks, tap: Some(&tap) };
             subjects.cleartext(clear, Time::from_secs(2), Mode::Runs);
         }
         if cut_short {
@@ -449,6 +451,10 @@ fn what_stands_in_for_tls() {
     told(&Story { before: &elsewhere, during: &elsewhere, ..shop }, Rejected, false);
     // The server would speak first: what the device answers is not known.
     told(&Story { during: &[("192.0.2.5", None, None)], ..shop }, Nothing, true);
+    // It turns to a server that speaks first, as it does not otherwise.
+    let waits = ("192.0.2.5", None, Some("waits on port 21"));
+    told(&Story { during: &[waits], ..shop }, Nothing, true);
+    told(&Story { before: &[waits], during: &[waits], ..shop }, Rejected, false);
     // Ended before its time.
     told(&Story { cut_short: true, ..shop }, Nothing, false);
     told(&Story { during: &[("192.0.2.5", None, get)], cut_short: true, ..shop }, Accepted, false);
@@ -470,7 +476,8 @@ fn what_the_next_run_does_instead() {
             let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
             let asks = |subjects: &mut Subjects, shapes: &[&str]| {
                 for shape in shapes {
-                    let clear = Clear { device, server, name: Some("shop.test"), shape: Some(shape), tap: Some(&tap) };
+                    let names = ["shop.test".to_owned()];
+                    let clear = Clear { device, server, names: &names, shape: Some(shape), speaks: true, tap: Some(&tap) };
                     subjects.cleartext(clear, Time::from_secs(run), Mode::Runs);
                 }
             };
@@ -480,7 +487,7 @@ fn what_the_next_run_does_instead() {
                     "control" => (Treatment::Control { twin: None }, Evidence::E5),
                     id => (Treatment::Attack { id: id.to_owned(), defect: Defect::UntrustedCa, after: 0 }, Evidence::E2),
                 };
-                let group = subjects.begin(&key, treatment.clone(), server, Time::from_secs(run), Some(run as u64));
+                let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(run), Some(run as u64));
                 let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
                 let alert = Some(crate::serve::Alert { code: 48, level: Some(2), encrypted: false });
                 let conduct =
@@ -499,8 +506,8 @@ fn what_the_next_run_does_instead() {
     let start = (Some(control.0), &[][..], &[][..]);
     let attack = (Some("ca"), &[][..], &[][..]);
     assert_eq!(told(&[start, attack, (None, &["GET /login"], &[])]), [control.1, "ca Rejected", "ca Accepted"]);
-    // TLS is tried all the same, before or after.
-    assert_eq!(told(&[start, attack, (Some("control"), &["GET /login"], &[])]), [control.1, "ca Rejected", control.1]);
+    // TLS is tried all the same: before it, what came may be what could not be sent; after it, it is not.
+    assert_eq!(told(&[start, attack, (Some("control"), &["GET /login"], &[])]), [control.1, "ca Rejected", "ca None", control.1]);
     assert_eq!(told(&[start, attack, (Some("control"), &[], &["GET /login"])]), [control.1, "ca Rejected", control.1]);
     // It asks that anyway, or nothing was attacked before.
     let pings = (Some("control"), &[][..], &["GET /ping"][..]);
@@ -512,10 +519,14 @@ fn what_the_next_run_does_instead() {
 fn a_request_in_clear_is_known_by_what_stays() {
     use shape::shape;
     for (bytes, expect) in [
-        (&b"GET /ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n"[..], "GET /ping"),
+        (&b"GET /ping?t=1 HTTP/1.1\r\nHost: a\r\n\r\n"[..], "GET /ping?t"),
+        (b"GET /?b=1&a7=2&b=3 HTTP/1.1\r\n\r\n", "GET /?a#&b"),
+        (b"GET / HTTP/1.1\r\nAuthorization: Basic eA==\r\n\r\n", "GET / with credentials"),
+        (b"POST /rpc HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "POST /rpc with a body"),
+        (b"POST /rpc HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "POST /rpc"),
         (b"POST /v1/session/8f3a HTTP/1.0\r\n\r\n", "POST /v#/session/#"),
         (b"GET /v1/status2 HTTP/1.1\r\n\r\n", "GET /v#/status#"),
-        (b"GET /v1/login2?u=anna HTTP/1.1\r\n\r\n", "GET /v#/login#"),
+        (b"GET /v1/login2?u=anna HTTP/1.1\r\n\r\n", "GET /v#/login#?u"),
         (b"GET /a/averylongname7 HTTP/1.1\r\n\r\n", "GET /a/#"),
         (b"EHLO phone\r\n", "bytes EHLO"),
         (b"HB 17\n", "bytes HB"),

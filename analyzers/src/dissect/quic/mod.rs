@@ -171,9 +171,10 @@ impl Dissector for Quic {
             return Want::All;
         }
         let first = chunk.bytes.first().copied().unwrap_or_default();
-        if first & 0x80 == 0 && !is_short(chunk.bytes) || !self.done && memchr::memmem::find(chunk.bytes, b"CHLO").is_some() {
+        let google = !self.done && memchr::memmem::find(chunk.bytes, b"CHLO").is_some();
+        if first & 0x80 == 0 && !is_short(chunk.bytes) || google {
             // No packet of today's; what Google's first versions said in their hello was in the clear.
-            if is_text(chunk.bytes) {
+            if is_text(chunk.bytes) && !google {
                 self.search(chunk, cx);
                 return Want::All;
             }
