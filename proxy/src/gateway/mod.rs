@@ -5,6 +5,7 @@
 pub mod conntrack;
 mod datagrams;
 pub mod entrance;
+mod look;
 pub mod nft;
 mod shape;
 mod subjects;

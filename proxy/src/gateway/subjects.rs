@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use analyzers::flow::FlowKey;
-use analyzers::observation::{Arm, Evidence, Trial, TrialEnd, TrialResult};
+use analyzers::observation::{Arm, Evidence, Trial, TrialResult};
 use analyzers::subject::ClientClass;
 use analyzers::text::{Text, Veil};
-use analyzers::trial::{Ending, classify, worst};
+use analyzers::trial::worst;
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
+use super::look::Look;
 use super::shape::shape;
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
-use crate::serve::{Conduct, Hindrance, Progress};
+use crate::serve::{Conduct, Progress};
 use crate::treatment::Treatment;
 
 /// Subjects beyond this are relayed without a plan.
@@ -29,8 +30,6 @@ const MOST_ADDRESSES: usize = 16;
 const MOST_PLACES: usize = 4096;
 /// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
-/// Of the first application bytes this much is printed, masked.
-const SHOWN: usize = 96;
 
 /// Device, peer, client class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,10 +45,10 @@ pub(super) struct Key {
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     tap: Arc<FlowTap>,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// What this connection was really shown: when paused, or when the planned could not be made, not what its group is about.
-    shown: Treatment,
-    conduct: Option<Conduct>,
+    pub(super) shown: Treatment,
+    pub(super) conduct: Option<Conduct>,
 }
 
 /// Connections that belong to one attempt and get one treatment.
@@ -67,14 +66,14 @@ pub(super) struct Group {
     beyond: usize,
     /// Of those that are over, the one that tells most: an acceptance among them is an acceptance.
     most: Option<Member>,
-    cleartext_followed: bool,
+    pub(super) cleartext_followed: bool,
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
     /// another place that was not asked before.
     cleartext_unclear: bool,
     /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
     waited: bool,
     /// The device was ended while the group was younger than the time in which it may yet react.
-    cut_short: bool,
+    pub(super) cut_short: bool,
     /// What the device asked the same peer in clear: under attack what followed, else what it does anyway.
     cleartext: BTreeSet<String>,
 }
@@ -135,7 +134,7 @@ impl Group {
         self.treatment.defect().is_none() && self.members.iter().any(data)
     }
 
-    fn unclear(&self) -> bool {
+    pub(super) fn unclear(&self) -> bool {
         self.waited || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
     }
 
@@ -538,93 +537,4 @@ impl Subjects {
         state.attacked = (arm == Arm::Attack && trial.result != TrialResult::Accepted).then(|| (trial.clone(), tap.clone()));
         Some(Tried { trial, flows, tap })
     }
-}
-
-/// What one connection adds to its group's trial.
-struct Look {
-    result: TrialResult,
-    grade: Evidence,
-    alert: Option<u8>,
-    alert_encrypted: bool,
-    end: TrialEnd,
-    version: Option<u16>,
-    alpn: Option<Text>,
-    first_bytes: Option<Text>,
-    waited_ms: u64,
-}
-
-impl Member {
-    fn look(&self, group: &Group, veil: &dyn Veil) -> Look {
-        let Group { treatment, cleartext_followed, .. } = group;
-        let (defect, cleartext_followed) = (treatment.defect(), *cleartext_followed);
-        let relayed = *treatment != Treatment::Pass && self.shown != *treatment;
-        let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| Text::veiled(b, veil));
-        let Some(conduct) = &self.conduct else {
-            // Still open: a relayed connection that has carried a request works; nothing else can be told yet.
-            let (grade, version, alpn) = self.progress.so_far();
-            let ending = Ending { grade, alert: None, end: TrialEnd::Us, continued: false, cleartext_followed };
-            let result = if relayed { TrialResult::None } else { classify(defect, &ending) };
-            let alpn = text(&alpn);
-            return Look {
-                result,
-                grade,
-                alert: None,
-                alert_encrypted: false,
-                end: TrialEnd::Us,
-                version,
-                alpn,
-                first_bytes: None,
-                waited_ms: 0,
-            };
-        };
-        let mut grade = conduct.grade;
-        if grade == Evidence::E5 && carries_secret(&conduct.data, veil) {
-            grade = Evidence::E6;
-        }
-        let ending = Ending {
-            grade,
-            alert: conduct.alert.map(|a| a.code),
-            end: conduct.end,
-            continued: conduct.bytes[1] > 0 && defect.is_none(),
-            cleartext_followed,
-        };
-        let result = match conduct.hindrance {
-            Some(Hindrance::NoCommonGround) => TrialResult::Incompatible,
-            Some(Hindrance::UpstreamDown | Hindrance::Ours) => TrialResult::None,
-            _ if relayed => TrialResult::None,
-            // With TLS cut, what came in clear may be what always comes, or what could not be sent otherwise.
-            _ if group.unclear() && !cleartext_followed => TrialResult::None,
-            // A refusal is one if nothing could have come after it.
-            _ if group.cut_short && defect.is_some() => match classify(defect, &ending) {
-                TrialResult::Rejected => TrialResult::None,
-                other => other,
-            },
-            _ => classify(defect, &ending),
-        };
-        let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-        let shown = shown.get(..shown.len().min(SHOWN)).unwrap_or_default();
-        Look {
-            result,
-            grade,
-            alert: conduct.alert.map(|a| a.code),
-            alert_encrypted: conduct.alert.is_some_and(|a| a.encrypted),
-            end: conduct.end,
-            version: conduct.version,
-            alpn: text(&conduct.alpn),
-            first_bytes: (!shown.is_empty()).then(|| Text::veiled(shown, veil)),
-            waited_ms: conduct.waited.as_millis() as u64,
-        }
-    }
-}
-
-/// Credentials in an HTTP/1 head, or anything the veil would hide.
-fn carries_secret(data: &[u8], veil: &dyn Veil) -> bool {
-    let head = data.split(|b| *b == b'\n').take_while(|line| line.len() > 1);
-    let named = |line: &[u8]| {
-        let name: Vec<u8> = line.iter().take_while(|b| **b != b':').map(u8::to_ascii_lowercase).collect();
-        matches!(name.as_slice(), b"authorization" | b"proxy-authorization" | b"cookie")
-    };
-    let mut spans = Vec::new();
-    veil.spans(data, &mut spans);
-    !spans.is_empty() || head.skip(1).any(named)
 }

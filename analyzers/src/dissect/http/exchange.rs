@@ -4,8 +4,7 @@ use policies::Time;
 
 use super::body::Over;
 use super::head::{self, Head, Start};
-use super::secrets::{self, Secret, Url};
-use super::{in_head, secrets::scheme};
+use super::secrets::{self, Secret, Url, scheme};
 use crate::chunk::{Chunk, Layer};
 use crate::dissect::marks::Marks;
 use crate::dissect::search::{From, Place, Spot};
@@ -373,6 +372,11 @@ fn search_head<'h>(
             cx.search_again(&spot, &head::unfolded(field.value, joint));
         }
     }
+}
+
+/// The searched spot of a piece of a head.
+fn in_head<'a>(place: Place<'a>, at: usize, marks: &'a Marks, chunk: &Chunk<'_>) -> Spot<'a> {
+    Spot { place, dir: chunk.dir, layer: chunk.layer, from: From::Kept(marks, at as u64), chain: &[] }
 }
 
 fn say_secrets(found: &mut Vec<Secret>, place: Place<'_>, at: usize, marks: &Marks, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {

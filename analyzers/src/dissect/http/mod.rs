@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::marks::Marks;
-use crate::dissect::search::{From, Place, Spot, Trail};
+use crate::dissect::search::{Place, Trail};
 use crate::dissect::{Cx, DEEPEST, Dissector, Talk};
 use crate::flow::{Counts, Dir, FlowEnd};
 use crate::observation::{App, NotParsed, OddKind};
@@ -591,11 +591,6 @@ fn account_unread(chunk: &Chunk<'_>, n: usize, cx: &mut Cx<'_>) {
     if chunk.layer == Layer::Wire {
         cx.unparsed(n);
     }
-}
-
-/// The searched spot of a piece of a head.
-fn in_head<'a>(place: Place<'a>, at: usize, marks: &'a Marks, chunk: &Chunk<'_>) -> Spot<'a> {
-    Spot { place, dir: chunk.dir, layer: chunk.layer, from: From::Kept(marks, at as u64), chain: &[] }
 }
 
 #[cfg(test)]
