@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use analyzers::dissect::tls::suites::hash13;
 use analyzers::flow::{Close, Dir};
 use analyzers::observation::{Evidence, TrialEnd};
 use bytes::Bytes;
@@ -115,7 +116,7 @@ impl Progress {
         let half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = half.log.as_ref().map(|log| {
             let log = log.lock();
-            said(&log.records, log.sent)
+            said(&log.records, log.sent, log.suite)
         });
         let (version, alpn) = half.negotiated.clone().unwrap_or_default();
         (half.grade.or(passed).unwrap_or(Evidence::E1), version, alpn)
@@ -147,11 +148,21 @@ fn is_alert_long(record: Record) -> bool {
     matches!(record.len, 19 | 35)
 }
 
+/// The same behind a Finished, whose length says whether this client pads: it is as long as the suite's hash, four bytes, type and tag.
+fn is_alert_behind(finished: Record, record: Record, suite: Option<u16>) -> bool {
+    let Some(plain) = suite.map(|suite| hash13(suite).size() + 21) else { return is_alert_long(record) };
+    match usize::from(finished.len).checked_sub(plain) {
+        Some(0) => record.len == 19,
+        Some(16) => record.len == 35,
+        _ => is_alert_long(record),
+    }
+}
+
 /// What a relayed TLS client said, from its record headers alone: data (E5), a Finished and no more (E3), or only its hello (E1).
 ///
 /// TLS 1.2: a Finished of at most 96 bytes follows ChangeCipherSpec as a handshake record, data are records of type 23. TLS 1.3: the first record
 /// of type 23 is the Finished; one of 19 or 35 bytes is an alert (close_notify), anything else after it data.
-pub fn said(records: &[Record], answered: u64) -> Evidence {
+pub fn said(records: &[Record], answered: u64, suite: Option<u16>) -> Evidence {
     if answered == 0 {
         return Evidence::E1;
     }
@@ -163,7 +174,7 @@ pub fn said(records: &[Record], answered: u64) -> Evidence {
     match encrypted.next() {
         None => Evidence::E1,
         Some(first) if is_alert_long(*first) => Evidence::E2,
-        Some(_) if encrypted.any(|r| !is_alert_long(*r)) => Evidence::E5,
+        Some(first) if encrypted.any(|r| !is_alert_behind(*first, *r, suite)) => Evidence::E5,
         Some(_) => Evidence::E3,
     }
 }
@@ -431,7 +442,7 @@ impl Server {
         let log = log.lock();
         conduct.bytes = [log.received, log.sent];
         conduct.end = transport_end(log.closed);
-        conduct.grade = said(&log.records, log.sent);
+        conduct.grade = said(&log.records, log.sent, log.suite);
         conduct.alert = log.plain_alert().map(|(level, code)| Alert { code, level: Some(level), encrypted: false });
         if gone && log.received == 0 {
             conduct.grade = Evidence::E0;
@@ -857,8 +868,20 @@ mod tests {
             (&[(22, 512), (20, 1), (22, 512), (23, 53)], Evidence::E3),
         ] {
             let records: Vec<Record> = records.iter().map(|(kind, len)| Record { kind: *kind, len: *len, alert: None }).collect();
-            assert_eq!(said(&records, 100), expect, "{records:?}");
+            assert_eq!(said(&records, 100, None), expect, "{records:?}");
         }
-        assert_eq!(said(&[], 0), Evidence::E1);
+        assert_eq!(said(&[], 0, None), Evidence::E1);
+        // A request of 18 bytes is as long as an alert of a client that pads; the Finished shows whether this one does.
+        for (suite, finished, behind, expect) in [
+            (0x1302, 69, 35, Evidence::E5),
+            (0x1302, 69, 19, Evidence::E3),
+            (0x1302, 85, 35, Evidence::E3),
+            (0x1301, 69, 35, Evidence::E3),
+            (0x1301, 53, 35, Evidence::E5),
+            (0x1301, 281, 35, Evidence::E3),
+        ] {
+            let records = [finished, behind].map(|len| Record { kind: 23, len, alert: None });
+            assert_eq!(said(&records, 100, Some(suite)), expect, "{suite:x} {finished} {behind}");
+        }
     }
 }

@@ -79,6 +79,8 @@ pub struct Log {
     /// Bytes from the device, and to it.
     pub received: u64,
     pub sent: u64,
+    /// The suite of the ServerHello that was sent first.
+    pub suite: Option<u16>,
     /// How much had been sent to it when its last bytes came.
     pub sent_before_last: u64,
     pub last_sent: Option<Instant>,
@@ -140,6 +142,14 @@ impl Log {
     }
 }
 
+/// The suite that a ServerHello at the start of `bytes` chose (RFC 8446 §4.1.3): behind the record's and the message's header, the version, the
+/// random and the session's id.
+fn server_suite(bytes: &[u8]) -> Option<u16> {
+    let [0x16, 3, _, _, _, 2, _, _, _, 3, _, rest @ ..] = bytes else { return None };
+    let id = usize::from(*rest.get(32)?);
+    rest.get(33 + id..)?.first_chunk().copied().map(u16::from_be_bytes)
+}
+
 /// The log of a connection, shared with whoever judges it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedLog(Arc<Mutex<Log>>);
@@ -193,6 +203,9 @@ impl<S> Wire<S> {
 
     fn sent(&self, bytes: &[u8]) {
         let mut log = self.log.lock();
+        if log.sent == 0 {
+            log.suite = server_suite(bytes);
+        }
         log.sent += bytes.len() as u64;
         log.last_sent = Some(Instant::now());
         drop(log);

@@ -132,26 +132,26 @@ const RULES: &[Rule] = &[
         "apt",
         &[],
         &[
-            "/InRelease$",
-            "/dists/*/Release$",
-            "/dists/*/Release.gpg$",
-            "/dists/*/Packages$",
-            "/Packages.gz$",
-            "/Packages.xz$",
-            "/Packages.bz2$",
-            "/by-hash/SHA256/",
-            "/by-hash/SHA512/",
+            "/inrelease$",
+            "/dists/*/release$",
+            "/dists/*/release.gpg$",
+            "/dists/*/packages$",
+            "/packages.gz$",
+            "/packages.xz$",
+            "/packages.bz2$",
+            "/by-hash/sha256/",
+            "/by-hash/sha512/",
         ],
         Manifest,
         Documented,
     ),
     // A flat repository: no /dists/.
-    rule("apt", &[], &["/Release$", "/Release.gpg$", "/Packages$"], Manifest, Documented).beside(Company::Begins(CONTROL)),
+    rule("apt", &[], &["/release$", "/release.gpg$", "/packages$"], Manifest, Documented).beside(Company::Begins(CONTROL)),
     rule("apt", &[], &[".deb$", ".udeb$"], Payload, Documented),
     rule("yum", &[], &["/repodata/*.xml", "/repodata/*.sqlite", "/repodata/*.yaml"], Manifest, Documented),
     rule("yum", &[], &[".rpm$", ".drpm$"], Payload, Documented),
     rule("opkg", &[], &[".ipk$"], Payload, Documented),
-    rule("apk", &[], &["/APKINDEX.tar.gz$"], Manifest, Documented),
+    rule("apk", &[], &["/apkindex.tar.gz$"], Manifest, Documented),
     rule("ostree", &[], &["/summary.sig$", "/summary.idx$"], Manifest, Code),
     rule("ostree", &[], &["/refs/heads/"], Manifest, Code).beside(Company::Digest),
     rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &["firmware.xml", ".jcat$"], Manifest, Code),
@@ -287,6 +287,7 @@ impl Seen {
 
 /// What host (lower case, without port) and path say.
 pub fn asked(host: &[u8], path: &[u8], _query: &[u8]) -> Option<Asked> {
+    let path = &path.to_ascii_lowercase()[..];
     if NOT_SOFTWARE.iter().any(|r| r.fits(host, path)) {
         return None;
     }
@@ -349,22 +350,21 @@ fn is_below(host: &[u8], parent: &[u8]) -> bool {
     host.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"."))
 }
 
-/// `^` pins to the start, `$` to the end, `*` is any text; letters match in either case.
+/// `^` pins to the start, `$` to the end, `*` is any text. Both are in small letters.
 fn matches(path: &[u8], pattern: &[u8]) -> bool {
     let (start, pattern) = pattern.strip_prefix(b"^").map_or((false, pattern), |p| (true, p));
     let (end, pattern) = pattern.strip_suffix(b"$").map_or((false, pattern), |p| (true, p));
-    let starts = |path: &[u8], part: &[u8]| path.get(..part.len()).is_some_and(|p| p.eq_ignore_ascii_case(part));
     let mut rest = path;
     let mut parts = pattern.split(|b| *b == b'*').peekable();
     let mut pinned = start;
     while let Some(part) = parts.next() {
         let at = if parts.peek().is_none() && end {
             // The last part closes the path.
-            rest.len().checked_sub(part.len()).filter(|at| starts(&rest[*at..], part) && (!pinned || *at == 0))
+            rest.len().checked_sub(part.len()).filter(|at| rest.ends_with(part) && (!pinned || *at == 0))
         } else if pinned {
-            starts(rest, part).then_some(0)
+            rest.starts_with(part).then_some(0)
         } else {
-            (0..=rest.len()).find(|at| starts(&rest[*at..], part))
+            memchr::memmem::find(rest, part)
         };
         let Some(at) = at else { return false };
         rest = &rest[at + part.len()..];
@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn patterns() {
         for (pattern, path, expect) in [
-            ("/a$", "/b/A", true),
+            ("/a$", "/b/a", true),
             ("/a$", "/ab", false),
             ("^/a", "/ab", true),
             ("^/a", "/b/a", false),
@@ -526,7 +526,7 @@ mod tests {
     fn rules_are_well_formed() {
         for rule in RULES {
             assert!(!rule.hosts.is_empty() || !rule.paths.is_empty(), "{} would match everything", rule.system);
-            assert!(rule.hosts.iter().all(|h| *h == h.to_lowercase()), "{}", rule.system);
+            assert!(rule.hosts.iter().chain(rule.paths).all(|h| *h == h.to_lowercase()), "{}", rule.system);
             assert!(matches!(rule.source, Source::Documented | Source::Code | Source::Observed));
         }
     }

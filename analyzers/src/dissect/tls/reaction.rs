@@ -127,6 +127,9 @@ impl Watch {
             return unknown;
         }
         let before: u64 = seen[..=at].iter().map(|len| u64::from(*len)).sum();
+        // The Finished shows whether this client pads: 18 bytes of data are as long as an alert of one that does.
+        let alert = if usize::from(seen[at]) == hash + 21 { ALERT + 17 } else { ALERT + 33 };
+        let is_alert = |len: u16| usize::from(len) == alert;
         let alerts: u64 = seen[at + 1..].iter().filter(|len| is_alert(**len)).map(|len| u64::from(*len)).sum();
         let any = seen[at + 1..].iter().any(|len| !is_alert(*len)) || self.records as usize > seen.len();
         let kind = match (any, self.lost) {
@@ -143,8 +146,11 @@ fn padded(len: u16, n: usize) -> bool {
     usize::from(len) == n + 17 || usize::from(len) == n + 33
 }
 
+/// Level and description.
+const ALERT: usize = 2;
+
 fn is_alert(len: u16) -> bool {
-    padded(len, 2)
+    padded(len, ALERT)
 }
 
 fn is_finished(len: u16, hash: usize) -> bool {
@@ -235,6 +241,8 @@ mod tests {
         check(M48, &[App(85)], Nothing, true);
         check(M32, &[App(53), App(19)], Nothing, true);
         check(M48, &[App(85), App(35), App(35)], Nothing, true);
+        check(M48, &[App(69), App(35)], Data, true);
+        check(M32, &[App(53), App(35)], Data, true);
         check(M32, &[], Nothing, false);
     }
 
