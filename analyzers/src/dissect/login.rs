@@ -73,6 +73,9 @@ impl Logins {
             }
         }
         self.over = self.next > LOOKED_AT || self.line.len() > LONGEST_LINE || self.line.contains(&0);
+        if self.over {
+            *self = Logins { over: true, ..Logins::default() };
+        }
     }
 
     fn read(&mut self, line: &[u8], after_user: bool, out: &mut Vec<Secret>) {

@@ -319,9 +319,10 @@ pub fn device_side(ends: &Ends, client: Option<Dir>, told: &[Told]) -> (Option<D
         return (side, if side.is_some() { Attribution::Told } else { Attribution::None });
     }
     // Called from outside: a server that opens a data connection, a push that comes first.
+    let one = |ip: std::net::IpAddr| !ip.is_multicast() && ip != std::net::Ipv4Addr::BROADCAST;
     let inside = match (is_local(ends.a.ip()), is_local(ends.b.ip())) {
-        (true, false) => Some(Dir::Out),
-        (false, true) => Some(Dir::Back),
+        (true, false) if one(ends.a.ip()) => Some(Dir::Out),
+        (false, true) if one(ends.b.ip()) => Some(Dir::Back),
         _ => None,
     };
     let opener = client.or(ends.from_start.then_some(Dir::Out));

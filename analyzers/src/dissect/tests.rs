@@ -578,4 +578,6 @@ fn the_device_is_inside() {
     assert_eq!(side("10.0.0.2:5000", "10.0.0.3:443", true, None), Some(Sent));
     assert_eq!(side("198.51.100.1:5000", "203.0.113.9:443", false, Some(Back)), Some(Back));
     assert_eq!(side("198.51.100.1:5000", "203.0.113.9:443", false, None), None);
+    assert_eq!(side("[2001:db8::5]:5353", "[ff02::fb]:5353", true, None), Some(Sent), "a group is no device");
+    assert_eq!(side("203.0.113.9:68", "255.255.255.255:67", true, None), Some(Sent));
 }

@@ -60,7 +60,7 @@ const READABLE: usize = 8;
 const MOST_PACKED: usize = 64;
 const PACKED_APART: usize = 4096;
 /// The heads of an archive's members are long enough to be no accident.
-const MOST_MEMBERS: usize = 4096;
+const MOST_MEMBERS: usize = 1024;
 /// So many bytes do not come out of chance and read well.
 const LONG: usize = 32;
 /// What has no signature is tried in pieces no larger than this.

@@ -414,55 +414,39 @@ impl Subjects {
         let mut due: Vec<(u64, Key)> = self.all.iter().filter_map(over).collect();
         due.sort_by_key(|(id, _)| *id);
         // Before this run's own attacks are remembered: what it did instead of TLS follows the attack of the run before.
-        let mut out = Vec::new();
-        if let Some(device) = all_of {
-            out.extend(self.fell_back_beside(device, veil));
-            out.extend(self.fell_back_later(device, veil));
-        }
+        let mut out = all_of.map_or_else(Vec::new, |device| self.fell_back_later(device, veil));
         out.extend(due.into_iter().filter_map(|(_, key)| self.finish_one(&key, veil)));
         out
     }
 
-    /// Subjects of a device that was attacked in its last run, and that in this one did not try TLS but asked in clear.
+    /// Subjects of a device that was attacked in its last run, and that in this one asked in clear as it had not before. Without TLS that stands
+    /// in for it. Before TLS it may be what could not be sent, or something new: then the attack is not decided by it.
     fn fell_back_later(&mut self, device: IpAddr, veil: &dyn Veil) -> Vec<Tried> {
         let mut out = Vec::new();
-        for (_, state) in self.all.iter_mut().filter(|(k, s)| k.device == device && s.group.is_none()) {
-            let Some(((trial, tap), (shape, flow))) = state.attacked.take().zip(state.instead.take()) else { continue };
+        for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
+            let beside = state.beside.take();
+            let unclear = beside.is_some();
+            let instead = || {
+                let never = state.group.is_none();
+                let ((trial, tap), (shape, flow)) = never.then(|| state.attacked.take().zip(state.instead.take()))??;
+                Some((trial, tap, shape, flow))
+            };
+            let Some((trial, tap, shape, flow)) = beside.or_else(instead) else { continue };
             self.trials += 1;
             let trial = Trial {
                 n: self.trials,
-                result: TrialResult::Accepted,
-                cleartext_followed: true,
+                result: if unclear { TrialResult::None } else { TrialResult::Accepted },
+                cleartext_followed: !unclear,
+                cleartext_unclear: unclear,
                 cleartext: vec![Text::veiled(shape.as_bytes(), veil)],
                 attempt: trial.attempt.map(|n| n + 1),
                 ..trial
             };
-            if let Some(past) = state.history.past.iter_mut().rfind(|p| p.arm == Arm::Attack) {
+            if let Some(past) = state.history.past.iter_mut().rfind(|p| p.arm == Arm::Attack).filter(|_| !unclear) {
                 past.result = TrialResult::Accepted;
                 past.by_clear = BTreeSet::from([shape]);
             }
             // The subject is the first flow's.
-            out.push(Tried { trial, flows: vec![tap.flow(), flow], tap });
-        }
-        out.sort_by_key(|tried| tried.trial.n);
-        out
-    }
-
-    /// Subjects of a device that was attacked in its last run, and that in this one asked in clear before it tried TLS, as it had not before.
-    /// It may have sent what it could not send, or something new: the attack is not decided by that.
-    fn fell_back_beside(&mut self, device: IpAddr, veil: &dyn Veil) -> Vec<Tried> {
-        let mut out = Vec::new();
-        for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
-            let Some((trial, tap, shape, flow)) = state.beside.take() else { continue };
-            self.trials += 1;
-            let trial = Trial {
-                n: self.trials,
-                result: TrialResult::None,
-                cleartext_unclear: true,
-                cleartext: vec![Text::veiled(shape.as_bytes(), veil)],
-                attempt: trial.attempt.map(|n| n + 1),
-                ..trial
-            };
             out.push(Tried { trial, flows: vec![tap.flow(), flow], tap });
         }
         out.sort_by_key(|tried| tried.trial.n);
