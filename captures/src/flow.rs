@@ -1,6 +1,7 @@
 //! One conversation: its counts, what its directions still want, and for TCP how its segments become bytes.
 
 use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit, Want};
+use analyzers::dissect::sniff::is_plain;
 use analyzers::flow::{Counts, Dir, FlowEnd, FlowKey};
 use analyzers::observation::OddKind;
 use policies::Time;
@@ -257,9 +258,16 @@ impl Flow {
             if wants[d] == Want::Nothing {
                 let (how, new) = tcp.halves[d].count(seq, p.len + p.cut, fin);
                 let cut = u64::from(p.cut).min(new);
-                self.passed[d] += new - cut;
                 self.counts.missing[d] += cut;
                 was = how;
+                if new == u64::from(p.len) && new > 0 && is_plain(seen.bytes) {
+                    let unit = Unit::Stream { offset: tcp.halves[d].offset() - new };
+                    let (time, frame) = (seen.origin.time, seen.origin.frame);
+                    let chunk = Chunk { flow: self.id, dir, unit, layer: Layer::Wire, time, frame, bytes: seen.bytes };
+                    self.want[d] = run.drive.chunk(chunk, run.outs);
+                } else {
+                    self.passed[d] += new - cut;
+                }
             } else {
                 let place = Place { block: seen.block, whole: p.whole, at: p.at };
                 let segment = Segment { seq, bytes: seen.bytes, cut: p.cut, fin, origin: seen.origin, place };

@@ -358,6 +358,11 @@ impl Half {
         if rel < 0 { (Was::Retransmitted, end as u64) } else { (Was::Fine, u64::from(len)) }
     }
 
+    /// Where the next byte stands in the stream.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Bytes that were skipped while only counting.
     pub(crate) fn skipped(&self) -> u64 {
         self.skipped

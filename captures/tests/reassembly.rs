@@ -219,3 +219,27 @@ fn memory() {
     ];
     assert_eq!(lines[..lines.len() - 1], expect);
 }
+
+/// Of a stream of which nothing is wanted any more, what is no part of it is handed over all the same.
+#[test]
+fn what_nobody_expects_is_wanted() {
+    use analyzers::chunk::Want;
+    let check = |packets: &str, expect: &[&str]| {
+        let make = |_| {
+            let mut recorder = support::Recorder::default();
+            recorder.want = Some((1, Want::Nothing));
+            recorder
+        };
+        let mut lines = Vec::new();
+        let capture = conversation(packets);
+        captures::analyse(&capture[..], &Options::default(), make, &mut |line: String| lines.push(line), &mut |_| {}).unwrap();
+        assert_eq!(lines, expect, "{packets}");
+    };
+    let text = "{\"serial\":\"R58M12ABCDE\",\"n\":12345}";
+    let end = 103 + text.len();
+    check(
+        &format!(">S100 <S300,101 >101:a >102:b >103:{text} >{end}:c"),
+        &[OPEN, ">0 a", &format!(">2 {}", text.replace('"', "\\\"")), "close EndOfRun at 6"],
+    );
+    check(">S100 <S300,101 >101:a >102:short_text >112:b", &[OPEN, ">0 a", "close EndOfRun at 5"]);
+}

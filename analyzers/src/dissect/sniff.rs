@@ -35,6 +35,16 @@ type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
 const SNIFFERS: &[Sniffer] =
     &[tls::looks_like, http::prior::looks_like, http::looks_like, local::looks_like, dhcp::looks_like, quic::looks_like, dns::looks_like];
 
+/// So many bytes of what is sealed are all printable once in 10^13 times.
+const NO_CHANCE: usize = 32;
+
+/// Whether bytes that come where only sealed ones were expected are none: text, or a hello of another connection. For whoever passes bytes by
+/// that nobody wants any more ([`Want::Nothing`](crate::chunk::Want)): these are wanted.
+pub fn is_plain(bytes: &[u8]) -> bool {
+    let text = |b: &u8| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    bytes.get(..NO_CHANCE).is_some_and(|some| some.iter().all(text)) || tls::begins_hello(bytes)
+}
+
 /// What begins inside a stream nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

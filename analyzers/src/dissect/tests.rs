@@ -424,6 +424,22 @@ fn readable_in_tls() {
     assert_eq!(hits(&server(0xc0b4, &modern), &[&words]), 1, "RFC 9150: signed and not sealed");
     assert_eq!(hits(&old, &[&message(23, SERIAL.as_bytes())]), 1, "SupplementalData (RFC 4680)");
     assert_eq!(hits(&old, &[&message(21, SERIAL.as_bytes())]), 1, "CertificateURL (RFC 6066)");
+    // After much that nobody wanted: text, a request, another hello.
+    let text = format!("{{\"serial\":\"{SERIAL}\",\"more\":\"words\"}}");
+    let request = format!("GET /{SERIAL} HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    for (late, line) in [(text.as_bytes(), "hit tcp.stream Wire Out"), (request.as_bytes(), "GET http://b.test/"), (&hello, "hello a.test")]
+    {
+        let mut talked = Talked::new(Transport::Tcp, 443);
+        for (dir, bytes) in [(Sent, &hello), (Back, &old), (Sent, &ccs), (Sent, &words)] {
+            talked.says(dir, bytes);
+        }
+        talked.offset[0] += 100_000;
+        assert!(crate::dissect::sniff::is_plain(late));
+        talked.says(Sent, late);
+        let lines = talked.close();
+        assert!(lines.iter().skip(2).any(|l| l.starts_with(line)), "{line} in {lines:?}");
+    }
+    assert!(!crate::dissect::sniff::is_plain(&words) && !crate::dissect::sniff::is_plain(&[b'a'; 31]));
 }
 
 /// What we know is found inside what we do not, wherever and in whatever pieces it begins.

@@ -146,6 +146,16 @@ impl Dissector for Tls {
         if own == Layer::Wire && chunk.layer == Layer::Decrypted {
             return self.tapped(chunk, cx);
         }
+        if let Unit::Stream { offset } = chunk.unit {
+            let side = &mut self.sides[chunk.dir.index()];
+            // Bytes passed by that nobody wanted, and what comes now is handed in because it is none of them.
+            if side.next > 0 && offset > side.next && !side.broken {
+                side.lose();
+                side.broken = true;
+                cx.odd(OddKind::BrokenTls, "bytes behind sealed records that are none", Some(offset));
+            }
+            self.sides[chunk.dir.index()].next = offset + chunk.bytes.len() as u64;
+        }
         self.feed(chunk.bytes, chunk, cx);
         self.want(chunk.dir, cx)
     }
@@ -158,6 +168,7 @@ impl Dissector for Tls {
             return talk.gap(gap, cx);
         }
         let side = &mut self.sides[gap.dir.index()];
+        side.next = gap.offset + gap.len;
         // Inside the body of a record nobody opens a hole changes nothing.
         if let Ok(len) = usize::try_from(gap.len)
             && len <= side.skip

@@ -77,6 +77,8 @@ pub(crate) struct Side {
     pub(crate) broken: bool,
     /// ChangeCipherSpec was sent.
     pub(crate) ccs: bool,
+    /// Where the next byte should stand in the stream.
+    pub(crate) next: u64,
     /// A handshake message that is not whole yet.
     pub(crate) message: Vec<u8>,
     /// Bytes of a message over the limit still to come.
