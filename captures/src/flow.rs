@@ -261,7 +261,7 @@ impl Flow {
                 self.counts.missing[d] += cut;
                 was = how;
                 if new == u64::from(p.len) && new > 0 && is_plain(seen.bytes) {
-                    let unit = Unit::Stream { offset: tcp.halves[d].offset() - new };
+                    let unit = Unit::Stream { offset: tcp.halves[d].offset - new };
                     let (time, frame) = (seen.origin.time, seen.origin.frame);
                     let chunk = Chunk { flow: self.id, dir, unit, layer: Layer::Wire, time, frame, bytes: seen.bytes };
                     self.want[d] = run.drive.chunk(chunk, run.outs);

@@ -86,7 +86,7 @@ pub(crate) enum Was {
 pub(crate) struct Half {
     /// Sequence number of the byte at `offset`.
     next: u32,
-    offset: u64,
+    pub(crate) offset: u64,
     started: bool,
     /// The first segments of a stream whose beginning is not known, one behind the other, until it is.
     opening: Vec<Waiting>,
@@ -356,11 +356,6 @@ impl Half {
         self.next = seq.wrapping_add(len);
         self.offset += end as u64;
         if rel < 0 { (Was::Retransmitted, end as u64) } else { (Was::Fine, u64::from(len)) }
-    }
-
-    /// Where the next byte stands in the stream.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
     }
 
     /// Bytes that were skipped while only counting.
