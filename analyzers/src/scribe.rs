@@ -246,7 +246,9 @@ impl Scribe {
             let by_ip = self.briefing.told.iter().any(|t| matches!(t, Told::Ip(_)));
             let unsaid = by_ip && homeless.is_some() && known.is_none();
             let own = bound.side.and_then(|side| ends.mac(side)).is_some_and(|mac| self.devices.own.contains(&mac));
-            if !own && (self.briefing.told.is_empty() || bound.side.is_some() || unknowable || unsaid) {
+            // What a server grants to all who listen is nobody's word but its own.
+            let granted = bound.side.is_some_and(|side| is_lease_for_all(ends.addr(side)));
+            if !own && !granted && (self.briefing.told.is_empty() || bound.side.is_some() || unknowable || unsaid) {
                 self.ledger.unattributed += 1;
             } else {
                 self.ledger.elsewhere += 1;
@@ -323,6 +325,11 @@ impl Scribe {
     pub fn flow(&self, key: FlowKey) -> Option<FlowId> {
         self.flows.get(&key).map(|e| e.id)
     }
+}
+
+/// Where a DHCP server answers clients that have no address yet (RFC 2131 §4.1): nobody is there to be a device.
+fn is_lease_for_all(at: std::net::SocketAddr) -> bool {
+    at.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) && at.port() == 68
 }
 
 fn fits(row: &ActorRow, ends: &Ends, at: Time) -> bool {
@@ -604,6 +611,30 @@ mod tests {
         through_the_gateway(("203.0.113.5", 9), 9, (0, 0));
         // A device's own.
         through_the_gateway(("10.9.0.3", 3), 9, (0, 0));
+    }
+
+    #[test]
+    fn an_answer_to_all_is_of_no_device() {
+        use crate::chunk::{Chunk, Layer, Unit};
+        let (flow, at) = (FlowKey::new(1, 1), Time::default());
+        let (a, b) = ("255.255.255.255:68".parse().unwrap(), "10.0.0.1:67".parse().unwrap());
+        let ends = Ends { transport: Transport::Udp, a, b, a_mac: None, b_mac: mac(7), from_start: true };
+        let mut offer = vec![0; 240];
+        offer[..3].copy_from_slice(&[2, 1, 6]);
+        offer[236..].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+        offer.extend([53, 1, 2, 255]);
+        let mut pipeline = crate::pipeline::Pipeline::new(std::sync::Arc::default());
+        let mut out = Vec::new();
+        pipeline.open(flow, &ends, at, 1, &mut out);
+        let chunk = Chunk { flow, dir: Dir::Back, unit: Unit::Datagram, layer: Layer::Wire, time: at, frame: 1, bytes: &offer };
+        pipeline.chunk(chunk, &mut out);
+        pipeline.close(flow, crate::flow::FlowEnd::Idle, &crate::flow::Counts { bytes: [0, 244], ..Default::default() }, at, 2, &mut out);
+        let mut scribe = Scribe::new(Briefing::default());
+        let mut lines = Vec::new();
+        for it in out {
+            scribe.take(it, &mut lines);
+        }
+        assert_eq!((scribe.ledger().unattributed, scribe.ledger().elsewhere), (0, 1));
     }
 
     #[test]
