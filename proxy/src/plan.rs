@@ -1,7 +1,8 @@
 //! What to do with the next attempt of a subject: pure, from what was tried so far.
 //!
 //! Attacks stand between controls that differ from them in nothing but the defect: *control, x, control, y, control* – one control
-//! serves both neighbours where it fits both. After every second attack of a program there are two, so that what it does by turns meets both. The cheapest question comes first, a decided one never again.
+//! serves both neighbours where it fits both. After every second attack of a program there are two, so that what it does by turns meets
+//! both. The cheapest question comes first, a decided one never again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -388,6 +388,7 @@ fn dtls_associations() {
     assert_eq!(hits(&[(Sent, &first), (Back, &bare), (Sent, &exchange)], &record(0xfefd, 1, 23, SERIAL.as_bytes())), 1);
     assert_eq!(hits(&[(Sent, &first)], &record(0xfefd, 0, 23, SERIAL.as_bytes())), 1);
     assert_eq!(hits(&agreed, format!("{{\"serial\":\"{SERIAL}\"}}").as_bytes()), 1);
+    assert_eq!(hits(&agreed, format!("<serial>{SERIAL}</serial>").as_bytes()), 1, "as a record of DTLS 1.3 begins");
     assert_eq!(hits(&agreed[..2], &handshake(0xfefd, 23, SERIAL.as_bytes())), 1);
     // RFC 7983: what finds the way through comes first, and goes on beside it.
     let stun = [&[0, 1, 0, 16, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12], &[0, 6, 0, 11], SERIAL.as_bytes(), &[0]].concat();

@@ -33,6 +33,7 @@ use policies::{Persona, PersonaValue};
 pub use self::found::{Found, Secret};
 pub(crate) use self::parts::Names;
 pub use self::peel::{Budget, Finds, Glance, Peeled, Stop};
+pub(crate) use self::shapes::is_stand_in;
 pub use self::stream::Carry;
 pub use self::undo::Packed;
 pub use policies::IdentifierType as Kind;

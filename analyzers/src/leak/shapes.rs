@@ -536,10 +536,16 @@ fn distinct(bytes: &[u8]) -> usize {
     bytes.iter().filter(|b| !std::mem::replace(&mut seen[usize::from(**b)], true)).count()
 }
 
+/// What programs write where a value should stand and none does: a word for nothing, or a mask.
+pub(crate) fn is_stand_in(said: &[u8]) -> bool {
+    const WORDS: [&str; 14] =
+        ["null", "(null)", "none", "true", "false", "undefined", "nil", "unknown", "string", "string!", "n/a", "nan", "yes", "no"];
+    WORDS.iter().any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
+        || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
+}
+
 fn placeholder(said: &[u8]) -> bool {
-    ["null", "none", "true", "false", "undefined", "nil", "unknown", "string", "string!", "n/a", "nan", "yes", "no"]
-        .iter()
-        .any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
+    is_stand_in(said)
         || said.starts_with(b"{")
         || said.starts_with(b"$")
         || said.starts_with(b"/")
@@ -549,10 +555,9 @@ fn placeholder(said: &[u8]) -> bool {
 
 /// Whether a value under the name of a password is one: not a sentence, not a command, not a stand-in.
 fn secret(said: &[u8]) -> bool {
-    let masked = said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'));
     let command = memchr::memmem::find(said, b"/etc/").is_some()
         || said.iter().any(|b| matches!(b, b' ' | b';' | b'|' | b'`' | b'(' | b'<' | 0..0x20));
-    (3..=128).contains(&said.len()) && !masked && !command && !placeholder(said) && !said.starts_with(b"%20")
+    (3..=128).contains(&said.len()) && !command && !placeholder(said) && !said.starts_with(b"%20")
 }
 
 /// A position planted on the device.

@@ -9,7 +9,7 @@
 //! may be the device under test.
 //!
 //! # How it is judged
-//! *Pass*: every flow is tied to a device, and nobody took the gateway's link address. Else it is undecided, and so is every pass about a
+//! *Pass*: every flow is tied to a device, some to one that was asked for, and nobody took the gateway's link address. Else it is undecided, and so is every pass about a
 //! device as a whole; unbound flows are left out of verdicts and counted. It never fails.
 //!
 //! # Evidence
@@ -42,6 +42,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let who: Vec<&str> = ledger.disguised.iter().map(|t| t.name.as_str()).collect();
         observed = format!("{observed}; the gateway's link address taken by {}", who.join(", "));
     }
+    if ledger.elsewhere >= ledger.flows {
+        observed = format!("none of {} flows is of a device that was asked for", ledger.flows);
+        return Outcome::inconclusive(Reason::NotAttributed, proof, expected, observed);
+    }
     if ledger.unattributed > 0 || !ledger.disguised.is_empty() {
         return Outcome::inconclusive(Reason::NotAttributed, proof, expected, observed);
     }
@@ -56,5 +60,6 @@ const EXAMPLES: &[Example] = &[
         r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"disguised":[{"name":"10.0.0.9","count":2}],"by_app":[],"folded":[]}}"#,
         "inconclusive not-attributed",
     ),
+    Example::new("the device that was named is not there", r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"elsewhere":3,"by_app":[],"folded":[]}}"#, "inconclusive not-attributed"),
     Example::new("no flows", "", "not-tested not-exercised"),
 ];

@@ -2,6 +2,7 @@
 
 use policies::IdentifierType;
 
+use crate::leak::is_stand_in;
 use crate::observation::Authorization;
 
 /// A credential in a message: what it is and where its bytes stand in the bytes given.
@@ -48,7 +49,7 @@ pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
                 }
             }
         }
-        Authorization::Bearer if !rest.is_empty() && !is_placeholder(rest) => {
+        Authorization::Bearer if !rest.is_empty() && !is_stand_in(rest) => {
             out.push(Secret { kind: IdentifierType::Token, value: rest.to_vec(), at, len: rest.len(), chain: &[] });
         }
         _ => {}
@@ -72,12 +73,6 @@ pub fn user_info(authority: &[u8], out: &mut Vec<Secret>) {
             out.push(Secret { kind, value, at, len: raw.len(), chain });
         }
     }
-}
-
-/// What programs write where a value should stand and none does: nothing, or a mask.
-fn is_placeholder(value: &[u8]) -> bool {
-    const WORDS: [&str; 9] = ["null", "(null)", "none", "nil", "undefined", "true", "false", "yes", "no"];
-    WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes())) || value.iter().all(|b| matches!(b, b'*' | b'.' | b'x' | b'X'))
 }
 
 /// Field names whose header value is a secret as a whole.
@@ -124,7 +119,7 @@ pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
         let Some(kind) = named(name) else { continue };
         let value = unescape(raw);
         // Longer values are data, not something a person or an SDK signs in with.
-        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE || is_placeholder(&value) {
+        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE || is_stand_in(&value) {
             continue;
         }
         password |= kind == IdentifierType::Password;

@@ -5,6 +5,7 @@ use policies::Time;
 use crate::chunk::{Chunk, Gap, Layer, Want};
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
+use crate::dissect::sniff::is_plain;
 use crate::dissect::tls::cursor::Cursor;
 use crate::dissect::tls::hello::{self, Carrier};
 use crate::dissect::tls::reaction::refuses;
@@ -179,14 +180,14 @@ impl Dtls {
     fn no_record(&mut self, rest: &[u8], chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         let first = rest.first().copied().unwrap_or_default();
         let is_whole = rest.len() == chunk.bytes.len();
-        // The header of sealed records of DTLS 1.3 (RFC 9147 §4).
-        if is_whole && (32..=63).contains(&first) && self.offered.is_some() {
+        search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, rest, cx);
+        // The header of sealed records of DTLS 1.3 (RFC 9147 §4), which digits and some signs look like.
+        if is_whole && (32..=63).contains(&first) && self.offered.is_some() && !is_plain(rest) {
             if self.client == Some(chunk.dir) {
                 self.seal(cx);
             }
             return;
         }
-        search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, rest, cx);
         // RFC 7983: other protocols share the ports, and the first byte tells them apart. Media whose keys were agreed on here are sealed
         // (RFC 5764 §5.1.2).
         if is_whole && self.sealed && (128..=191).contains(&first) {
