@@ -41,15 +41,7 @@ impl Dns {
         let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
         let spot = Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] };
         cx.search_whole(&spot, name);
-        let labels = Labels::read(bytes, question.at);
-        let joined = labels.joined();
-        if !joined.is_empty() {
-            cx.search_again(&spot, &joined);
-        }
-        let spelt = labels.base32();
-        if !spelt.is_empty() {
-            cx.search_again(&Spot { chain: &["base32"], ..spot }, &spelt);
-        }
+        Labels::read(bytes, question.at).search(&spot, cx);
     }
 
     /// A record that is told and announces nothing.
@@ -138,12 +130,7 @@ const SHORTEST_BASE32: usize = 16;
 
 /// Searches the labels of a name that was written with dots, as those of a question are.
 pub(crate) fn search_labels(spot: &Spot<'_>, name: &[u8], cx: &mut Cx<'_>) {
-    let labels = Labels { labels: name.split(|b| *b == b'.').collect(), odd: false };
-    for (bytes, chain) in [(labels.joined(), &[][..]), (labels.base32(), &["base32"])] {
-        if !bytes.is_empty() {
-            cx.search_again(&Spot { chain, ..*spot }, &bytes);
-        }
-    }
+    Labels { labels: name.split(|b| *b == b'.').collect(), odd: false }.search(spot, cx);
 }
 
 /// The labels of a name.
@@ -164,6 +151,15 @@ impl<'a> Labels<'a> {
             it.labels.clear();
         }
         it
+    }
+
+    /// Searches what labels are together, and in base32.
+    fn search(&self, spot: &Spot<'_>, cx: &mut Cx<'_>) {
+        for (bytes, chain) in [(self.joined(), &[][..]), (self.base32(), &["base32"])] {
+            if !bytes.is_empty() {
+                cx.search_again(&Spot { chain, ..*spot }, &bytes);
+            }
+        }
     }
 
     /// Runs of two labels and more. The last label is the registry's, except of names that are none.

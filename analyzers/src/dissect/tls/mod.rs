@@ -391,8 +391,8 @@ impl Tls {
         self.unread += bytes.len() as u64;
     }
 
-    /// Application data, or a heartbeat, before anything was agreed on or under a suite without a cipher: nothing can have sealed it. Of a connection seen from its start a
-    /// hello must have come before.
+    /// Application data, or a heartbeat, before anything was agreed on or under a suite without a cipher: nothing can have sealed it. Of a
+    /// connection seen from its start a hello must have come before.
     fn is_readable(&self, dir: Dir, kind: u8, cx: &Cx<'_>) -> bool {
         let agreed = match &self.offer {
             Some(offer) => offer.early,
