@@ -31,6 +31,11 @@ impl FlowKey {
     pub const fn source(self) -> u16 {
         (self.0 >> 48) as u16
     }
+
+    /// Its number among the flows of its source.
+    pub const fn number(self) -> u64 {
+        self.0 & 0xffff_ffff_ffff
+    }
 }
 
 /// The transport a flow runs over.

@@ -215,4 +215,36 @@ mod tests {
         // The queue holds 4 096, of which the opening is one.
         check(5000, Dropped { packets: 905, bytes: 905 });
     }
+
+    #[test]
+    fn ports_used_again_are_another_connection() {
+        let (to, made) = synthesis();
+        let at = Time::from_secs(7);
+        for n in 1..=2 {
+            let flow = FlowKey::new(0x100, n);
+            to.put(Piece::Open { flow, device: "10.0.0.2:4000".parse().unwrap(), server: "203.0.113.5:80".parse().unwrap(), at });
+            to.put(Piece::Bytes { flow, dir: Dir::Out, offset: 0, at, bytes: Bytes::from(format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n")) });
+            to.put(Piece::Close { flow, end: analyzers::flow::FlowEnd::Fin, at });
+        }
+        drop(to);
+        let (_to, secrets) = std::sync::mpsc::channel();
+        let mut file = Vec::new();
+        record(Source::Sockets(made), &secrets, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        let mut paths = Vec::new();
+        let _ = captures::run::analyse(
+            std::io::Cursor::new(file),
+            &captures::run::Options::default(),
+            |_| analyzers::pipeline::Pipeline::new(std::sync::Arc::default()),
+            &mut |out: analyzers::pipeline::Out| {
+                if let analyzers::pipeline::Out::Seen(draft) = out
+                    && let analyzers::observation::Observation::Request(request) = draft.seen
+                {
+                    paths.push(request.path.as_str().to_owned());
+                }
+            },
+            &mut |_| {},
+        )
+        .unwrap();
+        assert_eq!(paths, ["/1", "/2"]);
+    }
 }

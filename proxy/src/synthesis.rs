@@ -76,8 +76,17 @@ impl Lost {
 struct Flow {
     device: SocketAddr,
     server: SocketAddr,
+    /// The initial sequence number of both directions.
+    isn: u64,
     /// Next byte of each direction.
     next: [u64; 2],
+}
+
+/// Initial sequence numbers far apart (by the golden ratio of their space): a device's system may use a port again soon, and a SYN with the
+/// number of the one before would be its retransmission.
+const fn isn(flow: FlowKey) -> u64 {
+    let n = flow.number() as u32 ^ (flow.source() as u32).rotate_left(24);
+    n.wrapping_mul(0x9e37_79b9) as u64
 }
 
 /// Makes packets.
@@ -129,19 +138,20 @@ impl Synthesis {
     fn make(&mut self, piece: Piece) {
         match piece {
             Piece::Open { flow, device, server, at } => {
-                let new = Flow { device, server, next: [1, 1] };
-                self.made.push_back((at, segment(device, server, [0, 0], SYN, &[])));
-                self.made.push_back((at, segment(server, device, [0, 1], SYN | ACK, &[])));
-                self.made.push_back((at, segment(device, server, [1, 1], ACK, &[])));
-                self.flows.insert(flow, new);
+                let isn = isn(flow);
+                let first = isn + 1;
+                self.made.push_back((at, segment(device, server, [isn, 0], SYN, &[])));
+                self.made.push_back((at, segment(server, device, [isn, first], SYN | ACK, &[])));
+                self.made.push_back((at, segment(device, server, [first, first], ACK, &[])));
+                self.flows.insert(flow, Flow { device, server, isn, next: [first, first] });
             }
             // The piece that would have opened the flow found no place.
             Piece::Bytes { flow, .. } | Piece::Close { flow, .. } if !self.flows.contains_key(&flow) => self.lost.add(&piece),
             Piece::Bytes { flow, dir, offset, at, bytes } => {
                 let Some(flow) = self.flows.get_mut(&flow) else { return };
                 let (from, to, mine, theirs) = flow.side(dir);
-                // The SYN has number 0, so the first byte is number 1.
-                let mut number = offset + 1;
+                // The SYN has a number too (RFC 9293 §3.4).
+                let mut number = flow.isn + 1 + offset;
                 for part in bytes.chunks(SEGMENT) {
                     self.made.push_back((at, segment(from, to, [number, flow.next[theirs]], PSH | ACK, part)));
                     number += part.len() as u64;
@@ -233,12 +243,16 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 mod tests {
     use super::*;
 
-    /// (flags, number, acknowledged, payload) of what comes out.
+    /// The first sequence number of the flow that the tests hand in.
+    const ISN: u32 = isn(FlowKey::new(1, 1)) as u32;
+
+    /// (flags, number, acknowledged, payload) of what comes out; numbers from the flow's beginning.
     fn read(packet: &[u8]) -> (u8, u32, u32, Vec<u8>) {
         let head = if packet[0] >> 4 == 4 { 20 } else { 40 };
         let tcp = &packet[head..];
         let word = |at: usize| u32::from_be_bytes(tcp[at..at + 4].try_into().unwrap());
-        (tcp[13], word(4), word(8), tcp[20..].to_vec())
+        let from_isn = |number: u32| if number == 0 { 0 } else { number.wrapping_sub(ISN) };
+        (tcp[13], from_isn(word(4)), from_isn(word(8)), tcp[20..].to_vec())
     }
 
     #[test]
