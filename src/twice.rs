@@ -96,6 +96,19 @@ impl Desk for Shadow {
     fn sealed(&mut self, _: Option<FlowId>, _: Value) {}
 }
 
+/// The kinds of the facts that `these` has more often than `those`, both sorted.
+fn beyond(these: &[String], those: &[String]) -> String {
+    let mut rest = those.iter().peekable();
+    let mut kinds: Vec<&str> = Vec::new();
+    for fact in these {
+        while rest.next_if(|other| *other < fact).is_some() {}
+        if rest.next_if(|other| *other == fact).is_none() {
+            kinds.extend(fact.split(' ').next());
+        }
+    }
+    if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") }
+}
+
 /// Reads the run's capture, adds what only it has through `scribe` to `desk`, and compares the rest with `live`.
 pub(crate) fn read_again(
     mut file: File,
@@ -150,8 +163,23 @@ pub(crate) fn read_again(
         twice.sort();
         facts += seen.len();
         if seen != twice {
-            differs.push(format!("{flow}: {} facts live, {} in the capture", seen.len(), twice.len()));
+            differs.push(format!("{flow}: only live: {}; only in the capture: {}", beyond(&seen, &twice), beyond(&twice, &seen)));
         }
     }
     Ok(Compared { facts, differs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beyond;
+
+    #[test]
+    fn what_only_one_reading_has_is_named() {
+        let facts = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let live = facts(&["hello 1", "hit a", "hit a", "request /"]);
+        let twice = facts(&["hello 1", "hello 2", "hit a", "served 3"]);
+        assert_eq!(beyond(&live, &twice), "hit, request");
+        assert_eq!(beyond(&twice, &live), "hello, served");
+        assert_eq!(beyond(&live, &live), "nothing");
+    }
 }
