@@ -12,6 +12,8 @@ use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode};
 use analyzers::pipeline::{Pipeline, Tools, Window};
 use analyzers::scribe::{Briefing, Desk, Masks, Scribe};
 use analyzers::text::{Text, Veil};
+use captures::Known;
+use captures::read::OpenError;
 use policies::{ActorRow, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::Limits;
@@ -144,7 +146,16 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Reads the capture once. Only where secrets come after packets they are all collected first, and the run begins anew.
     fn run(&self, input: &Path, out: &Path) -> Result<u8, Fault> {
+        let done = match self.read(input, out, Walk::Leading) {
+            Err(Stopped::LateSecrets) => self.read(input, out, Walk::Whole),
+            done => done,
+        };
+        Ok(done?)
+    }
+
+    fn read(&self, input: &Path, out: &Path, walk: Walk) -> Result<u8, Stopped> {
         let mut source = Source::open(input)?;
         let mut secrets = match &self.args.keylog {
             Some(path) => {
@@ -154,16 +165,15 @@ impl Job<'_> {
             }
             None => Vec::new(),
         };
-        let in_file = source.secrets(input)?;
-        let secrets_known = in_file.is_some();
-        secrets.extend(in_file.unwrap_or_default());
+        let (in_file, secrets_known) = source.secrets(input, walk)?;
+        secrets.extend(in_file);
         let frame_times = self.frame_times(input)?;
         let (events, windows) = match &self.args.events {
             Some(path) => knowledge::events(path, &self.known.engine, &|n| frame_times.get(&n).copied())?,
             None => Default::default(),
         };
         let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
-        let folder = Folder::make(out, self.args.force)?;
+        let folder = Folder::make(out, self.args.force || walk == Walk::Whole)?;
         self.known.store(&folder)?;
         let secrets_given = secrets.len() as u64;
         let analysis = Analysis {
@@ -267,7 +277,7 @@ pub(crate) struct Analysis<'a> {
     pub(crate) kind: RunKind,
     pub(crate) label: Option<Text>,
     pub(crate) secrets: Vec<Secret>,
-    pub(crate) secrets_known: bool,
+    pub(crate) secrets_known: Known,
     pub(crate) events: Vec<Observation>,
     pub(crate) windows: Vec<Window>,
     pub(crate) actors: Vec<ActorRow>,
@@ -291,7 +301,7 @@ impl Analysis<'_> {
         input: impl Read,
         desk: &mut impl Desk,
         progress: &mut impl FnMut(u64),
-    ) -> Result<(captures::run::Report, Ledger), Fault> {
+    ) -> Result<(captures::run::Report, Ledger), Stopped> {
         let mut keys = Keys::default();
         for secret in &self.secrets {
             keys.insert(secret.clone());
@@ -312,10 +322,13 @@ impl Analysis<'_> {
             masks: Masks(Some(tools.veil.clone())),
             ..Briefing::default()
         });
-        let options = captures::run::Options { jobs: self.jobs, secrets_known: self.secrets_known, limits: limits(self.known.policy()) };
+        let options = captures::run::Options { jobs: self.jobs, secrets: self.secrets_known, limits: limits(self.known.policy()) };
         let report =
             captures::run::analyse(input, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut |out| scribe.take(out, desk), progress);
-        let report = report.map_err(|e| Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed"))?;
+        let report = report.map_err(|e| match e {
+            OpenError::LateSecrets => Stopped::LateSecrets,
+            e => Stopped::Fault(Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed")),
+        })?;
         Ok((report, scribe.ledger()))
     }
 }
@@ -364,24 +377,61 @@ impl Source {
         Ok(Source { bytes: Box::new(file), size: meta.is_file().then_some(meta.len()), seekable: meta.is_file() })
     }
 
-    /// Secrets of a seekable capture, collected before its packets are read; `None` when it cannot be read twice.
-    fn secrets(&self, path: &Path) -> Result<Option<Vec<Secret>>, Fault> {
+    /// Secrets of a seekable capture, collected before its packets are read, and which those are; none when it cannot be read twice.
+    fn secrets(&self, path: &Path, walk: Walk) -> Result<(Vec<Secret>, Known), Fault> {
         if !self.seekable {
-            return Ok(None);
+            return Ok((Vec::new(), Known::None));
         }
         let mut file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
         // A wrapped capture is not walked block by block: its secrets are met on the way, and counted as late.
         let mut magic = [0; 4];
         if file.read_exact(&mut magic).is_err() || magic != PCAPNG_MAGIC {
-            return Ok(None);
+            return Ok((Vec::new(), Known::None));
         }
         file.rewind().map_err(|e| Fault::io("read", path, &e))?;
-        captures::scan::secrets(&mut file).map(Some).map_err(|e| Fault::io("read", path, &e))
+        let found = match walk {
+            Walk::Leading => captures::scan::leading(&mut file).map(|found| (Known::Leading(found.len() as u64), found)),
+            Walk::Whole => captures::scan::secrets(&mut file).map(|found| (Known::All, found)),
+        };
+        found.map(|(known, found)| (found, known)).map_err(|e| Fault::io("read", path, &e))
+    }
+}
+
+/// How far a capture is walked for its secrets before its packets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    /// To the first packet: that costs nothing, and is enough for nearly all.
+    Leading,
+    Whole,
+}
+
+/// Why a capture was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// It has secrets behind packets, and only those before them were known.
+    LateSecrets,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Stopped {
+        Stopped::Fault(fault)
+    }
+}
+
+impl From<Stopped> for Fault {
+    fn from(stopped: Stopped) -> Fault {
+        match stopped {
+            Stopped::LateSecrets => {
+                Fault::new("the capture has secrets that come after packets", "this is a fault of ours; please report it")
+            }
+            Stopped::Fault(fault) => fault,
+        }
     }
 }
 
 /// A pcapng section header's type, the same in both byte orders (pcapng §4.1).
-const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+pub(crate) const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// Counts and hashes what passes.
 struct Counted<'a> {

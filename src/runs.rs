@@ -14,6 +14,7 @@ use analyzers::observation::{Event, Observation, Purged, Revealed, Run, RunKind}
 use analyzers::reading::Reading;
 use analyzers::scribe::Desk;
 use analyzers::text::Text;
+use captures::Known;
 use policies::{Declaration, Persona, Phase, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::{Limits, Tables};
@@ -294,7 +295,7 @@ fn capture(folder: &Folder, run: &crate::run::RunFile, args: &cli::Verify, back:
         devices: &run.devices,
         kind: RunKind::Capture,
         label: None,
-        secrets_known: bytes.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]),
+        secrets_known: if bytes.starts_with(&crate::analyze::PCAPNG_MAGIC) { Known::All } else { Known::None },
         secrets,
         events: Vec::new(),
         windows: Vec::new(),

@@ -149,8 +149,11 @@ pub(crate) fn read_again(
             _ => scribe.take(out, desk),
         }
     };
-    let options =
-        captures::run::Options { secrets_known: true, limits: crate::analyze::limits(known.policy()), ..captures::run::Options::default() };
+    let options = captures::run::Options {
+        secrets: captures::Known::All,
+        limits: crate::analyze::limits(known.policy()),
+        ..captures::run::Options::default()
+    };
     let read = captures::run::analyse(file, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
     let report = read.map_err(|e| unread(&e))?;
     desk.say(report.line(Text::ours("capture.pcapng"), None, 0));

@@ -104,6 +104,17 @@ impl Block {
         self.notes.iter().map(|(_, n)| if let Note::Secrets(s) = n { s.len() as u64 } else { 0 }).sum()
     }
 
+    /// How many secrets stand before the first packet of the capture, and behind it.
+    pub(crate) fn secrets_by_place(&self) -> (u64, u64) {
+        let mut places = (0, 0);
+        for (frame, note) in &self.notes {
+            if let Note::Secrets(secrets) = note {
+                *(if *frame == 0 { &mut places.0 } else { &mut places.1 }) += secrets.len() as u64;
+            }
+        }
+        places
+    }
+
     pub(crate) fn drop_secrets(&mut self) {
         self.notes.retain(|(_, n)| !matches!(n, Note::Secrets(_)));
     }

@@ -26,7 +26,7 @@ pub use block::{Block, Frame, Note};
 pub use drive::{Drive, Outs};
 pub use link::Link;
 pub use read::{Damage, Format, OpenError, Reader, Summary};
-pub use run::{Options, Report, analyse};
+pub use run::{Known, Options, Report, analyse};
 pub use shard::Limits;
 pub use slice::SHARDS;
 pub use wrapped::Wrapping;

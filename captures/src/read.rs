@@ -20,6 +20,9 @@ pub enum OpenError {
     Empty,
     #[error("not a capture: neither a pcap nor a pcapng header at its start ({0})")]
     NotACapture(&'static str),
+    /// Only secrets before the first packet were known ([`crate::run::Known::Leading`]), and there are others.
+    #[error("the capture has secrets that come after packets")]
+    LateSecrets,
     #[error("{0}")]
     Io(#[from] io::Error),
 }

@@ -23,13 +23,24 @@ pub struct Options {
     /// Threads that serve the shards; 1 = the calling thread, without any other.
     pub jobs: usize,
     pub limits: Limits,
-    /// Secrets in the capture are already known (from [`crate::scan::secrets`]); those met on the way are not handed on.
-    pub secrets_known: bool,
+    pub secrets: Known,
+}
+
+/// Which secrets in the capture are known before its packets are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// None: those met on the way are handed on, and may come after what they open.
+    #[default]
+    None,
+    /// So many, that come before the first packet (from [`crate::scan::leading`]): others end the reading with [`OpenError::LateSecrets`].
+    Leading(u64),
+    /// All (from [`crate::scan::secrets`]): those met on the way are not handed on.
+    All,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { jobs: 1, limits: Limits::default(), secrets_known: false }
+        Options { jobs: 1, limits: Limits::default(), secrets: Known::None }
     }
 }
 
@@ -99,7 +110,8 @@ impl Report {
 /// Reads `input`, drives one pipeline per shard, and delivers what they say in the order of (frame, shard, n).
 ///
 /// `make` is called once per shard, 0 to 63. `progress` hears, now and then, how many bytes of the input were taken.
-/// Errors are of the operator's side: not a capture at all, or the disk fails. Damage is in the [`Report`].
+/// Errors are of the operator's side: not a capture at all, the disk fails, or secrets come late where none were to. Damage is in the
+/// [`Report`].
 pub fn analyse<P: Drive>(
     input: impl Read,
     options: &Options,
@@ -109,7 +121,7 @@ pub fn analyse<P: Drive>(
 ) -> Result<Report, OpenError> {
     let reader = Reader::open(input)?;
     let shards: Vec<Shard<P>> = (0..SHARDS).map(|n| Shard::new(n, make(n), options.limits)).collect();
-    let mut feed = Feed { reader, number: 0, late_secrets: 0, secrets_known: options.secrets_known, done: false };
+    let mut feed = Feed { reader, number: 0, late_secrets: 0, secrets: options.secrets, done: false };
     let (counts, mut sequencer) = if options.jobs <= 1 {
         alone(&mut feed, shards, deliver, progress)?
     } else {
@@ -137,7 +149,7 @@ struct Feed<R: Read> {
     reader: Reader<R>,
     number: u64,
     late_secrets: u64,
-    secrets_known: bool,
+    secrets: Known,
     done: bool,
 }
 
@@ -151,7 +163,11 @@ impl<R: Read> Feed<R> {
         self.number += 1;
         self.done = !more;
         round.begin(self.number, !more);
-        if self.secrets_known {
+        if let Known::Leading(expected) = &mut self.secrets {
+            let (leading, late) = round.block.secrets_by_place();
+            *expected = expected.checked_sub(leading).filter(|_| late == 0).ok_or(OpenError::LateSecrets)?;
+        }
+        if self.secrets != Known::None {
             round.block.drop_secrets();
         }
         self.late_secrets += round.block.secrets();

@@ -7,7 +7,7 @@ use pcap_parser::SecretsType;
 use pcap_parser::pcapng::{parse_decryptionsecretsblock_be, parse_decryptionsecretsblock_le};
 
 use crate::keylog::{self, MOST_SECRETS};
-use crate::pcapng::{BYTE_ORDER, LONGEST_BLOCK, SECRETS, SECTION};
+use crate::pcapng::{BYTE_ORDER, ENHANCED, LONGEST_BLOCK, PACKET, SECRETS, SECTION, SIMPLE};
 
 /// How much is read at once; block headers within it cost no seek.
 const WINDOW: usize = 256 << 10;
@@ -17,13 +17,22 @@ const WINDOW: usize = 256 << 10;
 /// A file that is not pcapng, or is wrapped, gives none: its secrets are met on the way. Stops silently at damage: the reading proper
 /// reports it.
 pub fn secrets(input: &mut (impl Read + Seek)) -> io::Result<Vec<Secret>> {
+    walk(input, false)
+}
+
+/// The same of those before the first packet, where most files have all of theirs: the packets are not read.
+pub fn leading(input: &mut (impl Read + Seek)) -> io::Result<Vec<Secret>> {
+    walk(input, true)
+}
+
+fn walk(input: &mut (impl Read + Seek), leading: bool) -> io::Result<Vec<Secret>> {
     let start = input.stream_position()?;
-    let found = collect(input);
+    let found = collect(input, leading);
     input.seek(SeekFrom::Start(start))?;
     found
 }
 
-fn collect(input: &mut (impl Read + Seek)) -> io::Result<Vec<Secret>> {
+fn collect(input: &mut (impl Read + Seek), leading: bool) -> io::Result<Vec<Secret>> {
     let mut found = Vec::new();
     let mut big = None;
     let mut window = Window { bytes: vec![0; WINDOW], at: 0, end: 0 };
@@ -40,6 +49,9 @@ fn collect(input: &mut (impl Read + Seek)) -> io::Result<Vec<Secret>> {
         let Some(big) = big else { return Ok(found) };
         let len = if big { len.swap_bytes() } else { len };
         if len < 12 || len % 4 != 0 {
+            return Ok(found);
+        }
+        if leading && matches!(kind, ENHANCED | SIMPLE | PACKET) {
             return Ok(found);
         }
         if kind == SECRETS && len <= LONGEST_BLOCK {

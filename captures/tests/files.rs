@@ -76,6 +76,44 @@ fn what_is_written_reads_back() {
     assert_eq!(scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap(), [secret]);
 }
 
+/// Secrets before the first packet are found without reading on; others end a reading that knows of those alone.
+#[test]
+fn secrets_by_their_place() {
+    let secret = |n: u8| Secret { label: SecretLabel::ClientTraffic(0), client_random: [n; 32], secret: vec![n; 32] };
+    let packet = |w: &mut Writer<Vec<u8>>| w.packet(&Packet { interface: 0, time: Time(T0 as i64), len: 3, bytes: b"abc", comments: &[] });
+    let file = |late: bool| {
+        let mut w = Writer::new(Vec::new(), "a test").unwrap();
+        w.interface(Link::ETHERNET, 0, "dut").unwrap();
+        w.secrets(&[secret(1), secret(2)]).unwrap();
+        packet(&mut w).unwrap();
+        if late {
+            w.secrets(&[secret(3)]).unwrap();
+        }
+        packet(&mut w).unwrap();
+        w.finish().unwrap()
+    };
+    let analyse = |bytes: &[u8], secrets: captures::Known| {
+        let options = captures::Options { secrets, ..captures::Options::default() };
+        let read =
+            captures::analyse(bytes, &options, |_| analyzers::pipeline::Pipeline::new(std::sync::Arc::default()), &mut |_| {}, &mut |_| {});
+        read.map(|report| (report.input.packets, report.late_secrets))
+    };
+    for late in [false, true] {
+        let bytes = file(late);
+        assert_eq!(scan::leading(&mut std::io::Cursor::new(&bytes)).unwrap(), [secret(1), secret(2)]);
+        assert_eq!(scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap().len(), 2 + usize::from(late));
+        assert_eq!(analyse(&bytes, captures::Known::All).unwrap(), (2, 0));
+        assert_eq!(analyse(&bytes, captures::Known::None).unwrap(), (2, 2 + u64::from(late)));
+        let leading = analyse(&bytes, captures::Known::Leading(2));
+        match leading {
+            Err(OpenError::LateSecrets) => assert!(late),
+            other => assert_eq!((other.unwrap(), late), ((2, 0), false)),
+        }
+        let fewer = analyse(&bytes, captures::Known::Leading(1));
+        assert!(matches!(fewer, Err(OpenError::LateSecrets)), "one that was not known: {fewer:?}");
+    }
+}
+
 #[test]
 fn pcap_to_pcapng_keeps_everything() {
     assert_eq!(read(&fifty()).0, read(&fifty_ng()).0);

@@ -223,7 +223,13 @@ mod tests {
         for n in 1..=2 {
             let flow = FlowKey::new(0x100, n);
             to.put(Piece::Open { flow, device: "10.0.0.2:4000".parse().unwrap(), server: "203.0.113.5:80".parse().unwrap(), at });
-            to.put(Piece::Bytes { flow, dir: Dir::Out, offset: 0, at, bytes: Bytes::from(format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n")) });
+            to.put(Piece::Bytes {
+                flow,
+                dir: Dir::Out,
+                offset: 0,
+                at,
+                bytes: Bytes::from(format!("GET /{n} HTTP/1.1\r\nhost: a\r\n\r\n")),
+            });
             to.put(Piece::Close { flow, end: analyzers::flow::FlowEnd::Fin, at });
         }
         drop(to);

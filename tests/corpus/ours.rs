@@ -156,7 +156,10 @@ pub(crate) fn read_bytes(bytes: &[u8], mut secrets: Vec<Secret>, engine: &Arc<En
     let hook: Hook = |_, _| {};
     let readings = (Board::new(Arc::clone(&DEMANDS)), Tables::streaming(reports::tables::Limits::default(), hook));
     let mut notes = Notes { readings, n: 0, facts: Vec::new(), ends: BTreeMap::new(), values: Vec::new() };
-    let options = captures::Options { secrets_known, ..captures::Options::default() };
+    let options = captures::Options {
+        secrets: if secrets_known { captures::Known::All } else { captures::Known::None },
+        ..captures::Options::default()
+    };
     let pipeline = |_| Pipeline::new(Arc::clone(&tools));
     let report = captures::analyse(bytes, &options, pipeline, &mut |out| scribe.take(out, &mut notes), &mut |_| {});
     let report = report.map_err(|e| e.to_string())?;
