@@ -263,11 +263,12 @@ impl<'a> Work<'a> {
         let first = self.spotted.len();
         let mut hits = Vec::new();
         if at > 0 || self.aim != (Aim::Planted { scanned: true }) {
-            engine.table.find(bytes, None, &mut |hit| {
+            let mut keep = |hit| {
                 if hits.len() < MOST_FINDS {
                     hits.push(hit);
                 }
-            });
+            };
+            if self.aim == Aim::Hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, None, &mut keep) }
         }
         for Hit { id, span } in hits {
             let Some(meaning) = engine.meanings.get(id as usize) else { continue };

@@ -104,11 +104,26 @@ impl Table {
     /// What an occurrence at the very end is followed by is taken to be nothing.
     #[inline]
     pub(super) fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
-        self.long.find(text, before, sink);
-        self.middle.find(text, before, sink);
-        self.short.find(text, before, sink);
-        self.tiny.find(text, before, sink);
-        self.few.find(text, before, sink);
+        self.search(text, before, false, sink);
+    }
+
+    /// The same without regard to case, also of those whose case matters: for what must not be shown, for a password in other letters still
+    /// tells most of it.
+    pub(super) fn find_in_any_case(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
+        self.search(text, None, true, sink);
+    }
+
+    #[inline]
+    fn search(&self, text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
+        self.long.find(text, before, any_case, sink);
+        self.middle.find(text, before, any_case, sink);
+        self.short.find(text, before, any_case, sink);
+        self.tiny.find(text, before, any_case, sink);
+        if any_case {
+            self.few.find_in_any_case(text, sink);
+        } else {
+            self.few.find(text, before, sink);
+        }
     }
 
     /// How many needles each tier holds, longest first; then the few short ones whose case matters.
@@ -130,6 +145,8 @@ impl Table {
 struct Few {
     search: Option<Searcher>,
     needles: Vec<Needle>,
+    /// The needles in small letters.
+    small: Option<Searcher>,
 }
 
 impl Few {
@@ -140,9 +157,25 @@ impl Few {
         if needles.is_empty() {
             return Ok(Few::default());
         }
-        match Searcher::new(needles.iter().map(|needle| &needle.bytes)) {
-            Some(search) => Ok(Few { search: Some(search), needles }),
-            None => Err(needles),
+        let search = Searcher::new(needles.iter().map(|needle| &needle.bytes));
+        let small = Searcher::new(needles.iter().map(|needle| needle.bytes.to_ascii_lowercase()));
+        if search.is_some() && small.is_some() { Ok(Few { search, needles, small }) } else { Err(needles) }
+    }
+
+    fn find_in_any_case(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
+        let Some(search) = &self.small else { return };
+        let text = text.to_ascii_lowercase();
+        let mut from = 0;
+        while let Some(start) = search.find_in(&text, aho_corasick::Span { start: from, end: text.len() }).map(|found| found.start()) {
+            for needle in &self.needles {
+                let span = start..start + needle.bytes.len();
+                let same = text.get(span.clone()).is_some_and(|found| found.eq_ignore_ascii_case(&needle.bytes));
+                let left = start.checked_sub(1).and_then(|i| text.get(i).copied());
+                if same && needle.edge.allows(left, text.get(span.end).copied()) {
+                    sink(Hit { id: needle.id, span });
+                }
+            }
+            from = start + 1;
         }
     }
 
@@ -241,18 +274,18 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
         Tier { filter, slots, entries, needles: needles.into(), bytes: bytes.into() }
     }
 
-    fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
+    fn find(&self, text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
         match &self.filter {
             Filter::Empty => {}
-            Filter::Small(words) => self.sweep(words, text, before, sink),
-            Filter::Medium(words) => self.sweep(words, text, before, sink),
-            Filter::Large(words) => self.sweep(words, text, before, sink),
-            Filter::Huge(words) => self.sweep(words, text, before, sink),
+            Filter::Small(words) => self.sweep(words, text, before, any_case, sink),
+            Filter::Medium(words) => self.sweep(words, text, before, any_case, sink),
+            Filter::Large(words) => self.sweep(words, text, before, any_case, sink),
+            Filter::Huge(words) => self.sweep(words, text, before, any_case, sink),
         }
     }
 
     /// Probes blocks of windows without a branch between them; only in a block with a window that passes are they told apart.
-    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
+    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
         let mut at = 0;
         while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
             let mut any = 0;
@@ -265,7 +298,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
                 for offset in (0..Self::STEP).step_by(STRIDE) {
                     let hash = hash(load(block, offset) & Self::KEEP);
                     if passes(words, hash) != 0 {
-                        self.verify(text, before, at + offset, hash, sink);
+                        self.verify(text, (before, any_case), at + offset, hash, sink);
                     }
                 }
             }
@@ -274,7 +307,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
         while let Some(window) = text.get(at..at + Q) {
             let hash = hash(gather(window));
             if passes(words, hash) != 0 {
-                self.verify(text, before, at, hash, sink);
+                self.verify(text, (before, any_case), at, hash, sink);
             }
             at += STRIDE;
         }
@@ -285,7 +318,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
     const STEP: usize = (BLOCK - 8) / STRIDE * STRIDE;
 
     #[cold]
-    fn verify(&self, text: &[u8], before: Option<u8>, at: usize, hash: u64, sink: &mut dyn FnMut(Hit)) {
+    fn verify(&self, text: &[u8], (before, any_case): (Option<u8>, bool), at: usize, hash: u64, sink: &mut dyn FnMut(Hit)) {
         let mask = self.slots.len() - 1;
         let mut place = (hash >> 20) as usize & mask;
         let slot = loop {
@@ -305,7 +338,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             let Some(start) = at.checked_sub(usize::from(entry.offset)) else { continue };
             let span = start..start + needle.len();
             let Some(found) = text.get(span.clone()) else { continue };
-            let same = if fold { found.eq_ignore_ascii_case(needle) } else { found == needle };
+            let same = if fold || any_case { found.eq_ignore_ascii_case(needle) } else { found == needle };
             if same {
                 let left = start.checked_sub(1).map_or(before, |i| text.get(i).copied());
                 if edge.allows(left, text.get(span.end).copied()) {
@@ -454,11 +487,20 @@ mod tests {
 
     #[test]
     fn case() {
-        let table =
-            Table::new(vec![needle(b"Anna.Quist@example.org", true, Edge::None, 1), needle(b"S3cretPassphrase", false, Edge::None, 2)]);
+        let table = Table::new(vec![
+            needle(b"Anna.Quist@example.org", true, Edge::None, 1),
+            needle(b"S3cretPassphrase", false, Edge::None, 2),
+            needle(b"Korb7", false, Edge::None, 3),
+        ]);
         assert_eq!(hits(&table, b"ANNA.quist@EXAMPLE.org"), [(1, 0)]);
         assert_eq!(hits(&table, b"s3cretpassphrase"), []);
         assert_eq!(hits(&table, b"S3cretPassphrase"), [(2, 0)]);
+        for (text, id) in [("s3cretPASSPHRASE", 2), ("anna.quist@example.ORG", 1), ("kOrB7", 3)] {
+            let mut found = Vec::new();
+            table.find_in_any_case(text.as_bytes(), &mut |hit| found.push((hit.id, hit.span)));
+            assert_eq!(found, [(id, 0..text.len())], "for hiding");
+        }
+        assert_eq!(hits(&table, b"korb7"), []);
         // '@' and '`' differ only in the bit that separates cases: the check tells them apart.
         assert_eq!(hits(&table, b"anna.quist`example.org"), []);
     }

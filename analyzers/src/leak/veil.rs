@@ -35,7 +35,7 @@ pub(super) struct Planted<'a>(pub(super) &'a Engine);
 impl Veil for Planted<'_> {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
         let mut hidden = Vec::new();
-        self.0.table.find(bytes, None, &mut |Hit { id, span }| {
+        self.0.table.find_in_any_case(bytes, &mut |Hit { id, span }| {
             if let Some(meaning) = self.0.meanings.get(id as usize)
                 && let Some(planted) = self.0.planted(meaning.seed)
             {
