@@ -162,7 +162,7 @@ async fn origin(dir: &Path) {
 struct All;
 
 impl Rules for All {
-    fn may_attack(&self, _: &str, _: u16) -> bool {
+    fn may_attack(&self, _: &str, _: u16, _: &[IpAddr]) -> bool {
         true
     }
     fn enrolled(&self, _: IpAddr) -> bool {

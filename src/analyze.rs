@@ -8,7 +8,7 @@ use std::sync::Arc;
 use analyzers::board::Board;
 use analyzers::encode::Digest;
 use analyzers::keys::{Keys, Secret};
-use analyzers::observation::{self, Ledger, Observation, RunKind, RunMode};
+use analyzers::observation::{self, Asked, Ledger, Observation, RunKind, RunMode};
 use analyzers::pipeline::{Pipeline, Tools, Window};
 use analyzers::scribe::{Briefing, Desk, Masks, Scribe};
 use analyzers::text::{Text, Veil};
@@ -176,6 +176,7 @@ impl Job<'_> {
         let folder = Folder::make(out, self.args.force || walk == Walk::Whole)?;
         self.known.store(&folder)?;
         let secrets_given = secrets.len() as u64;
+        let limits = Limits { rows: self.rows, stream_all: self.args.tables };
         let analysis = Analysis {
             known: self.known,
             devices: &self.args.device,
@@ -187,7 +188,8 @@ impl Job<'_> {
             windows,
             actors,
             jobs: self.args.jobs.unwrap_or_else(default_jobs),
-            limits: Limits { rows: self.rows, stream_all: self.args.tables },
+            limits,
+            asked: Asked { keylog: self.args.keylog.is_some(), actors: self.args.actors.is_some(), ..render::asked(self.gates, limits) },
         };
         let mut progress = Progress::new(self.quiet, source.size);
         let hash = (self.args.hash == Hash::Sha256).then(|| aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256));
@@ -210,7 +212,7 @@ impl Job<'_> {
         if self.args.reveal {
             tables = tables.revealing(render::revealed(&folder)?);
         }
-        let rendered = render::render(&finished.board, analyzers::reading::Reading::end(tables), self.gates, &[]);
+        let rendered = render::render(&finished.board, analyzers::reading::Reading::end(tables), self.gates);
         drop(finished.board);
         render::write(&folder, &rendered)?;
         folder.finish(&RunFile {
@@ -283,12 +285,14 @@ pub(crate) struct Analysis<'a> {
     pub(crate) actors: Vec<ActorRow>,
     pub(crate) jobs: usize,
     pub(crate) limits: Limits,
+    pub(crate) asked: Asked,
 }
 
 impl Analysis<'_> {
     /// The desk with the lines that open the journal.
     pub(crate) fn desk(&self, folder: &Folder) -> Result<RunDesk, Fault> {
-        let mut opening: Vec<Observation> = vec![run_line(self.known, self.kind, None, self.label.clone(), Vec::new()).into()];
+        let run = run_line(self.known, self.kind, None, self.label.clone(), Vec::new());
+        let mut opening: Vec<Observation> = vec![observation::Run { asked: self.asked.clone(), ..run }.into()];
         opening.extend(self.known.planted());
         opening.extend(self.events.iter().cloned());
         let board = Board::new(Arc::clone(&self.known.demands));
@@ -356,7 +360,9 @@ pub(crate) fn run_line(
         label,
         policy_sha256: known.policy_sha256(),
         catalogue_sha256: knowledge::catalogue_sha256(&known.demands),
+        declaration_sha256: known.declaration_text.as_ref().map(|text| Digest::of(text.as_bytes())),
         attacks,
+        asked: Asked::default(),
     }
 }
 
@@ -434,20 +440,24 @@ impl From<Stopped> for Fault {
 pub(crate) const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 /// Counts and hashes what passes.
-struct Counted<'a> {
+pub(crate) struct Counted<'a> {
     inner: &'a mut dyn Read,
     bytes: u64,
     hash: Option<aws_lc_rs::digest::Context>,
 }
 
 impl Counted<'_> {
+    pub(crate) fn hashing(inner: &mut dyn Read) -> Counted<'_> {
+        Counted { inner, bytes: 0, hash: Some(aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256)) }
+    }
+
     /// Reads on to the end, for damage may have ended the reading before.
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         let mut buffer = vec![0; 1 << 16];
         while matches!(self.read(&mut buffer), Ok(n) if n > 0) {}
     }
 
-    fn digest(self) -> Option<Digest> {
+    pub(crate) fn digest(self) -> Option<Digest> {
         let digest = self.hash?.finish();
         <[u8; 32]>::try_from(digest.as_ref()).ok().map(Digest)
     }

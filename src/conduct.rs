@@ -1,5 +1,6 @@
 //! What `lab` and `intercept` share: the way in, the operator's hand on a run (dashboard, Ctrl-C), and its end.
 
+use analyzers::text::Text;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,16 +184,9 @@ async fn heed(reins: Reins, signalled: Arc<AtomicBool>) {
 }
 
 /// Ends a live run: judges, renders, prints; the exit code.
-pub(crate) fn close(
-    live: Live,
-    known: &Knowledge,
-    gates: &Gates,
-    named: &[String],
-    json: Option<&Path>,
-    told: Option<&str>,
-) -> Result<u8, Fault> {
+pub(crate) fn close(live: Live, known: &Knowledge, gates: &Gates, json: Option<&Path>, told: Option<&str>) -> Result<u8, Fault> {
     let (finished, folder) = live.stop(known)?;
-    let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), gates, named);
+    let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), gates);
     render::write(&folder, &rendered)?;
     folder.finish(&RunFile {
         schema: RUN_SCHEMA.to_owned(),
@@ -229,6 +223,6 @@ pub(crate) fn trust(roots: &mut RootCertStore, path: &Path) -> Result<(), Fault>
 }
 
 /// The names that were asked for one by one.
-pub(crate) fn named(attacks: &[String]) -> Vec<String> {
-    attacks.iter().filter(|w| *w != "core" && *w != "all").cloned().collect()
+pub(crate) fn named(attacks: &[String]) -> Vec<Text> {
+    attacks.iter().filter(|w| *w != "core" && *w != "all").map(Text::ours).collect()
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use analyzers::flow::Mac;
-use analyzers::observation::{RunKind, RunMode};
+use analyzers::observation::{Asked, RunKind, RunMode};
 use analyzers::pipeline::Told;
 use analyzers::text::Text;
 use policies::Policy;
@@ -20,6 +20,7 @@ use proxy::feed::Feed;
 use proxy::forge::ca::{Authority, LIFETIME};
 use proxy::gateway::{entrance, nft};
 use proxy::plan::Mode;
+use reports::tables::Limits;
 use rustls::RootCertStore;
 
 use crate::analyze::{DEFAULT_POLICY, eprint_line, unused};
@@ -68,6 +69,7 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
             label: Some(Text::ours(args.device.join(" "))),
             anchor: args.anchor.word(),
             watched: conduct::is_shown(args.terms.headless),
+            asked: Asked { named: conduct::named(&args.terms.attacks), ..render::asked(&gates, Limits::default()) },
         },
         folder,
     )?;
@@ -88,7 +90,7 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
     }
     let watch = Watch { way: &way, enrolment: &enrolment, quic: args.quic, duration };
     let told = conduct::conduct(&live, &table, args.terms.headless, quiet, async |reins| watch.run(reins).await)?;
-    conduct::close(live, &known, &gates, &conduct::named(&args.terms.attacks), None, told.as_deref())
+    conduct::close(live, &known, &gates, None, told.as_deref())
 }
 
 /// How connections come in.

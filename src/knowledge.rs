@@ -170,25 +170,28 @@ pub(crate) fn veil(event: Event, veil: &dyn Veil) -> Event {
 /// Events as journal lines, and the windows they open. Rows by frame are placed when the frame's time is known: `time_of`.
 pub(crate) fn events(path: &Path, engine: &Engine, time_of: &dyn Fn(u64) -> Option<Time>) -> Result<(Vec<Event>, Vec<Window>), Fault> {
     let rows = policies::events::parse(&path.display().to_string(), &read(path)?)?;
-    let events: Vec<Event> = rows.iter().filter_map(|row| event(row, time_of)).map(|event| veil(event, engine)).collect();
+    let placed = rows.iter().map(|row| match row.when {
+        When::Time(at) => Ok(veil(event(row, at), engine)),
+        When::Frame(n) => time_of(n).map(|at| veil(event(row, at), engine)).ok_or_else(|| {
+            let what = format!("{}:{}: the capture has no frame {n} to place the event at", path.display(), row.line);
+            Fault::new(what, "frames are counted from 1, in the capture that is read")
+        }),
+    });
+    let events: Vec<Event> = placed.collect::<Result<_, _>>()?;
     let windows = windows(&events);
     Ok((events, windows))
 }
 
-fn event(row: &EventRow, time_of: &dyn Fn(u64) -> Option<Time>) -> Option<Event> {
-    let at = match row.when {
-        When::Time(t) => t,
-        When::Frame(n) => time_of(n)?,
-    };
+fn event(row: &EventRow, at: Time) -> Event {
     let words = |s: &str| (!s.is_empty()).then(|| Text::ours(s));
-    Some(Event {
+    Event {
         at,
         kind: Text::ours(row.kind.as_str()),
         phase: row.phase,
         confirmed: row.confirmed,
         by: words(&row.operator),
         note: words(&row.note),
-    })
+    }
 }
 
 /// Pairs each start with the next end of its kind; a start without an end runs to the end of time.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use analyzers::observation::{RunKind, RunMode};
+use analyzers::observation::{Asked, RunKind, RunMode};
 use lab::dut::{Dut, Exit, Order};
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
@@ -17,6 +17,7 @@ use proxy::forge::ca::Authority;
 use proxy::gateway::entrance;
 use proxy::gateway::nft::{self, Quic};
 use proxy::plan::Mode;
+use reports::tables::Limits;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
@@ -92,6 +93,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
             label: Some(known.veiled(&label)),
             anchor: args.anchor.word(),
             watched: conduct::is_shown(args.terms.headless),
+            asked: Asked { named: conduct::named(&args.terms.attacks), ..render::asked(&gates, Limits::default()) },
         },
         folder,
     )?;
@@ -102,7 +104,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     }
     let told = conduct::conduct(&live, &Table::default(), args.terms.headless, quiet, async |reins| campaign(args, &world, reins).await)?;
     drop(world);
-    conduct::close(live, &known, &gates, &conduct::named(&args.terms.attacks), args.json.as_deref(), told.as_deref())
+    conduct::close(live, &known, &gates, args.json.as_deref(), told.as_deref())
 }
 
 /// The best rung this machine allows, or the one that was asked for. On the highest one this process is replaced by one inside.

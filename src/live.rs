@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use analyzers::board::Board;
 use analyzers::keys::Secret;
-use analyzers::observation::{Event, Ledger, Observation, RunKind, RunMode, Standing};
+use analyzers::observation::{Asked, Event, Ledger, Observation, Run, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Masks, Scribe};
 use analyzers::text::{Text, Veil};
@@ -85,8 +85,8 @@ pub(crate) enum Who {
 }
 
 impl Rules for PolicyRules {
-    fn may_attack(&self, host: &str, port: u16) -> bool {
-        self.policy.may_attack(host, port).is_ok()
+    fn may_attack(&self, host: &str, port: u16, servers: &[IpAddr]) -> bool {
+        self.policy.may_attack(host, port, servers).is_ok()
     }
 
     fn names_of(&self, server: IpAddr) -> Vec<String> {
@@ -150,6 +150,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) anchor: &'static str,
     /// Whether a dashboard will look on.
     pub(crate) watched: bool,
+    pub(crate) asked: Asked,
 }
 
 /// A gateway that runs, with its journal.
@@ -213,7 +214,8 @@ impl Live {
         let known = plan.known;
         known.store(&folder)?;
         let attacks: Vec<Text> = plan.attacks.iter().map(|a| Text::ours(&a.id)).collect();
-        let mut opening: Vec<Observation> = vec![run_line(known, plan.kind, Some(plan.mode), plan.label.clone(), attacks).into()];
+        let mut opening: Vec<Observation> =
+            vec![Run { asked: plan.asked, ..run_line(known, plan.kind, Some(plan.mode), plan.label.clone(), attacks) }.into()];
         opening.extend(known.planted());
         let board = Board::new(Arc::clone(&known.demands));
         let mut desk = RunDesk::new(&folder, board, Limits::default(), opening)?;

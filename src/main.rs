@@ -19,6 +19,7 @@ mod run;
 mod runs;
 mod setup;
 mod twice;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -55,7 +56,7 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
     match cli.command {
         Command::Analyze(args) => analyze::analyze(&args, quiet),
         Command::Report(args) => runs::report(&args),
-        Command::Verify(args) => runs::verify(&args),
+        Command::Verify(args) => verify::verify(&args),
         Command::Mark(args) => runs::mark(&args),
         Command::Purge(args) => runs::purge(&args),
         Command::Checks(args) => listing::list(&args, Subject::Checks),

@@ -63,6 +63,11 @@ pub(crate) fn random(out: &mut [u8]) -> Result<(), Fault> {
     SystemRandom::new().fill(out).map_err(|_| Fault::new("the system gave no random bytes", "check /dev/urandom"))
 }
 
+/// Whether the project key is there already.
+pub(crate) fn has_project_key(named: Option<&Path>) -> bool {
+    named.map_or_else(|| default_key().ok(), |path| Some(path.to_owned())).is_some_and(|path| path.is_file())
+}
+
 /// The project key: 32 random bytes that masks and tokens are made with. Same key = comparable runs; never in a run or bundle.
 pub(crate) fn project_key(named: Option<&Path>) -> Result<[u8; 32], Fault> {
     let path = match named {

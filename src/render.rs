@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use analyzers::board::Board;
+use analyzers::observation::Asked;
 use analyzers::text::Text;
 use policies::Severity;
 use reports::catalogue::Catalogue;
@@ -11,7 +12,7 @@ use reports::gates::{self, Baseline, Exit, Gates, Selection, Undecided};
 use reports::json::Report;
 use reports::paint::Paint;
 use reports::summary::View;
-use reports::tables::Tabled;
+use reports::tables::{Limits, Tabled};
 
 use crate::cli;
 use crate::fault::Fault;
@@ -25,17 +26,12 @@ pub(crate) struct Rendered {
 }
 
 /// Judges and joins.
-pub(crate) fn render(board: &Board, tabled: Tabled, gates: &Gates, named: &[String]) -> Rendered {
+pub(crate) fn render(board: &Board, tabled: Tabled, gates: &Gates) -> Rendered {
     let demands = board.demands();
     let catalogue = Catalogue::of(demands);
     let findings = board.findings();
     let rolled = board.roll_up(&findings);
-    let selection = match board.run() {
-        Some(run) if !run.attacks.is_empty() => {
-            Selection::attacks(demands, run.attacks.iter().map(|t| t.as_str().to_owned()).collect(), named.to_vec())
-        }
-        run => Selection::of(demands, run),
-    };
+    let selection = Selection::of(demands, board.run());
     let exit = gates::exit_code(&findings, &rolled, &selection, gates);
     let report = Report::new(demands, &catalogue, &findings, &rolled, &exit, tabled);
     Rendered { report, catalogue, exit }
@@ -76,6 +72,30 @@ pub(crate) fn gates(args: &cli::Gates, catalogue: &Catalogue) -> Result<Gates, F
             "see `overhear checks`, `attacks`, `requirements`",
         ))
     }
+}
+
+/// What of the gates and of the length of lists the journal keeps, so that the report can be made again.
+pub(crate) fn asked(gates: &Gates, limits: Limits) -> Asked {
+    Asked {
+        require: gates.require.iter().map(Text::ours).collect(),
+        fail_on: gates.fail_on,
+        warn: gates.undecided == Undecided::Warn,
+        baseline: gates.baseline.is_some(),
+        rows: (limits.rows != Limits::default().rows).then_some(limits.rows as u64),
+        ..Asked::default()
+    }
+}
+
+/// The gates and limits again, but for the baseline.
+pub(crate) fn as_asked(asked: &Asked) -> (Gates, Limits) {
+    let gates = Gates {
+        require: asked.require.iter().map(|id| id.as_str().to_owned()).collect(),
+        fail_on: asked.fail_on,
+        undecided: if asked.warn { Undecided::Warn } else { Undecided::Fail },
+        baseline: None,
+    };
+    let usual = Limits::default();
+    (gates, Limits { rows: asked.rows.map_or(usual.rows, |rows| usize::try_from(rows).unwrap_or(usize::MAX)), ..usual })
 }
 
 fn severity(word: cli::SeverityWord) -> Severity {

@@ -1,4 +1,4 @@
-//! Commands on a run that exists: report, verify, mark, purge. The journal is the truth; they read it, and append to it.
+//! Commands on a run that exists: report, replay, mark, purge. The journal is the truth; they read it, and append to it.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,23 +6,20 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use analyzers::board::{Board, Demands};
-use analyzers::encode::{Digest, hex};
+use analyzers::encode::hex;
 use analyzers::flow::FlowId;
 use analyzers::journal::{Broken, Line, Tail};
 use analyzers::leak::Engine;
-use analyzers::observation::{Event, Observation, Purged, Revealed, Run, RunKind};
+use analyzers::observation::{Event, Observation, Purged, Revealed, Run};
 use analyzers::reading::Reading;
-use analyzers::scribe::Desk;
 use analyzers::text::Text;
-use captures::Known;
 use policies::{Declaration, Persona, Phase, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::{Limits, Tables};
 
-use crate::analyze::Analysis;
 use crate::cli::{self, ReportFormat};
 use crate::fault::Fault;
-use crate::knowledge::{self, Knowledge};
+use crate::knowledge::{self};
 use crate::render::{self, Rendered};
 use crate::run::{Folder, SealedLine};
 
@@ -60,7 +57,7 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reveal: 
     let (tail, broken) = folder.read(|line| both.line(&line))?;
     let (board, tabled) = both.end();
     let run = board.run().cloned();
-    Ok(ReadBack { rendered: render::render(&board, tabled, gates, &[]), tail, broken, run })
+    Ok(ReadBack { rendered: render::render(&board, tabled, gates), tail, broken, run })
 }
 
 pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
@@ -115,219 +112,6 @@ pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
     }
     crate::analyze::show(cli::SummaryFormat::Text, &back.rendered, &folder)?;
     Ok(back.rendered.exit.code)
-}
-
-/// What a verification came to, line by line.
-#[derive(Default)]
-struct Checked {
-    said: Vec<String>,
-    wrong: u32,
-}
-
-impl Checked {
-    fn good(&mut self, what: impl Into<String>) {
-        self.said.push(format!("ok     {}", what.into()));
-    }
-
-    fn bad(&mut self, what: impl Into<String>) {
-        self.wrong += 1;
-        self.said.push(format!("WRONG  {}", what.into()));
-    }
-
-    fn open(&mut self, what: impl Into<String>) {
-        self.said.push(format!("open   {}", what.into()));
-    }
-}
-
-pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
-    let folder = Folder::open(&args.run)?;
-    let mut checked = Checked::default();
-    let whole = folder.is_whole().then(|| folder.run_file()).transpose()?;
-    let back = read_back(&folder, Limits::default(), &Gates::default(), false)?;
-    chain(&back, whole.as_ref().map(|r| r.head), &mut checked);
-    verdicts(&folder, &back, &mut checked);
-    match &whole {
-        None => checked.open("the run was cut off before its end: its capture is not compared"),
-        Some(run) => capture(&folder, run, args, &back, &mut checked)?,
-    }
-    let mut out = checked.said.join("\n");
-    out.push_str(&format!("\n{}\n", if checked.wrong == 0 { "verified: no difference" } else { "NOT verified" }));
-    render::print(out.as_bytes())?;
-    Ok(u8::from(checked.wrong > 0))
-}
-
-fn chain(back: &ReadBack, head: Option<Digest>, checked: &mut Checked) {
-    for broken in back.broken.iter().take(20) {
-        checked.bad(format!("chain: {broken}"));
-    }
-    let tail = &back.tail;
-    if back.broken.is_empty() {
-        checked.good(format!("chain: {} lines under {} seals", tail.lines, tail.seals));
-    }
-    if tail.unsealed > 0 {
-        checked.open(format!("{} lines after the last seal count and are not proven", tail.unsealed));
-    }
-    if tail.torn > 0 {
-        checked.open(format!("{} bytes of a last line that was never finished", tail.torn));
-    }
-    match head {
-        Some(head) if tail.head != Some(head) => checked.bad("run.json names another last seal than the journal has"),
-        Some(_) => checked.good("run.json names the journal's last seal"),
-        None => checked.open("there is no run.json: the run is not whole"),
-    }
-}
-
-fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
-    let mut again = Vec::new();
-    if back.rendered.report.write(&mut again).is_err() {
-        return checked.bad("verdicts: the report cannot be made again");
-    }
-    let same_rules =
-        back.run.as_ref().is_some_and(|r| demands(folder).is_ok_and(|d| knowledge::catalogue_sha256(&d) == r.catalogue_sha256));
-    if !same_rules {
-        checked.open("the run was judged under another catalogue: verdicts may differ for that reason");
-    }
-    if let Some(run) = &back.run {
-        match std::fs::read(folder.file("policy.toml")).map(|t| Digest::of(&t)) {
-            Ok(digest) if digest == run.policy_sha256 => checked.good("policy.toml is the one the journal names"),
-            _ => checked.bad("policy.toml is not the one the journal names"),
-        }
-    }
-    match std::fs::read(folder.file("report.json")) {
-        Err(_) => checked.open("there is no report.json to compare with"),
-        Ok(stored) if stored == again => checked.good("every verdict recomputed from the journal; report.json is equal, byte for byte"),
-        Ok(stored) => {
-            let (stored, again) = (String::from_utf8_lossy(&stored), String::from_utf8_lossy(&again));
-            let differs = stored.lines().zip(again.lines()).position(|(a, b)| a != b);
-            let at = differs.map_or_else(|| "its length".to_owned(), |n| format!("line {}", n + 1));
-            if same_rules {
-                checked.bad(format!("report.json differs from what the journal gives, first in {at}"));
-            } else {
-                checked.open("report.json differs (other catalogue)");
-            }
-        }
-    }
-}
-
-/// Lines that a capture gives again: everything but what the operator or a later command said.
-fn comes_from_capture(seen: &Observation) -> bool {
-    !matches!(
-        seen,
-        Observation::Run(_)
-            | Observation::Planted(_)
-            | Observation::Event(_)
-            | Observation::Input(_)
-            | Observation::Standing(_)
-            | Observation::Revealed(_)
-            | Observation::Purged(_)
-    )
-}
-
-fn line_digest(line: &Line) -> u64 {
-    let text = serde_json::to_vec(line).unwrap_or_default();
-    let digest = analyzers::encode::sha256(&text);
-    u64::from_le_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
-}
-
-/// Compares the lines of a second reading with those of the journal, in order.
-struct Compare {
-    expect: Vec<(u64, u64)>,
-    at: usize,
-    first: Option<u64>,
-}
-
-impl Desk for Compare {
-    fn line(&mut self, line: Line) {
-        if !comes_from_capture(&line.seen) {
-            return;
-        }
-        let same = self.expect.get(self.at).is_some_and(|(_, d)| *d == line_digest(&line));
-        if !same && self.first.is_none() {
-            self.first = Some(self.expect.get(self.at).map_or(0, |(n, _)| *n));
-        }
-        self.at += 1;
-    }
-
-    fn sealed(&mut self, _: Option<FlowId>, _: analyzers::sealed::Value) {}
-}
-
-fn capture(folder: &Folder, run: &crate::run::RunFile, args: &cli::Verify, back: &ReadBack, checked: &mut Checked) -> Result<(), Fault> {
-    let Some(input) = run.inputs.first() else {
-        checked.open("the run names no capture");
-        return Ok(());
-    };
-    if back.run.as_ref().is_some_and(|r| r.kind != RunKind::Capture) {
-        checked.open("a live run: its capture was compared when it ended (the journal's `second-reading` line)");
-        return Ok(());
-    }
-    let path = &input.path;
-    let Ok(bytes) = std::fs::read(path) else {
-        checked.open(format!("the capture {} is not there: its lines are not recomputed", path.display()));
-        return Ok(());
-    };
-    match input.sha256 {
-        Some(digest) if digest != Digest::of(&bytes) => {
-            checked.bad(format!("the capture {} is not the one that was read", path.display()));
-            return Ok(());
-        }
-        Some(_) => checked.good(format!("the capture {} is the one that was read", path.display())),
-        None => checked.open("the capture's digest was not taken (--hash none)"),
-    }
-    if run.persona && args.persona.is_none() {
-        checked.open("the run had a persona: name it with --persona to recompute lines from the capture");
-        return Ok(());
-    }
-    let (kept, keylog_or_events) = journal_digests(folder)?;
-    if keylog_or_events {
-        checked.open("the run had events: lines are not recomputed from the capture");
-        return Ok(());
-    }
-    let given = cli::Knowledge {
-        policy: Some(folder.file("policy.toml")),
-        persona: args.persona.clone(),
-        declaration: None,
-        project_key: args.project_key.clone(),
-    };
-    let known = Knowledge::read(&given, Policy::default_analyze, crate::analyze::DEFAULT_POLICY)?;
-    let secrets = captures::scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap_or_default();
-    let analysis = Analysis {
-        known: &known,
-        devices: &run.devices,
-        kind: RunKind::Capture,
-        label: None,
-        secrets_known: if bytes.starts_with(&crate::analyze::PCAPNG_MAGIC) { Known::All } else { Known::None },
-        secrets,
-        events: Vec::new(),
-        windows: Vec::new(),
-        actors: Vec::new(),
-        jobs: 1,
-        limits: Limits::default(),
-    };
-    let mut compare = Compare { expect: kept, at: 0, first: None };
-    let (_, ledger) = analysis.read(bytes.as_slice(), &mut compare, &mut |_| {})?;
-    let _ = ledger;
-    match compare.first {
-        None if compare.at == compare.expect.len() => {
-            checked.good(format!("{} lines recomputed from the capture, all equal", compare.at));
-        }
-        None => checked.bad(format!("the capture gives {} lines, the journal has {}", compare.at, compare.expect.len())),
-        Some(0) => checked.bad("the capture gives more lines than the journal has"),
-        Some(n) => checked.bad(format!("line {n} of the journal is not what the capture gives (another project key, key log or persona?)")),
-    }
-    Ok(())
-}
-
-/// Digests of the lines a capture gives, with their numbers; and whether events shaped the run.
-fn journal_digests(folder: &Folder) -> Result<(Vec<(u64, u64)>, bool), Fault> {
-    let mut out = Vec::new();
-    let mut events = false;
-    folder.read(|line| {
-        events |= matches!(line.seen, Observation::Event(_) | Observation::Activity(_));
-        if comes_from_capture(&line.seen) && !matches!(line.seen, Observation::Ledger(_)) {
-            out.push((line.n, line_digest(&line)));
-        }
-    })?;
-    Ok((out, events))
 }
 
 pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
@@ -398,8 +182,14 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
     if let Some(age) = &args.older_than {
         let limit = crate::setup::duration(age)?;
-        let mut last = Time::MIN;
-        folder.read(|line| last = last.max(line.at))?;
+        // What a later command added is younger than the run.
+        let (mut last, mut ended) = (Time::MIN, false);
+        folder.read(|line| {
+            if !ended {
+                last = last.max(line.at);
+            }
+            ended |= matches!(line.seen, Observation::Ledger(_));
+        })?;
         if now().since(last) < limit {
             render::print(b"younger than that: nothing erased\n")?;
             return Ok(0);

@@ -154,9 +154,11 @@ pub(crate) fn read_again(
         limits: crate::analyze::limits(known.policy()),
         ..captures::run::Options::default()
     };
-    let read = captures::run::analyse(file, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
+    let mut hashed = crate::analyze::Counted::hashing(&mut file);
+    let read = captures::run::analyse(&mut hashed, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
     let report = read.map_err(|e| unread(&e))?;
-    desk.say(report.line(Text::ours("capture.pcapng"), None, 0));
+    hashed.drain();
+    desk.say(report.line(Text::ours("capture.pcapng"), hashed.digest(), 0));
     let mut differs = Vec::new();
     let mut facts = 0;
     for (flow, seen) in &live.flows {

@@ -115,7 +115,7 @@ fn start(root: &str, device: &Dut) -> (Child, u16) {
 struct These(Vec<IpAddr>);
 
 impl Rules for These {
-    fn may_attack(&self, _: &str, _: u16) -> bool {
+    fn may_attack(&self, _: &str, _: u16, _: &[IpAddr]) -> bool {
         true
     }
     fn enrolled(&self, device: IpAddr) -> bool {

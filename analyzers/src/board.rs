@@ -54,6 +54,8 @@ pub struct Board {
     ledger: Ledger,
     first: Option<Time>,
     last: Time,
+    /// The run's ledger was read: its traffic is over.
+    ended: bool,
     lines: u64,
     folded: u64,
 }
@@ -145,6 +147,8 @@ pub struct Tallied {
     pub pass: u32,
     pub inconclusive: u32,
     pub not_tested: u32,
+    /// Of these, attacks that a client gave no occasion for.
+    pub not_exercised: u32,
     pub not_applicable: u32,
     pub error: u32,
 }
@@ -165,10 +169,18 @@ impl Tallied {
                 Verdict::Pass => self.pass += 1,
                 Verdict::Inconclusive => self.inconclusive += 1,
             },
-            Outcome::NotTested(_) => self.not_tested += 1,
+            outcome @ Outcome::NotTested(_) => {
+                self.not_tested += 1;
+                self.not_exercised += u32::from(leaves_undecided(outcome, finding.active));
+            }
             Outcome::NotApplicable(_) => self.not_applicable += 1,
             Outcome::Error(_) => self.error += 1,
         }
+    }
+
+    /// An attack that some clients stood and others gave no occasion for: a good one does not vouch for another.
+    fn left_open(&self) -> bool {
+        self.not_exercised > 0 && self.pass + self.waived > 0
     }
 
     pub fn word(&self) -> &'static str {
@@ -176,7 +188,7 @@ impl Tallied {
             "fail"
         } else if self.error > 0 {
             "error"
-        } else if self.inconclusive > 0 {
+        } else if self.inconclusive > 0 || self.left_open() {
             "inconclusive"
         } else if self.waived > 0 {
             "fail-waived"
@@ -211,6 +223,7 @@ impl Board {
             ledger: Ledger::default(),
             first: None,
             last: Time::MIN,
+            ended: false,
             lines: 0,
             folded: 0,
         }
@@ -359,7 +372,8 @@ impl Board {
             _ => severity,
         };
         let actor = heard.actor.cloned().unwrap_or_default();
-        let named = subject.peer.as_ref().and_then(|p| p.name.as_ref().map(|n| (n.as_str(), p.port)));
+        let (host, port) = checks::host_and_port(&subject);
+        let named = (!host.is_empty()).then_some((host.as_str(), port));
         let waived = outcome.is_fail().then(|| self.demands.policy.waiver(check, named, self.last)).flatten().map(|w| w.reason.clone());
         let answered = matches!(outcome, Outcome::Judged(_) | Outcome::Error(_));
         let fingerprint = if answered { fingerprint(check, &subject, &actor) } else { String::new() };
@@ -369,9 +383,8 @@ impl Board {
 
     fn terms(&self, attack: &Attack, case: &Case, docket: &Docket<'_>, selected: bool) -> Terms {
         let demands = &self.demands;
-        let peer = case.subject.peer.as_ref();
-        let name = peer.and_then(|p| p.name.as_ref()).map_or("", Text::as_str);
-        let port = peer.map_or(0, |p| p.port);
+        let (name, port) = checks::host_and_port(&case.subject);
+        let name = name.as_str();
         let listed = |patterns: &[policies::PeerPattern]| patterns.iter().any(|p| p.matches(name, port));
         Terms {
             user_anchor: docket.user_anchor,
@@ -551,7 +564,7 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
             if excludes_apps { (t.fail - t.fail_user_app - t.fail_unknown_actor, t.fail_unknown_actor) } else { (t.fail, 0) };
         if fails > 0 {
             Branch::Fail
-        } else if unknown > 0 || t.inconclusive > 0 || t.error > 0 {
+        } else if unknown > 0 || t.inconclusive > 0 || t.error > 0 || t.left_open() {
             Branch::Undecided
         } else if t.waived > 0 {
             Branch::Waived
@@ -572,6 +585,10 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
         Branch::Undecided => RequirementVerdict::Inconclusive,
         Branch::Waived => RequirementVerdict::FailWaived,
         _ if supports.contains(&Branch::Waived) => RequirementVerdict::FailWaived,
+        // What could refute it was met and stayed open.
+        Branch::Pass if requirement.strength == Strength::Decides && supports.contains(&Branch::Undecided) => {
+            RequirementVerdict::Inconclusive
+        }
         Branch::Pass => holds,
         Branch::NotTested => {
             // What only refutes is helped by every check that did run; what decides is not.
@@ -605,10 +622,17 @@ impl Reading for Board {
 
     fn line(&mut self, line: &Line) {
         self.lines += 1;
-        self.first.get_or_insert(line.at);
-        self.last = self.last.max(line.at);
+        // What a later command adds is of another time.
+        if !self.ended {
+            self.first.get_or_insert(line.at);
+            self.last = self.last.max(line.at);
+        }
+        self.ended |= matches!(line.seen, Observation::Ledger(_));
         match &line.seen {
-            Observation::Run(run) => self.run = Some(run.clone()),
+            // The first line of a journal says what the run is; no later one can change it.
+            Observation::Run(run) => {
+                self.run.get_or_insert_with(|| run.clone());
+            }
             Observation::Ledger(ledger) => self.ledger = ledger.clone(),
             _ => {}
         }
@@ -681,6 +705,7 @@ pub fn leaves_undecided(outcome: &Outcome, active: bool) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod roll_up_tests {
     use super::*;
 
@@ -700,6 +725,73 @@ mod roll_up_tests {
         check(sum, &[(channel, Branch::Fail)], Branch::Undecided);
         check(sum, &[(channel, Branch::Fail), (payload, Branch::Fail)], Branch::Fail);
         check(sum, &[(channel, Branch::NotApplicable), (payload, Branch::Fail)], Branch::Fail);
+    }
+
+    #[track_caller]
+    fn rolled(id: &str, of: &[(&str, Tallied)], expect: RequirementVerdict) {
+        let catalogue = policies::requirement::catalogue();
+        let requirement = catalogue.iter().find(|r| r.id == id).unwrap();
+        let tally: HashMap<&str, Tallied> = of.iter().copied().collect();
+        assert_eq!(roll_up(requirement, &tally), expect, "{id} with {of:?}");
+    }
+
+    #[test]
+    fn a_good_client_does_not_vouch_for_one_that_was_not_attacked() {
+        let (id, attack) = ("niap-tls/TLSC.1-T9.2.2", "cert.hostname-mismatch");
+        let stood = Tallied { pass: 1, ..Tallied::default() };
+        rolled(id, &[(attack, stood)], RequirementVerdict::Pass);
+        // No occasion, or none that counts (the attack was not selected there).
+        rolled(id, &[(attack, Tallied { not_tested: 1, not_exercised: 1, ..stood })], RequirementVerdict::Inconclusive);
+        rolled(id, &[(attack, Tallied { not_tested: 1, ..stood })], RequirementVerdict::Pass);
+        rolled(id, &[(attack, Tallied { not_tested: 1, not_exercised: 1, ..Tallied::default() })], RequirementVerdict::NotTested);
+        assert_eq!(Tallied { not_tested: 1, not_exercised: 1, ..stood }.word(), "inconclusive");
+    }
+
+    #[test]
+    fn what_could_refute_and_stayed_open_holds_back_what_decides() {
+        let (id, needed, supporting) = ("niap-mdf/FTP_ITC_EXT.1-T3", "update.manifest-cleartext", "update.payload-cleartext");
+        let pass = Tallied { pass: 1, ..Tallied::default() };
+        rolled(id, &[(needed, pass)], RequirementVerdict::Pass);
+        rolled(id, &[(needed, pass), (supporting, Tallied { not_tested: 1, ..Tallied::default() })], RequirementVerdict::Pass);
+        rolled(id, &[(needed, pass), (supporting, Tallied { inconclusive: 1, ..Tallied::default() })], RequirementVerdict::Inconclusive);
+        rolled(id, &[(needed, pass), ("channel.cleartext-http", Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+    }
+
+    /// What a later command adds to a finished journal changes neither when the run ended nor what it is.
+    #[test]
+    fn a_run_ends_with_its_ledger() {
+        let demands = Demands {
+            policy: Policy::default_analyze(),
+            declaration: None,
+            requirements: policies::requirement::catalogue(),
+            attacks: policies::attack::catalogue(),
+        };
+        let mut board = Board::new(Arc::new(demands));
+        let run = |kind| Run {
+            schema: Text::ours("overhear/journal/1"),
+            tool: Text::ours("overhear"),
+            version: Text::ours("0"),
+            kind,
+            mode: None,
+            label: None,
+            policy_sha256: encode::Digest([0; 32]),
+            catalogue_sha256: encode::Digest([0; 32]),
+            declaration_sha256: None,
+            attacks: Vec::new(),
+            asked: observation::Asked::default(),
+        };
+        let purged = observation::Purged { what: Text::ours("values"), by: Text::ours("x"), count: 1 };
+        let seen: [(i64, Observation); 4] = [
+            (1, run(observation::RunKind::Capture).into()),
+            (5, Ledger::default().into()),
+            (90, purged.into()),
+            (91, run(observation::RunKind::Lab).into()),
+        ];
+        for (at, seen) in seen {
+            board.line(&Line { n: 1, at: Time::from_secs(at), frame: None, flow: None, subject: None, seen });
+        }
+        assert_eq!(board.span(), Some((Time::from_secs(1), Time::from_secs(5))));
+        assert_eq!(board.run().unwrap().kind, observation::RunKind::Capture);
     }
 
     #[test]

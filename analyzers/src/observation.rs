@@ -133,9 +133,45 @@ pub struct Run {
     pub label: Option<Text>,
     pub policy_sha256: Digest,
     pub catalogue_sha256: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declaration_sha256: Option<Digest>,
     /// Attacks selected for this run, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attacks: Vec<Text>,
+    #[serde(default, skip_serializing_if = "Asked::is_nothing")]
+    pub asked: Asked,
+}
+
+/// What the operator asked for beside policy and declaration, as far as it decides what the run's report says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Asked {
+    /// Attacks named one by one: they are needed whatever the profile says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<Text>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_on: Option<policies::Severity>,
+    /// What is undecided was only to be warned of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warn: bool,
+    /// The fails of another report were excused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
+    /// Rows per list of the report, where not the usual number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// A key log and a file of actors were given beside the capture.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keylog: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub actors: bool,
+}
+
+impl Asked {
+    fn is_nothing(&self) -> bool {
+        *self == Asked::default()
+    }
 }
 
 /// A capture file, written when it has been read to its end.
@@ -513,6 +549,8 @@ pub struct HelloFact {
     pub named: bool,
     /// Somebody else offers it to the device.
     pub by_peer: bool,
+    /// It offers DNS (ALPN `dot`, `doq`).
+    pub dns: bool,
 }
 
 impl Hello {
@@ -526,6 +564,7 @@ impl Hello {
             class: self.class,
             ech: self.ech,
             by_peer: self.by_peer,
+            dns: self.alpn.iter().any(|name| name == "dot" || name == "doq"),
         }
     }
 }
@@ -768,9 +807,31 @@ pub struct RequestFact {
     pub response_type: Option<Text>,
     /// The device was asked, not the one that asks.
     pub by_peer: bool,
+    /// It asks for a name: for certain, or by its look alone.
+    pub asks_dns: Option<bool>,
 }
 
 impl Request {
+    /// DNS over HTTP: by its media types (RFC 8484 §6, and the JSON that public resolvers offer), its usual path, or the parameters that
+    /// such interfaces take.
+    fn asks_dns(&self) -> Option<bool> {
+        let is_dns = |kind: &Option<Text>| {
+            kind.as_ref().is_some_and(|t| {
+                ["application/dns-message", "application/dns-json", "application/oblivious-dns-message"].contains(&t.as_str())
+            })
+        };
+        let path = self.path.as_str();
+        if is_dns(&self.request_type) || is_dns(&self.response_type) || path.ends_with("/dns-query") {
+            return Some(true);
+        }
+        let query = self.url.as_str().split_once('?').map_or("", |(_, query)| query);
+        let names = || query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let looks = names().any(|name| name == "dns")
+            || matches!(last, "resolve" | "d" | "httpdns") && names().any(|name| matches!(name, "name" | "host" | "dn"));
+        looks.then_some(false)
+    }
+
     fn fact(&self) -> RequestFact {
         let telling = self.telling.unwrap_or(self.query || self.cookies > 0 || self.authorization.is_some());
         RequestFact {
@@ -784,6 +845,7 @@ impl Request {
             telling,
             asks_ocsp: self.request_type.as_ref().is_some_and(|t| t == "application/ocsp-request"),
             by_peer: self.by_peer,
+            asks_dns: self.asks_dns(),
             small_answer: self.status.is_some() && self.response_body.unwrap_or(self.response_bytes) <= policies::policy::PROBE_BODY,
             response_type: self.response_type.clone(),
         }

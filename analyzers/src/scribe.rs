@@ -258,7 +258,9 @@ impl Scribe {
         if self.name(&mut bound.peer) {
             bound.named_by = Some(NameSource::Dns);
         }
-        if let Some(row) = self.briefing.actors.iter().find(|r| fits(r, &ends, at)) {
+        // A row about this very flow knows more than one about a time.
+        let about = |row: &&ActorRow| matches!(row.of, ActorOf::Window { .. });
+        if let Some(row) = self.briefing.actors.iter().filter(|r| fits(r, &ends, at)).min_by_key(about) {
             let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
             bound.actor = Actor { class: row.class, package, method: Some(Text::ours("actors-file")) };
         }

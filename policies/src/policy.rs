@@ -5,6 +5,7 @@ mod exception;
 pub(crate) mod thresholds;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -368,13 +369,15 @@ impl Policy {
         named.map(|n| n.reason.as_str())
     }
 
-    /// Whether an attack on this peer is allowed at all: authorised, in scope, not spared. `Err` says why not, in machine-readable words.
-    pub fn may_attack(&self, host: &str, port: u16) -> Result<(), &'static str> {
+    /// Whether an attack on this peer, met at these addresses, is allowed at all: authorised, in scope, not spared. A peer is in scope by its
+    /// name or by an address, and spared by either. `Err` says why not, in machine-readable words.
+    pub fn may_attack(&self, host: &str, port: u16, servers: &[IpAddr]) -> Result<(), &'static str> {
+        let met = || servers.iter().map(ToString::to_string);
         if self.authorisation.is_none() {
             Err("no-authorisation")
-        } else if !self.scope.has_peer(host, port) {
+        } else if !self.scope.has_peer(host, port) && !met().any(|ip| self.scope.has_peer(&ip, port)) {
             Err("out-of-scope")
-        } else if self.spares(host, port).is_some() {
+        } else if self.spares(host, port).is_some() || met().any(|ip| self.spares(&ip, port).is_some()) {
             Err("never-attack")
         } else {
             Ok(())
@@ -434,8 +437,8 @@ mod tests {
 
     #[test]
     fn attacks_need_authorisation_scope_and_mercy() {
-        assert_eq!(Policy::default_analyze().may_attack("shop.test", 443), Err("no-authorisation"));
-        assert_eq!(Policy::default_lab().may_attack("shop.test", 443), Ok(()));
+        assert_eq!(Policy::default_analyze().may_attack("shop.test", 443, &[]), Err("no-authorisation"));
+        assert_eq!(Policy::default_lab().may_attack("shop.test", 443, &[]), Ok(()));
         let p = policy(
             "[scope]\npeers = [\"*.test\"]\n[authorisation]\nowner = \"o\"\nreference = \"r\"\nby = \"b\"\n[[never_attack]]\npeers = [\"pay.test\"]\nreason = \"a real card\"\n",
         );
@@ -445,7 +448,18 @@ mod tests {
             ("PAY.test", 443, Err("never-attack")),
             ("shop.test", 7275, Err("never-attack")), // SUPL: emergency location
         ] {
-            assert_eq!(p.may_attack(host, port), expect, "{host}:{port}");
+            assert_eq!(p.may_attack(host, port, &[]), expect, "{host}:{port}");
+        }
+        let p = policy(
+            "[scope]\npeers = [\"*.test\", \"192.0.2.0/24\"]\n[authorisation]\nowner = \"o\"\nreference = \"r\"\nby = \"b\"\n[[never_attack]]\npeers = [\"198.51.100.0/24\"]\nreason = \"not ours\"\n",
+        );
+        for (host, server, expect) in [
+            ("shop.test", "203.0.113.1", Ok(())),
+            ("shop.test", "198.51.100.9", Err("never-attack")),
+            ("shop.example", "192.0.2.7", Ok(())),
+            ("shop.example", "203.0.113.1", Err("out-of-scope")),
+        ] {
+            assert_eq!(p.may_attack(host, 443, &[server.parse().unwrap()]), expect, "{host} at {server}");
         }
         assert!(p.spares("www.paypal.com", 443).is_some());
         assert!(policy("never_attack_defaults = false\n").never_attack.is_empty());

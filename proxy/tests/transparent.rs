@@ -37,7 +37,7 @@ fn in_namespaces() {
 struct One;
 
 impl Rules for One {
-    fn may_attack(&self, _: &str, _: u16) -> bool {
+    fn may_attack(&self, _: &str, _: u16, _: &[IpAddr]) -> bool {
         true
     }
     fn enrolled(&self, device: IpAddr) -> bool {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use analyzers::board::{Demands, Finding, Needed, RequirementVerdict, Rolled, leaves_undecided};
 use analyzers::observation::{Run, RunKind};
 use analyzers::outcome::{Outcome, Verdict};
+use analyzers::text::Text;
 use policies::Severity;
 use serde::Deserialize;
 
@@ -28,7 +29,8 @@ impl<'a> Selection<'a> {
     pub fn of(demands: &'a Demands, run: Option<&Run>) -> Selection<'a> {
         match run {
             Some(run) if run.kind != RunKind::Capture && !run.attacks.is_empty() => {
-                Selection::attacks(demands, run.attacks.iter().map(|t| t.as_str().to_owned()).collect(), Vec::new())
+                let words = |texts: &[Text]| texts.iter().map(|t| t.as_str().to_owned()).collect();
+                Selection::attacks(demands, words(&run.attacks), words(&run.asked.named))
             }
             _ => Selection { demands, scope: Scope::Passive },
         }
@@ -46,6 +48,16 @@ impl<'a> Selection<'a> {
             Scope::Passive => !active && policy(),
             Scope::Attacks { selected, named } => active && (among(named) || (among(selected) && policy())),
         }
+    }
+
+    /// Whether a failure of this check refutes a requirement that the policy counts: it counts then, though it is not needed.
+    fn refutes(&self, check: &str, active: bool) -> bool {
+        let asked = match &self.scope {
+            Scope::Passive => !active,
+            Scope::Attacks { selected, .. } => active && selected.iter().any(|id| id == check),
+        };
+        let profile = &self.demands.policy.profile;
+        asked && self.demands.requirements.iter().any(|r| profile.has_requirement(&r.id) && r.supports.iter().any(|id| id == check))
     }
 
     fn is_live(&self) -> bool {
@@ -172,11 +184,13 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     let mut baseline = gates.baseline.clone();
     // One check has a finding for each of many subjects.
     let mut needs: HashMap<(&str, bool), bool> = HashMap::new();
+    let mut refuting: HashMap<(&str, bool), bool> = HashMap::new();
     for finding in worst_first(findings) {
         let (check, active) = (&*finding.check, finding.active);
         let counts =
             *needs.entry((check, active)).or_insert_with(|| gates.require.iter().any(|id| id == check) || needed.needs(check, active));
-        if !counts {
+        let mut refutes = || *refuting.entry((check, active)).or_insert_with(|| needed.refutes(check, active));
+        if !(counts || finding.outcome.is_fail() && refutes()) {
             exit.uncounted += u64::from(finding.outcome.is_fail() && finding.waived.is_none());
             exit.waived += u64::from(finding.waived.is_some());
             continue;
@@ -299,6 +313,27 @@ mod tests {
             ("cert.a no-attacks", 0),
         ] {
             check(false, rows, &gates(), expect);
+        }
+    }
+
+    /// A check that only supports a requirement of the profile is not needed; its failure refutes the requirement and counts.
+    #[test]
+    fn what_refutes_a_counted_requirement_counts() {
+        let mut demands = fixture::demands();
+        demands.policy.profile.requirements = vec!["en1/*".parse().unwrap()];
+        let requirement = demands.requirements.iter_mut().find(|r| r.id == "en1/5-2").unwrap();
+        requirement.supports = vec!["x.p".into(), "x.a".into()];
+        let passive = Selection { demands: &demands, scope: Scope::Passive };
+        let live = Selection::attacks(&demands, vec!["cert.a".into(), "x.a".into()], Vec::new());
+        for (selection, rows, expect) in [
+            (&passive, "tls.p pass, x.p fail", 1),
+            (&passive, "tls.p pass, x.p fail!", 0),
+            (&passive, "tls.p pass, x.p inconclusive", 0),
+            (&passive, "tls.p pass, x.a fail", 0),
+            (&live, "cert.a pass, x.a fail", 1),
+            (&live, "cert.a pass, x.p fail", 0),
+        ] {
+            assert_eq!(exit_code(&fixture::findings(rows), &[], selection, &gates()).code, expect, "{rows}");
         }
     }
 

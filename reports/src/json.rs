@@ -100,7 +100,7 @@ pub struct RunHead {
     /// Attacks that were selected, by id.
     #[schemars(with = "Vec<String>")]
     pub attacks: Vec<Text>,
-    /// Lines of the journal this report was made from.
+    /// Lines of the journal this report was made from, without those that a later command added.
     pub lines: u64,
 }
 

@@ -63,6 +63,8 @@ pub struct Tables<F> {
     actors: IndexMap<Actor, u64, FixedState>,
     sums: Ledger,
     apps: BTreeMap<&'static str, u64>,
+    /// The run's ledger was read: its traffic is over.
+    ended: bool,
     reveal: BTreeMap<String, Text>,
 }
 
@@ -97,7 +99,7 @@ pub struct Tabled {
     pub certificates: IndexMap<Digest, Certificate>,
     /// By flow: the chain that was presented, and the honest one it was mirrored from.
     pub presented: BTreeMap<FlowId, Presented>,
-    /// Lines read.
+    /// Lines read up to the end of the run.
     pub lines: u64,
 }
 
@@ -209,6 +211,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             actors: IndexMap::default(),
             sums: Ledger::default(),
             apps: BTreeMap::new(),
+            ended: false,
             reveal: BTreeMap::new(),
         }
     }
@@ -479,12 +482,18 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
     type End = Tabled;
 
     fn line(&mut self, line: &Line) {
-        self.out.lines += 1;
         self.out.places.note(line);
         self.out.started = Some(self.out.started.map_or(line.at, |t| t.min(line.at)));
-        self.out.ended = self.out.ended.max(Some(line.at));
+        // What a later command adds is of another time.
+        if !self.ended {
+            self.out.lines += 1;
+            self.out.ended = self.out.ended.max(Some(line.at));
+        }
+        self.ended |= matches!(line.seen, Observation::Ledger(_));
         match (&line.seen, line.flow) {
-            (Observation::Run(run), _) => self.out.run = Some(run.clone()),
+            (Observation::Run(run), _) => {
+                self.out.run.get_or_insert_with(|| run.clone());
+            }
             (Observation::Input(input), _) => self.input(input),
             (Observation::Device(device), _) => self.device(device),
             (Observation::Bound(bound), Some(flow)) => self.bound(flow, bound, line),

@@ -178,7 +178,7 @@ const RULES: &[Rule] = &[
 const CONTROL: &[&str] =
     &["Origin:", "Label:", "Archive:", "Suite:", "Codename:", "Component:", "Date:", "Architectures:", "Package:", "-----BEGIN PGP"];
 /// Omaha says its version in the first element (protocol 3 in XML and JSON, 4 in JSON).
-const OMAHA: &[&str] = &["protocol=\"3", "\"protocol\":\"3", "\"protocol\":\"4"];
+const OMAHA: &[&str] = &["protocol=\"3.", "\"protocol\":\"3.", "\"protocol\":\"4.0\""];
 /// The answers of hawkBit's device interface, and how a device without work is told to come again.
 const HAL: &[&str] = &["application/hal+json", "\"polling\""];
 /// What TR-069 is spoken in (§3.4): SOAP over HTTP.
@@ -489,6 +489,7 @@ mod tests {
         company("/shop/Packages", b"", b"{}", 200, None);
         company("/v1/update", b"{\"name\":\"Ada\"}", b"{}", 200, None);
         company("/v1/update/", b"<?xml version=\"1.0\"?><request protocol=\"3.0\">", b"<?xml", 200, Some("omaha"));
+        company("/v1/status/update", b"{\"protocol\":\"4g\"}", b"", 200, None);
         company("/docs/service/update2", b"", b"<html>", 200, None);
         company("/service/update2", b"", b"", 200, Some("omaha"));
         company("/ada/code/refs/heads/main", b"", b"<html>", 200, None);

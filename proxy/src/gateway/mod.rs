@@ -68,8 +68,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Questions to the policy, which the binary answers.
 pub trait Rules: Send + Sync + std::fmt::Debug {
-    /// Authorised, in scope, not spared.
-    fn may_attack(&self, host: &str, port: u16) -> bool;
+    /// Authorised, in scope, not spared; by its name or by the addresses where it was met.
+    fn may_attack(&self, host: &str, port: u16, servers: &[IpAddr]) -> bool;
     /// The maker declares a pin for this peer, or for one beside or above it.
     fn pin_near(&self, _host: &str) -> bool {
         false
@@ -348,7 +348,8 @@ impl Gateway {
         let mut out: Vec<(String, u16, Vec<String>)> = Vec::new();
         for key in seen {
             let history = subjects.all.get(&key).map_or(&unmet, |s| &s.history);
-            let left = plan::undecided(history, &self.terms(&key, true, None));
+            let left =
+                plan::undecided(history, &self.terms(&key, subjects.all.get(&key).map_or(&[], subjects::State::servers), true, None));
             if !left.is_empty() {
                 out.push((key.host, key.port, left.into_iter().map(str::to_owned).collect()));
             }
@@ -579,7 +580,7 @@ impl Gateway {
                     [.., a, b] => Some(b.at.since(a.at)),
                     _ => None,
                 };
-                plan::plan(&state.history, &self.terms(key, healthy, interval), now)
+                plan::plan(&state.history, &self.terms(key, &[server], healthy, interval), now)
             }
         };
         let names = self.setup.rules.names_of(server);
@@ -589,13 +590,13 @@ impl Gateway {
         (id, treatment.of_connection(0))
     }
 
-    fn terms(&self, key: &Key, healthy: bool, interval: Option<Duration>) -> Terms<'_> {
+    fn terms(&self, key: &Key, servers: &[IpAddr], healthy: bool, interval: Option<Duration>) -> Terms<'_> {
         Terms {
             attacks: self.shares.get(usize::from(key.lane)).map_or(&[], Vec::as_slice),
             required: self.setup.required,
             thresholds: self.setup.thresholds,
             mode: self.setup.mode,
-            allowed: !self.paused() && self.setup.rules.may_attack(&key.host, key.port),
+            allowed: !self.paused() && self.setup.rules.may_attack(&key.host, key.port, servers),
             pin_near: self.setup.rules.pin_near(&key.host),
             healthy,
             interval,

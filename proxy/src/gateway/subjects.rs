@@ -167,6 +167,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn servers(&self) -> &[IpAddr] {
+        &self.servers
+    }
+
     /// TLS to this peer works, and nothing that was done to it lately could have made the device try something else. Between runs of a
     /// program nothing lingers; a live device is given as long as its group would stay open.
     fn works(&self, now: Time, mode: Mode, thresholds: &Thresholds) -> bool {

@@ -20,7 +20,7 @@ use crate::serve_tests::{Client, Scene, now, scene};
 struct All;
 
 impl Rules for All {
-    fn may_attack(&self, _: &str, _: u16) -> bool {
+    fn may_attack(&self, _: &str, _: u16, _: &[IpAddr]) -> bool {
         true
     }
     fn enrolled(&self, _: IpAddr) -> bool {
@@ -32,7 +32,7 @@ impl Rules for All {
 struct Nobody;
 
 impl Rules for Nobody {
-    fn may_attack(&self, _: &str, _: u16) -> bool {
+    fn may_attack(&self, _: &str, _: u16, _: &[IpAddr]) -> bool {
         true
     }
     fn enrolled(&self, _: IpAddr) -> bool {

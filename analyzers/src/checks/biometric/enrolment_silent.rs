@@ -19,9 +19,10 @@
 //! # References
 //! ETSI TS 103 732-2 (biometric module; class level, text not seen), ISO/IEC 19794.
 
-use policies::{IdentifierType, Severity};
+use policies::{IdentifierType, Severity, Time};
 
 use crate::case::Case;
+use crate::checks::meta::stimulus_log::is_beside;
 use crate::checks::{Context, Example, Mode, Rule};
 use crate::observation::{Activity, Event, Grade, Hit, HitDirection, HitFact, Missed, Phase};
 use crate::outcome::{Outcome, Proof, Reason};
@@ -42,17 +43,17 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let events = cx.run.seen::<Event>();
     let is_enrol = |e: &Event| e.kind == "enrol" && e.phase == Phase::Start;
     let Some(proof) = events.proof(is_enrol) else { return Outcome::NotTested(Reason::NoEvents) };
-    let enough = u64::from(cx.policy.thresholds.biometric_windows);
-    let confirmed = |kind: &str| events.count(|e| e.kind == kind && e.phase == Phase::Start && e.confirmed);
+    let enough = cx.policy.thresholds.biometric_windows as usize;
+    let (enrol, sham) = (usable("enrol", "sham", cx), usable("sham", "enrol", cx));
     let undecided = |reason, proof: Proof, what: String| Outcome::inconclusive(reason, proof, EXPECTED, what);
-    if confirmed("enrol") < enough || confirmed("sham") < enough {
-        let what = format!("{} confirmed enrolment and {} sham windows; {enough} of each are needed", confirmed("enrol"), confirmed("sham"));
+    if enrol.len() < enough || sham.len() < enough {
+        let what = format!("{} confirmed enrolment and {} sham windows; {enough} of each are needed", enrol.len(), sham.len());
         return undecided(Reason::WindowsNotConfirmed, proof, what);
     }
     if let Some(lost) = case.any::<Missed>(|_| true) {
         return undecided(Reason::MissedBytes, proof.and(&Proof::line(lost.first)), "bytes are missing".to_owned());
     }
-    let (enrol, sham) = (volumes(case, "enrol", confirmed("enrol")), volumes(case, "sham", confirmed("sham")));
+    let (enrol, sham) = (volumes(case, "enrol", &enrol), volumes(case, "sham", &sham));
     let activity = case.seen::<Activity>().proof(|a| a.kind == "enrol" || a.kind == "sham");
     let proof = activity.map_or(proof.clone(), |a| proof.and(&a));
     let (p, noticed) = (rank_sum(&enrol, &sham), sham.iter().max().copied().unwrap_or(0));
@@ -62,11 +63,54 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     undecided(Reason::NoIndication, proof, format!("no difference (p = {p:.2}); an upload of more than {noticed} bytes in each window would have been noticed"))
 }
 
-/// Bytes sent beyond the local link in each window of a kind; a window in which nothing was sent counts as zero.
-fn volumes(case: &Case, kind: &str, windows: u64) -> Vec<u64> {
-    let mut out = vec![0; usize::try_from(windows).unwrap_or(0).min(1000)];
-    for (activity, _) in case.seen::<Activity>().iter().filter(|(a, _)| a.kind == kind && a.confirmed && !a.local) {
-        if let Some(sum) = out.get_mut(activity.window.saturating_sub(1) as usize) {
+/// The windows of a kind that can be compared, by number: confirmed at both ends, of some length, within the capture, and beside those of the
+/// other kind.
+fn usable(kind: &str, other: &str, cx: &Context<'_>) -> Vec<u32> {
+    let others = windows(other, cx);
+    let apart = |w: &Window| others.iter().all(|o| o.end <= w.start || w.end <= o.start);
+    windows(kind, cx).iter().filter(|w| w.confirmed && w.start < w.end && apart(w)).map(|w| w.n).collect()
+}
+
+struct Window {
+    /// As the run counts them: by their beginnings, whether confirmed or not.
+    n: u32,
+    start: Time,
+    end: Time,
+    confirmed: bool,
+}
+
+/// Each start with the next end of its kind; one that never ends is not confirmed.
+fn windows(kind: &str, cx: &Context<'_>) -> Vec<Window> {
+    let events = cx.run.seen::<Event>();
+    let mut sorted: Vec<&Event> = events.iter().map(|(event, _)| event).filter(|e| e.kind == kind).collect();
+    sorted.sort_by_key(|e| e.at);
+    let mut out: Vec<Window> = Vec::new();
+    for event in sorted {
+        let confirmed = event.confirmed && !is_beside(event, cx);
+        match event.phase {
+            Phase::Start => out.push(Window { n: out.len() as u32 + 1, start: event.at, end: Time::MAX, confirmed }),
+            Phase::End => {
+                if let Some(open) = out.iter_mut().rev().find(|w| w.end == Time::MAX) {
+                    open.end = event.at;
+                    open.confirmed &= confirmed;
+                }
+            }
+            Phase::At => {}
+        }
+    }
+    for open in out.iter_mut().filter(|w| w.end == Time::MAX) {
+        open.confirmed = false;
+    }
+    out
+}
+
+/// Bytes sent beyond the local link in each of these windows of a kind; a window in which nothing was sent counts as zero.
+fn volumes(case: &Case, kind: &str, numbers: &[u32]) -> Vec<u64> {
+    let mut out = vec![0; numbers.len()];
+    for (activity, _) in case.seen::<Activity>().iter().filter(|(a, _)| a.kind == kind && !a.local) {
+        if let Some(at) = numbers.iter().position(|n| *n == activity.window)
+            && let Some(sum) = out.get_mut(at)
+        {
             *sum += activity.out;
         }
     }
@@ -104,51 +148,145 @@ const EXAMPLES: &[Example] = &[
     Example::new("one window only", r#"{"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}"#, "inconclusive windows-not-confirmed"),
     Example::new(
         "five and five, alike",
-        r#"{"event":{"at":"2026-01-01T00:00:00Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:00Z","kind":"sham","phase":"start","confirmed":true}}
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:01Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:02Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:02Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:03Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:03Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:04Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:04Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
         "inconclusive no-indication",
     ),
     Example::new(
         "five and five, enrolment sends more",
-        r#"{"event":{"at":"2026-01-01T00:00:00Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:00Z","kind":"sham","phase":"start","confirmed":true}}
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":90000,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:01Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":90001,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:02Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:02Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":90002,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:03Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:03Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":90003,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
-           {"event":{"at":"2026-01-01T00:00:04Z","kind":"enrol","phase":"start","confirmed":true}}
-           {"event":{"at":"2026-01-01T00:00:04Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":true}}
            {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":90004,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
         "inconclusive volume-differs",
+    ),
+    Example::new(
+        "the same behind two that were not confirmed",
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":false}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":0,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":false}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":0,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":90003,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":90004,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":90005,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:06:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:06:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":6,"confirmed":true,"out":90006,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:07:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:07:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":7,"confirmed":true,"out":90007,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive volume-differs",
+    ),
+    Example::new(
+        "the end of one is not confirmed",
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":false}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive windows-not-confirmed",
     ),
     Example::new("a template was seen", r#"{"hit":{"kind":"biometric","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"decrypted","direction":"out","where":"http.request.uri","chain":[],"exposure":"peer","dir":"out","offset":1,"len":9}}"#, "fail"),
 ];

@@ -9,7 +9,8 @@
 //!
 //! # How it is judged
 //! *Fail*: a request or an HTTP/2 connection in clear that no exception of the policy covers. Exceptions have a content condition: a
-//! connectivity probe must carry no data (no header fields of its own either), a revocation fetch must ask for that and nothing else, a signed update must be seen signed and declared as checked. *Pass*: none,
+//! connectivity probe must carry no data (no header fields of its own either), a revocation fetch must ask for that and nothing else, a signed update must be fetched without data, seen
+//! signed each time, and that part of it declared as checked. *Pass*: none,
 //! or only excused ones, and no bytes of the subject's clear flows were lost.
 //!
 //! # Evidence
@@ -19,12 +20,13 @@
 //! EN 303 645 provision 5.5-1, OWASP MASVS-NETWORK-1, RFC 9325 §3.2.
 
 use policies::Severity;
+use policies::declaration::Signature;
 use policies::policy::Content;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
-use crate::observation::{Flow, Request, RequestFact, Unparsed, UnparsedFact, Update};
+use crate::observation::{Flow, Request, RequestFact, Unparsed, UnparsedFact, Update, UpdatePart};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -76,15 +78,27 @@ fn excuse<'p>(request: &RequestFact, case: &Case, cx: &Context<'p>) -> Option<&'
             && match e.content {
                 Content::ConnectivityProbe => !request.carries_data && (request.status == Some(204) || request.small_answer),
                 Content::RevocationFetch => is_revocation(request),
-                Content::SignedUpdate => {
-                    case.any::<Update>(|u| u.layer == Layer::Wire && u.signature.is_some() && u.path == request.path).is_some()
-                        && cx.declaration.and_then(|d| d.update_for(&named)).is_some_and(|u| u.signature != policies::declaration::Signature::None)
-                }
+                Content::SignedUpdate => !request.carries_data && is_signed_update(request, case, cx.declaration.and_then(|d| d.update_for(&named))),
                 Content::Any => true,
                 Content::OpportunisticDot => false,
             }
     })?;
     Some(rule.rule.as_str())
+}
+
+/// Whether what was fetched is part of an update, seen signed each time, and the declaration says that the device checks what is signed of that
+/// part.
+fn is_signed_update(request: &RequestFact, case: &Case, declared: Option<&policies::declaration::Update>) -> bool {
+    let Some(declared) = declared else { return false };
+    let checked = |part: UpdatePart| match declared.signature {
+        Signature::Both => true,
+        Signature::Payload => part == UpdatePart::Payload,
+        Signature::Manifest => part != UpdatePart::Payload,
+        Signature::None => false,
+    };
+    let updates = case.seen::<Update>();
+    let mut fetched = updates.iter().filter(|(u, _)| u.layer == Layer::Wire && u.path == request.path).peekable();
+    !updates.overflowed() && fetched.peek().is_some() && fetched.all(|(u, _)| u.signature.is_some() && checked(u.part))
 }
 
 /// Whether a rule covers requests that were not read: one that asks nothing of their content.
@@ -113,6 +127,11 @@ fn is_revocation(request: &RequestFact) -> bool {
     told || issuers || named && request.status == Some(304)
 }
 
+const CHECKED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"payload\"\n";
+const MANIFEST_CHECKED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"manifest\"\n";
+const SIGNED_IMAGE: &str = r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#;
+
 const EXAMPLES: &[Example] = &[
     Example::new("a request in clear", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#, "fail"),
     Example::new("the same under TLS", r#"{"request":{"layer":"decrypted","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
@@ -121,6 +140,23 @@ const EXAMPLES: &[Example] = &[
     Example::new("data that is answered as if it were OCSP", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/json","response_type":"application/ocsp-response"}}"#, "fail"),
     Example::new("an issuer's certificate that was known", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":false,"response_body":0}}"#, "pass"),
     Example::new("the same, asked with a header field of its own", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":true,"response_body":0}}"#, "fail"),
+    Example::new("a signed image, declared as checked", SIGNED_IMAGE, "pass").declared(CHECKED),
+    Example::new("the same, and only the manifest is checked", SIGNED_IMAGE, "fail").declared(MANIFEST_CHECKED),
+    Example::new(
+        "data sent to where a signed image is fetched",
+        r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
+           {"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true}}"#,
+        "fail",
+    )
+    .declared(CHECKED),
+    Example::new(
+        "a second image under the same path, without a signature",
+        r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
+           {"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip"}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#,
+        "fail",
+    )
+    .declared(CHECKED),
     Example::new("only TLS", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
     Example::new(
         "bytes are missing",

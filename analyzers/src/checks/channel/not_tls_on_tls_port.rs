@@ -32,7 +32,7 @@ pub(crate) const RULE: Rule =
     Rule { scope: Scope::Peer, severity: Severity::Medium, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
 
 /// HTTPS, SMTPS, NNTPS, DoT, LDAPS, FTPS, IMAPS, POP3S, SIPS, XMPPS and Apple push, secure MQTT, alternative HTTPS (IANA).
-const TLS_PORTS: [u16; 14] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 5223, 8443, 8883];
+const TLS_PORTS: [u16; 17] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 3269, 5061, 5223, 5671, 6697, 8443, 8883];
 const EXPECTED: &str = "TLS or QUIC on every port where TLS is expected";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {

@@ -38,7 +38,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     };
     let n = flows.count(|f| f.app == App::Quic);
     let blocked = cx.run.any::<Standing>(|s| s.what == "quic" && s.state == "block").is_some();
-    match hellos.proof(|h| h.transport == Transport::Tcp) {
+    // What was said over TLS before is no answer to the blocking.
+    let first = hellos.iter().filter(|(h, _)| h.transport == Transport::Udp).map(|(_, span)| span.first).min();
+    let followed = hellos.iter().any(|(h, span)| h.transport == Transport::Tcp && !h.by_peer && first.is_none_or(|first| span.last > first));
+    match hellos.proof(|h| h.transport == Transport::Tcp && !h.by_peer).filter(|_| followed) {
         Some(tls) if blocked => settle(cx, &hellos, case, Concern::Trials, quic.and(&tls), EXPECTED, format!("{n} QUIC flows blocked, TLS followed")),
         _ => Outcome::inconclusive(Reason::Undecrypted, quic, EXPECTED, format!("{n} QUIC flows stayed closed")),
     }
@@ -53,5 +56,12 @@ const EXAMPLES: &[Example] = &[
         "pass",
     ),
     Example::new("seen and closed", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"quic","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#, "inconclusive undecrypted"),
+    Example::new(
+        "blocked, and TLS only before",
+        r#"{"standing":{"what":"quic","state":"block"}}
+           {"hello":{"transport":"tcp","dir":"out","versions":[772],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"hello":{"transport":"udp","dir":"out","versions":[772],"suites":[4865],"ja3":"x","ja4":"b","class":"c-020202020202","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#,
+        "inconclusive undecrypted",
+    ),
     Example::new("no QUIC", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-applicable not-offered"),
 ];

@@ -38,13 +38,19 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return if flows.is_empty() { Outcome::NotTested(Reason::NotExercised) } else { Outcome::NotApplicable(Reason::NotInThisRun) };
     };
     let (host, port) = host_and_port(cx.subject);
-    if declaration.covers(&host, port) {
+    let addr = cx.subject.peer.as_ref().and_then(|peer| peer.addr).map(|addr| addr.to_string());
+    if declaration.covers(&host, port) || addr.is_some_and(|addr| declaration.covers(&addr, port)) {
         // A connection that is kept open may ask for more than one host.
         let elsewhere = |r: &RequestFact| {
             r.host.as_ref().is_some_and(|h| !r.by_peer && h.as_str().parse::<std::net::IpAddr>().is_err() && !declaration.covers(h.as_str(), port))
         };
-        if let Some(proof) = case.seen::<Request>().proof(elsewhere).filter(|_| declaration.channels_complete) {
-            return Outcome::fail(proof, EXPECTED, "requests name a host that is not declared");
+        if let Some(proof) = case.seen::<Request>().proof(elsewhere) {
+            let observed = "requests name a host that is not declared";
+            return if declaration.channels_complete {
+                Outcome::fail(proof, EXPECTED, observed)
+            } else {
+                Outcome::inconclusive(Reason::NoDeclaration, proof, EXPECTED, format!("{observed}, and the declaration does not say that it is complete"))
+            };
         }
         return settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, "declared");
     }
@@ -58,6 +64,8 @@ const DECLARED: &str = "schema = \"overhear/declaration/1\"\nchannels_complete =
 const OTHER: &str = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[[channels]]\nname = \"mail\"\npeers = [\"mail.test\"]\nprotocol = \"https\"\npurpose = \"mail\"\n";
 const PARTIAL: &str = "schema = \"overhear/declaration/1\"\n[[channels]]\nname = \"mail\"\npeers = [\"mail.test\"]\nprotocol = \"https\"\npurpose = \"mail\"\n";
 
+const SHOP_AMONG_OTHERS: &str = "schema = \"overhear/declaration/1\"\n[[channels]]\nname = \"shop\"\npeers = [\"shop.test\"]\nprotocol = \"https\"\npurpose = \"orders\"\n";
+
 const EXAMPLES: &[Example] = &[
     Example::new("declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(DECLARED),
     Example::new("not declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail").declared(OTHER),
@@ -70,5 +78,12 @@ const EXAMPLES: &[Example] = &[
         "fail",
     )
     .declared(DECLARED),
+    Example::new(
+        "declared, and another host on the same connection, where the declaration is not complete",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}
+           {"request":{"layer":"decrypted","dir":"out","method":"GET","url":"https://tracker.test/a","host":"tracker.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#,
+        "inconclusive no-declaration",
+    )
+    .declared(SHOP_AMONG_OTHERS),
     Example::new("no declaration", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-declaration"),
 ];

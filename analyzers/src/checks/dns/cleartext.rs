@@ -52,12 +52,16 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         };
     }
     // DNS over HTTP that nothing protects (RFC 8484 §4.1 asks for HTTPS).
-    if let Some(proof) = case.seen::<Request>().proof(|r| r.layer == Layer::Wire && !r.by_peer && r.response_type.as_ref().is_some_and(|t| t == "application/dns-message")) {
+    let over_http = |certain: bool| case.seen::<Request>().proof(|r| r.layer == Layer::Wire && !r.by_peer && r.asks_dns == Some(certain));
+    if let Some(proof) = over_http(true) {
         return if strict {
             Outcome::fail(proof, EXPECTED, "questions in HTTP in clear")
         } else {
             Outcome::inconclusive(Reason::PolicyException, proof, EXPECTED, "questions in HTTP in clear, which an opportunistic claim allows")
         };
+    }
+    if let Some(proof) = over_http(false) {
+        return Outcome::inconclusive(Reason::Unparsed, proof, EXPECTED, "requests in clear that look like DNS over HTTP");
     }
     if let Some(broken) = case.seen::<Unparsed>().proof(|u| u.what == App::Dns) {
         return Outcome::inconclusive(Reason::Unparsed, broken, EXPECTED, "DNS in clear that could not be read");
@@ -85,6 +89,8 @@ const EXAMPLES: &[Example] = &[
     .declared(STRICT),
     Example::new("strict, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "fail").declared(STRICT),
     Example::new("strict, and DNS over HTTP in clear", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://dns.test/dns-query","host":"dns.test","path":"/dns-query","status":200,"request_bytes":0,"response_bytes":1000,"response_type":"application/dns-message","query":false,"body":true}}"#, "fail").declared(STRICT),
+    Example::new("strict, and DNS over HTTP in clear that is not answered", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://dns.test/dns-query?dns=‹value:1›","host":"dns.test","path":"/dns-query","status":503,"request_bytes":0,"response_bytes":10,"query":true,"body":false}}"#, "fail").declared(STRICT),
+    Example::new("strict, and a request like an HTTP resolver's", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://192.0.2.9/d?dn=‹value:1›","host":"192.0.2.9","path":"/d","status":200,"request_bytes":0,"response_bytes":10,"query":true,"body":false}}"#, "inconclusive unparsed").declared(STRICT),
     Example::new("strict, and the device is asked", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp","by_peer":true}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(STRICT),
     Example::new("opportunistic, and a name in clear", r#"{"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}"#, "inconclusive policy-exception").declared(OPPORTUNISTIC),

@@ -22,7 +22,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, judge_leak};
-use crate::observation::{Flow, HitFact, NameSource, Question};
+use crate::observation::{Flow, Hello, HitFact, NameSource, Question};
 use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::Scope;
 
@@ -41,7 +41,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         // DNS over TLS, QUIC or, where it is declared, HTTPS: names were asked for out of sight.
         (Outcome::Judged(judged), Some(_)) if judged.verdict == Verdict::Pass => {
             let hides = cx.declaration.is_some_and(|d| matches!(d.dns.claim, DnsClaim::Strict | DnsClaim::Opportunistic));
-            match case.any::<Flow>(|f| f.encrypted && (f.port == 853 || hides && f.port == 443)) {
+            let closed = case.any::<Flow>(|f| f.encrypted && (f.port == 853 || hides && f.port == 443));
+            let offered = || case.any::<Hello>(|h| h.dns && !h.by_peer).filter(|_| case.any::<Flow>(|f| f.encrypted).is_some());
+            match closed.or_else(offered) {
                 Some(closed) => {
                     let proof = judged.evidence.clone().and(&Proof::line(closed.first));
                     Outcome::inconclusive(Reason::Undecrypted, proof, judged.expected.clone(), "none in the names that were seen")
@@ -102,6 +104,14 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
            {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:853","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive undecrypted",
+    ),
+    Example::new(
+        "asked over TLS on another port, by its ALPN",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"hello":{"transport":"tcp","dir":"out","versions":[772],"suites":[4865],"alpn":["dot"],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8853","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#,
         "inconclusive undecrypted",
     ),
     Example::new(

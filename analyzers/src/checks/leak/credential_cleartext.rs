@@ -9,7 +9,7 @@
 //!
 //! # How it is judged
 //! *Fail*: a planted value (a password, token or user name) was found, or the protocol marks a value as password or authorization.
-//! *Pass*: values were planted, none was found, and no byte that could hold one was lost. A value that only looks like one (format
+//! *Pass*: a password or token was planted, nothing of the kind was found, and no byte that could hold one was lost. A value that only looks like one (format
 //! and checksum) leaves it undecided; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
@@ -41,8 +41,9 @@ fn speaks(hit: &HitFact) -> bool {
     is_clear(hit) && is_credential(hit.kind)
 }
 
+/// A user name alone is no credential: that it was not found says nothing of what was not planted.
 fn planted(kind: IdentifierType) -> bool {
-    is_credential(kind)
+    matches!(kind, IdentifierType::Password | IdentifierType::Token)
 }
 
 /// The protocol itself says that this is a credential; no planted value is needed to know it.
@@ -64,6 +65,12 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "pass",
+    ),
+    Example::new(
+        "only a user name planted",
+        r#"{"planted":{"name":"login","kind":"user-name","token":"aa"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "not-tested no-persona",
     ),
     Example::new("only its shape", r#"{"hit":{"kind":"token","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#, "inconclusive structural-only"),
     Example::new(

@@ -7,7 +7,7 @@
 //! A verdict about enrolment, consent or updates holds only for what the device was really made to do.
 //!
 //! # How it is judged
-//! *Pass*: events are there and all are confirmed. Undecided: some are not. Not tested: none were recorded. It never fails.
+//! *Pass*: events are there, all are confirmed and lie within the capture. Undecided: some are not, or do not. Not tested: none were recorded. It never fails.
 //!
 //! # Evidence
 //! The `event` lines.
@@ -19,7 +19,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, settle};
-use crate::observation::Event;
+use crate::observation::{Event, Input, Run, RunKind};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -33,11 +33,28 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(open) = events.proof(|e| !e.confirmed) {
         return Outcome::inconclusive(Reason::WindowsNotConfirmed, open, expected, format!("{} events are not confirmed", events.count(|e| !e.confirmed)));
     }
+    if let Some(beside) = events.proof(|e| is_beside(e, cx)) {
+        let observed = format!("{} events are not of the time of the capture", events.count(|e| is_beside(e, cx)));
+        return Outcome::inconclusive(Reason::WindowsNotConfirmed, beside, expected, observed);
+    }
     settle(cx, &events, case, Concern::Trials, proof, expected, format!("{} events, all confirmed", events.count(|_| true)))
+}
+
+/// Whether an event lies before the first frame or after the last one of what was read: nothing of it was seen. A live run is there all the
+/// time.
+pub(crate) fn is_beside(event: &Event, cx: &Context<'_>) -> bool {
+    if cx.run.any::<Run>(|run| run.kind != RunKind::Capture).is_some() {
+        return false;
+    }
+    let inputs = cx.run.seen::<Input>();
+    let times = || inputs.iter().filter_map(|(input, _)| input.first.zip(input.last));
+    times().next().is_some() && !times().any(|(first, last)| (first..=last).contains(&event.at))
 }
 
 const EXAMPLES: &[Example] = &[
     Example::new("confirmed", r#"{"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":true}}"#, "pass"),
     Example::new("not confirmed", r#"{"event":{"at":"2026-01-01T00:00:01Z","kind":"enrol","phase":"start","confirmed":false}}"#, "inconclusive windows-not-confirmed"),
+    Example::new("after the capture", r#"{"event":{"at":"2026-01-01T02:00:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"input":{"path":"a","bytes":9,"packets":9,"first":"2026-01-01T00:00:00Z","last":"2026-01-01T01:00:00Z","link_types":[],"truncated":false,"damage":[],"unread":[],"secrets":0}}"#, "inconclusive windows-not-confirmed"),
     Example::new("none", "", "not-tested no-events"),
 ];

@@ -9,7 +9,8 @@
 //!
 //! # How it is judged
 //! *Pass*: under TLS; or in clear, a signature was seen, and the declaration says that the device checks it. *Fail*: in clear, and
-//! the declaration says that nothing is signed. Otherwise undecided: whether the device checks a signature does not show in a
+//! the declaration says that nothing is signed. Otherwise undecided, and so where a declared
+//! update host is asked in clear for what has no known form: whether the device checks a signature does not show in a
 //! capture (the update attacks ask that).
 //!
 //! # Evidence
@@ -23,6 +24,7 @@ use policies::declaration::Signature;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
+use crate::checks::update::manifest_cleartext::asked_in_clear;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::observation::{Update, UpdatePart};
 use crate::outcome::{Outcome, Reason};
@@ -37,8 +39,15 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let updates = case.seen::<Update>();
     let payload = |u: &Update| u.part == UpdatePart::Payload;
     let clear = |u: &Update| payload(u) && u.layer == Layer::Wire;
-    let Some(proof) = updates.proof(payload) else { return unseen(&updates, Reason::NotExercised, EXPECTED) };
+    let unknown = || {
+        let (_, proof) = asked_in_clear(case, cx)?;
+        Some(Outcome::inconclusive(Reason::Unparsed, proof, EXPECTED, "requests in clear to a declared update host; whether they fetch an image does not show"))
+    };
+    let Some(proof) = updates.proof(payload) else { return unknown().unwrap_or_else(|| unseen(&updates, Reason::NotExercised, EXPECTED)) };
     let Some(open) = updates.proof(clear) else {
+        if let Some(undecided) = unknown() {
+            return undecided;
+        }
         return settle(cx, &updates, case, Concern::Clear, proof, EXPECTED, "images only under TLS");
     };
     let (host, _) = host_and_port(cx.subject);
@@ -46,6 +55,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     match cx.declaration.and_then(|d| d.update_for(&host)).map(|u| u.signature) {
         Some(Signature::None) => Outcome::fail(open, EXPECTED, "images in clear, declared as not signed"),
         Some(Signature::Payload | Signature::Both) if signed => {
+            if let Some(undecided) = unknown() {
+                return undecided;
+            }
             settle(cx, &updates, case, Concern::Clear, open, EXPECTED, "images in clear, signed, and declared as checked")
         }
         _ => Outcome::inconclusive(Reason::SignedOutOfSight, open, EXPECTED, "images in clear; whether their signature is checked does not show here"),
@@ -61,5 +73,12 @@ const EXAMPLES: &[Example] = &[
     Example::new("in clear and declared unsigned", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "fail").declared(UNSIGNED),
     Example::new("in clear, signed and declared as checked", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u","signature":"pkcs7-footer"}}"#, "pass").declared(SIGNED),
     Example::new("in clear, nothing declared", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "inconclusive signed-out-of-sight"),
+    Example::new(
+        "in clear, signed and declared as checked, and something else in clear",
+        r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u","signature":"pkcs7-footer"}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/fw/b","host":"shop.test","path":"/fw/b","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#,
+        "inconclusive unparsed",
+    )
+    .declared(SIGNED),
     Example::new("no image", "", "not-tested not-exercised"),
 ];

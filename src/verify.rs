@@ -1,0 +1,337 @@
+//! `overhear verify`: is the run what its journal says, and is its journal what was seen?
+
+use std::fs::File;
+
+use analyzers::encode::Digest;
+use analyzers::flow::FlowId;
+use analyzers::journal::Line;
+use analyzers::observation::{Asked, Input, Observation, Run, RunKind};
+use analyzers::scribe::Desk;
+use captures::Known;
+use policies::Policy;
+use reports::tables::Limits;
+
+use crate::analyze::Analysis;
+use crate::cli;
+use crate::fault::Fault;
+use crate::knowledge::{self, Knowledge};
+use crate::render;
+use crate::run::{Folder, RunFile};
+use crate::runs::{ReadBack, demands, read_back};
+
+/// What a verification came to, line by line.
+#[derive(Default)]
+struct Checked {
+    said: Vec<String>,
+    wrong: u32,
+}
+
+impl Checked {
+    fn good(&mut self, what: impl Into<String>) {
+        self.said.push(format!("ok     {}", what.into()));
+    }
+
+    fn bad(&mut self, what: impl Into<String>) {
+        self.wrong += 1;
+        self.said.push(format!("WRONG  {}", what.into()));
+    }
+
+    fn open(&mut self, what: impl Into<String>) {
+        self.said.push(format!("open   {}", what.into()));
+    }
+}
+
+pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
+    let folder = Folder::open(&args.run)?;
+    let mut checked = Checked::default();
+    let whole = folder.is_whole().then(|| folder.run_file()).transpose()?;
+    let told = Told::read(&folder)?;
+    let asked = told.run.as_ref().map_or_else(Asked::default, |run| run.asked.clone());
+    let (gates, limits) = render::as_asked(&asked);
+    let back = read_back(&folder, limits, &gates, false)?;
+    chain(&back, whole.as_ref(), &told, &mut checked);
+    verdicts(&folder, &back, &told, &mut checked);
+    match &whole {
+        None => checked.open("the run was cut off before its end: its capture is not compared"),
+        Some(run) => capture(&folder, run, args, &told, &mut checked)?,
+    }
+    let mut out = checked.said.join("\n");
+    out.push_str(&format!("\n{}\n", if checked.wrong == 0 { "verified: no difference" } else { "NOT verified" }));
+    render::print(out.as_bytes())?;
+    Ok(u8::from(checked.wrong > 0))
+}
+
+/// What the journal itself says of the run and its inputs.
+#[derive(Default)]
+struct Told {
+    /// The first of these lines; a run has no other.
+    run: Option<Run>,
+    more_runs: u64,
+    inputs: Vec<Input>,
+    purged: bool,
+    /// Lines by a later command that reports show.
+    marked: bool,
+    ended: bool,
+}
+
+impl Told {
+    fn read(folder: &Folder) -> Result<Told, Fault> {
+        let mut told = Told::default();
+        folder.read(|line| match line.seen {
+            Observation::Run(run) if told.run.is_none() => told.run = Some(run),
+            Observation::Run(_) => told.more_runs += 1,
+            Observation::Input(input) => told.inputs.push(input),
+            Observation::Purged(_) => told.purged = true,
+            Observation::Event(_) => told.marked |= told.ended,
+            Observation::Ledger(_) => told.ended = true,
+            _ => {}
+        })?;
+        Ok(told)
+    }
+}
+
+fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Checked) {
+    for broken in back.broken.iter().take(20) {
+        checked.bad(format!("chain: {broken}"));
+    }
+    let tail = &back.tail;
+    if back.broken.is_empty() {
+        checked.good(format!("chain: {} lines under {} seals", tail.lines, tail.seals));
+    }
+    // A run that was cut off has such a tail; one that is whole was sealed to its end.
+    let cut_off = whole.is_none();
+    let mut tail_is = |what: String| if cut_off { checked.open(what) } else { checked.bad(what) };
+    if tail.unsealed > 0 {
+        tail_is(format!("{} lines after the last seal count and are not proven", tail.unsealed));
+    }
+    if tail.torn > 0 {
+        tail_is(format!("{} bytes of a last line that was never finished", tail.torn));
+    }
+    if told.more_runs > 0 {
+        checked.bad("the journal says a second time what the run is");
+    }
+    match whole {
+        Some(run) if tail.head != Some(run.head) => checked.bad("run.json names another last seal than the journal has"),
+        Some(_) => checked.good("run.json names the journal's last seal"),
+        None => checked.open("there is no run.json: the run is not whole"),
+    }
+}
+
+/// report.html is what people read: it says what report.json says.
+fn page(folder: &Folder, back: &ReadBack, same_rules: bool, checked: &mut Checked) {
+    let mut again = Vec::new();
+    if reports::html::write(&back.rendered.report, &back.rendered.catalogue, &mut again).is_err() {
+        return checked.bad("report.html cannot be made again");
+    }
+    match std::fs::read(folder.file("report.html")) {
+        Err(_) => checked.open("there is no report.html to compare with"),
+        Ok(stored) if stored == again => checked.good("report.html is equal, byte for byte"),
+        Ok(_) if same_rules => checked.bad("report.html differs from what the journal gives"),
+        Ok(_) => checked.open("report.html differs (other catalogue)"),
+    }
+}
+
+fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked) {
+    let mut again = Vec::new();
+    if back.rendered.report.write(&mut again).is_err() {
+        return checked.bad("verdicts: the report cannot be made again");
+    }
+    let same_rules =
+        back.run.as_ref().is_some_and(|r| demands(folder).is_ok_and(|d| knowledge::catalogue_sha256(&d) == r.catalogue_sha256));
+    if !same_rules {
+        checked.open("the run was judged under another catalogue: verdicts may differ for that reason");
+    }
+    if let Some(run) = &back.run {
+        match std::fs::read(folder.file("policy.toml")).map(|t| Digest::of(&t)) {
+            Ok(digest) if digest == run.policy_sha256 => checked.good("policy.toml is the one the journal names"),
+            _ => checked.bad("policy.toml is not the one the journal names"),
+        }
+        let declaration = std::fs::read(folder.file("declaration.toml")).ok().map(|t| Digest::of(&t));
+        match (declaration, run.declaration_sha256) {
+            (None, None) => {}
+            (kept, named) if kept == named => checked.good("declaration.toml is the one the journal names"),
+            _ => checked.bad("declaration.toml is not the one the journal names"),
+        }
+        if run.asked.baseline {
+            return checked.open("the run was compared with a baseline: its report is not made again");
+        }
+    }
+    if told.marked {
+        return checked.open("marks were added when the run was over: its report is not made again");
+    }
+    page(folder, back, same_rules, checked);
+    match std::fs::read(folder.file("report.json")) {
+        Err(_) => checked.open("there is no report.json to compare with"),
+        Ok(stored) if stored == again => checked.good("every verdict recomputed from the journal; report.json is equal, byte for byte"),
+        Ok(stored) => {
+            let (stored, again) = (String::from_utf8_lossy(&stored), String::from_utf8_lossy(&again));
+            let differs = stored.lines().zip(again.lines()).position(|(a, b)| a != b);
+            let at = differs.map_or_else(|| "its length".to_owned(), |n| format!("line {}", n + 1));
+            if same_rules {
+                checked.bad(format!("report.json differs from what the journal gives, first in {at}"));
+            } else {
+                checked.open("report.json differs (other catalogue)");
+            }
+        }
+    }
+}
+
+/// Lines that a capture gives again: everything but what the operator or a later command said.
+fn comes_from_capture(seen: &Observation) -> bool {
+    !matches!(
+        seen,
+        Observation::Run(_)
+            | Observation::Planted(_)
+            | Observation::Event(_)
+            | Observation::Input(_)
+            | Observation::Standing(_)
+            | Observation::Revealed(_)
+            | Observation::Purged(_)
+    )
+}
+
+fn line_digest(line: &Line) -> u64 {
+    let text = serde_json::to_vec(line).unwrap_or_default();
+    let digest = analyzers::encode::sha256(&text);
+    u64::from_le_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
+}
+
+/// Compares the lines of a second reading with those of the journal, in order.
+struct Compare {
+    expect: Vec<(u64, u64)>,
+    at: usize,
+    first: Option<u64>,
+}
+
+impl Desk for Compare {
+    fn line(&mut self, line: Line) {
+        if !comes_from_capture(&line.seen) {
+            return;
+        }
+        let same = self.expect.get(self.at).is_some_and(|(_, d)| *d == line_digest(&line));
+        if !same && self.first.is_none() {
+            self.first = Some(self.expect.get(self.at).map_or(0, |(n, _)| *n));
+        }
+        self.at += 1;
+    }
+
+    fn sealed(&mut self, _: Option<FlowId>, _: analyzers::sealed::Value) {}
+}
+
+/// The packets of a live run: their digest was taken when they were read again.
+fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
+    checked.open("a live run: its capture was compared when it ended (the journal's `second-reading` line)");
+    let path = folder.file("capture.pcapng");
+    let kept = told.inputs.iter().find(|input| input.path == "capture.pcapng").and_then(|input| input.sha256);
+    match (File::open(&path), kept) {
+        (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {
+            if kept.is_some() && !told.purged {
+                checked.open("capture.pcapng is not there");
+            }
+        }
+        (Err(e), _) => return Err(Fault::io("read", &path, &e)),
+        (Ok(_), _) if told.purged => checked.open("capture.pcapng is not compared: the run was purged"),
+        (Ok(_), None) => checked.open("the journal names no digest of capture.pcapng"),
+        (Ok(mut file), Some(digest)) => {
+            let mut hashed = crate::analyze::Counted::hashing(&mut file);
+            hashed.drain();
+            if hashed.digest() == Some(digest) {
+                checked.good("capture.pcapng is the one the journal names");
+            } else {
+                checked.bad("capture.pcapng is not the one the journal names");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
+    if told.run.as_ref().is_some_and(|r| r.kind != RunKind::Capture) {
+        return packets(folder, told, checked);
+    }
+    let Some(input) = run.inputs.first() else {
+        checked.open("the run names no capture");
+        return Ok(());
+    };
+    let sha256 = told.inputs.first().and_then(|input| input.sha256);
+    if input.sha256 != sha256 {
+        checked.bad("run.json names another digest of the capture than the journal");
+    }
+    let path = &input.path;
+    let Ok(bytes) = std::fs::read(path) else {
+        checked.open(format!("the capture {} is not there: its lines are not recomputed", path.display()));
+        return Ok(());
+    };
+    match sha256 {
+        Some(digest) if digest != Digest::of(&bytes) => {
+            checked.bad(format!("the capture {} is not the one that was read", path.display()));
+            return Ok(());
+        }
+        Some(_) => checked.good(format!("the capture {} is the one that was read", path.display())),
+        None => checked.open("the capture's digest was not taken (--hash none)"),
+    }
+    if told.run.as_ref().is_some_and(|r| r.asked.keylog || r.asked.actors) {
+        checked.open("the run had a key log or a file of actors: lines are not recomputed from the capture");
+        return Ok(());
+    }
+    if !crate::private::has_project_key(args.project_key.as_deref()) {
+        checked.open("the project's key is not here: lines are not recomputed from the capture (name it with --project-key)");
+        return Ok(());
+    }
+    if run.persona && args.persona.is_none() {
+        checked.open("the run had a persona: name it with --persona to recompute lines from the capture");
+        return Ok(());
+    }
+    let (kept, keylog_or_events) = journal_digests(folder)?;
+    if keylog_or_events {
+        checked.open("the run had events: lines are not recomputed from the capture");
+        return Ok(());
+    }
+    let given = cli::Knowledge {
+        policy: Some(folder.file("policy.toml")),
+        persona: args.persona.clone(),
+        declaration: None,
+        project_key: args.project_key.clone(),
+    };
+    let known = Knowledge::read(&given, Policy::default_analyze, crate::analyze::DEFAULT_POLICY)?;
+    let secrets = captures::scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap_or_default();
+    let analysis = Analysis {
+        known: &known,
+        devices: &run.devices,
+        kind: RunKind::Capture,
+        label: None,
+        secrets_known: if bytes.starts_with(&crate::analyze::PCAPNG_MAGIC) { Known::All } else { Known::None },
+        secrets,
+        events: Vec::new(),
+        windows: Vec::new(),
+        actors: Vec::new(),
+        jobs: 1,
+        limits: Limits::default(),
+        asked: Asked::default(),
+    };
+    let mut compare = Compare { expect: kept, at: 0, first: None };
+    let (_, ledger) = analysis.read(bytes.as_slice(), &mut compare, &mut |_| {})?;
+    let _ = ledger;
+    match compare.first {
+        None if compare.at == compare.expect.len() => {
+            checked.good(format!("{} lines recomputed from the capture, all equal", compare.at));
+        }
+        None => checked.bad(format!("the capture gives {} lines, the journal has {}", compare.at, compare.expect.len())),
+        Some(0) => checked.bad("the capture gives more lines than the journal has"),
+        Some(n) => checked.bad(format!("line {n} of the journal is not what the capture gives (another project key, key log or persona?)")),
+    }
+    Ok(())
+}
+
+/// Digests of the lines a capture gives, with their numbers; and whether events shaped the run.
+fn journal_digests(folder: &Folder) -> Result<(Vec<(u64, u64)>, bool), Fault> {
+    let mut out = Vec::new();
+    let mut events = false;
+    folder.read(|line| {
+        events |= matches!(line.seen, Observation::Event(_) | Observation::Activity(_));
+        if comes_from_capture(&line.seen) && !matches!(line.seen, Observation::Ledger(_)) {
+            out.push((line.n, line_digest(&line)));
+        }
+    })?;
+    Ok((out, events))
+}

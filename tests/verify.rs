@@ -1,0 +1,144 @@
+//! `verify` finds what was changed in a run, and nothing in one that was not.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{capture, overhear};
+
+mod support;
+
+/// A policy under which the run's one peer may be silent, and a declaration that does not know it.
+const POLICY: &str = "schema = \"overhear/policy/1\"\n";
+const DECLARATION: &str = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[[channels]]\nname = \"shop\"\npeers = [\"shop.test\"]\nprotocol = \"https\"\npurpose = \"orders\"\n";
+
+struct Run(tempfile::TempDir);
+
+impl Run {
+    /// Analyses a small capture; `more` are further words of the command line.
+    fn new(more: &[&str]) -> Run {
+        let run = Run(tempfile::tempdir().unwrap());
+        fs::write(run.at("in.pcap"), capture(&[0, 10])).unwrap();
+        fs::write(run.at("policy.toml"), POLICY).unwrap();
+        fs::write(run.at("declaration.toml"), DECLARATION).unwrap();
+        fs::write(run.at("keys.log"), "").unwrap();
+        let words: Vec<String> =
+            more.iter().map(|w| w.strip_prefix('@').map_or((*w).to_owned(), |f| run.at(f).display().to_string())).collect();
+        let mut command = overhear();
+        command.arg("analyze").arg(run.at("in.pcap")).arg("--out").arg(run.folder());
+        for (word, file) in [("--policy", "policy.toml"), ("--declaration", "declaration.toml"), ("--project-key", "key")] {
+            command.arg(word).arg(run.at(file));
+        }
+        let done = command.args(words).output().unwrap();
+        assert!(run.folder().join("run.json").exists(), "{}", String::from_utf8_lossy(&done.stderr));
+        run
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.at("run")
+    }
+
+    /// Whether the run is verified, and what is said.
+    fn verify(&self) -> (bool, String) {
+        let done = overhear().arg("verify").arg(self.folder()).arg("--project-key").arg(self.at("key")).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(said.contains("NOT verified"), done.status.code() == Some(1), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        (done.status.code() == Some(0), said)
+    }
+
+    #[track_caller]
+    fn holds(&self, words: &str) {
+        let (verified, said) = self.verify();
+        assert!(verified && said.contains(words), "{said}");
+    }
+
+    /// What `change` does to a file of the run is found, and told in these words.
+    #[track_caller]
+    fn bites(&self, file: &str, change: impl Fn(&str) -> String, words: &str) {
+        let path = self.folder().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = change(&text);
+        assert_ne!(text, changed, "{file}");
+        fs::write(&path, changed).unwrap();
+        let (verified, said) = self.verify();
+        assert!(!verified && said.contains(words), "{file}: {said}");
+        fs::write(&path, text).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) {
+        let kind = words.contains(&"mark").then_some("note");
+        let done = overhear().args(words).arg(self.folder()).args(kind).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn an_honest_run_is_verified() {
+    for more in [
+        &[][..],
+        &["--rows", "1"],
+        &["--fail-on", "critical", "--undecided", "warn"],
+        &["--require", "channel.undeclared-endpoint"],
+        &["--hash", "none"],
+        &["--jobs", "2"],
+    ] {
+        let run = Run::new(more);
+        run.holds("lines recomputed from the capture, all equal");
+    }
+    Run::new(&["--keylog", "@keys.log"]).holds("the run had a key log");
+}
+
+#[test]
+fn what_was_changed_is_found() {
+    let run = Run::new(&[]);
+    run.holds("report.html is equal");
+    // A line after the last seal; a forged first line behind it.
+    let first = |text: &str| text.lines().next().unwrap().to_owned();
+    run.bites("journal.jsonl", |text| format!("{text}{}\n", first(text)), "after the last seal");
+    run.bites("journal.jsonl", |text| format!("{text}{{\"at\""), "was never finished");
+    run.bites("journal.jsonl", |text| text.replacen("192.168.7.2", "192.168.7.3", 1), "chain:");
+    run.bites("policy.toml", |text| format!("{text}# other\n"), "policy.toml is not");
+    run.bites("declaration.toml", |text| text.replace("shop.test", "203.0.113.9"), "declaration.toml is not");
+    run.bites("report.json", |text| text.replacen("\"fail\"", "\"pass\"", 1), "report.json differs");
+    run.bites("report.html", |text| format!("{text}<!-- -->"), "report.html differs");
+    let other = |text: &str, key: &str| {
+        let mut run: serde_json::Value = serde_json::from_str(text).unwrap();
+        match key {
+            "head" => run["head"] = "00".repeat(32).into(),
+            _ => run["inputs"][0]["sha256"] = "00".repeat(32).into(),
+        }
+        run.to_string()
+    };
+    run.bites("run.json", |text| other(text, "head"), "another last seal");
+    run.bites("run.json", |text| other(text, "sha256"), "another digest of the capture");
+    fs::remove_file(run.folder().join("declaration.toml")).unwrap();
+    let (verified, said) = run.verify();
+    assert!(!verified && said.contains("declaration.toml is not"), "{said}");
+    let run = Run::new(&[]);
+    fs::write(run.at("in.pcap"), capture(&[0, 11])).unwrap();
+    let (verified, said) = run.verify();
+    assert!(!verified && said.contains("is not the one that was read"), "{said}");
+}
+
+/// Commands that add to a finished run leave it as verified as it was; nobody's key is made by looking.
+#[test]
+fn a_later_command_breaks_nothing() {
+    for words in [&["purge"][..], &["report", "--reveal"], &["mark"]] {
+        let run = Run::new(&[]);
+        run.command(words);
+        run.holds("verified: no difference");
+    }
+    let run = Run::new(&[]);
+    run.command(&["mark"]);
+    run.holds("marks were added");
+    let run = Run::new(&[]);
+    let elsewhere = run.at("other/key");
+    let done = overhear().arg("verify").arg(run.folder()).arg("--project-key").arg(&elsewhere).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.code() == Some(0) && said.contains("project's key is not here"), "{said}");
+    assert!(!Path::new(&elsewhere).exists());
+}
