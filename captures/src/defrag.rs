@@ -22,11 +22,26 @@ pub(crate) struct Defrag {
     partial: HashMap<FragmentKey, Partial, FixedState>,
     /// Oldest first; entries of datagrams that are gone stay until they come to the front.
     order: VecDeque<(FragmentKey, u64)>,
+    /// Datagrams that became whole a moment ago, and when, oldest first.
+    done: HashMap<FragmentKey, Vec<Piece>, FixedState>,
+    done_at: VecDeque<(FragmentKey, Time)>,
     bytes: usize,
     next: u64,
     given_up: Vec<Datagram>,
     /// Datagrams given up: never whole in time, or pushed out.
     pub(crate) lost: u64,
+}
+
+/// A fragment as it came: offset, length, digest of its bytes.
+type Piece = (u32, usize, u64);
+
+/// A capture of both sides of a switch has every fragment twice, a moment apart; so soon no sender uses an identification again.
+const REPEAT: i64 = 1_000_000_000;
+/// Fragments of a datagram that are remembered: as many as 64 KiB have on a link of 576 bytes.
+const MOST_PIECES: usize = 120;
+
+fn digest(bytes: &[u8]) -> u64 {
+    std::hash::BuildHasher::hash_one(&FixedState::with_seed(0x6672_6167), bytes)
 }
 
 #[derive(Debug)]
@@ -42,6 +57,7 @@ struct Partial {
     pieces: Vec<(u32, Vec<u8>)>,
     total: Option<u32>,
     cut: bool,
+    came: Vec<Piece>,
 }
 
 /// What fragments became.
@@ -71,6 +87,10 @@ impl Defrag {
     /// Takes a fragment that came as `from` says.
     pub(crate) fn put(&mut self, fragment: &Fragment, bytes: &[u8], from: (Origin, Link), clock: Time) -> Fit {
         self.forget(clock);
+        let piece = (fragment.offset, bytes.len(), digest(bytes));
+        if self.repeats(&fragment.key, piece, clock) {
+            return Fit::default();
+        }
         let end = fragment.offset.saturating_add(fragment.len);
         let next = &mut self.next;
         let order = &mut self.order;
@@ -79,8 +99,11 @@ impl Defrag {
             order.push_back((fragment.key, *next));
             let (origin, link) = from;
             let (serial, since, pieces) = (*next, clock, Vec::new());
-            Partial { serial, since, origin, link, conflict: false, reach: 0, pieces, total: None, cut: false }
+            Partial { serial, since, origin, link, conflict: false, reach: 0, pieces, total: None, cut: false, came: Vec::new() }
         });
+        if partial.came.len() < MOST_PIECES {
+            partial.came.push(piece);
+        }
         partial.reach = partial.reach.max(end.saturating_add(fragment.cut));
         partial.cut |= fragment.cut > 0;
         if partial.reach > LARGEST {
@@ -100,12 +123,27 @@ impl Defrag {
         partial.conflict |= conflict;
         let mut whole = None;
         if partial.is_whole()
-            && let Some(done) = self.partial.remove(&fragment.key)
+            && let Some(mut done) = self.partial.remove(&fragment.key)
         {
             self.bytes -= done.held().min(self.bytes);
+            self.done.insert(fragment.key, std::mem::take(&mut done.came));
+            self.done_at.push_back((fragment.key, clock));
             whole = Some(done.datagram(fragment.key));
         }
         Fit { whole, conflict }
+    }
+
+    /// Whether a fragment came before as it is, with a datagram that became whole a moment ago.
+    fn repeats(&mut self, key: &FragmentKey, piece: Piece, clock: Time) -> bool {
+        while let Some((old, at)) = self.done_at.front().copied()
+            && (at.0.saturating_add(REPEAT) < clock.0 || self.done_at.len() > MOST_DATAGRAMS)
+        {
+            self.done_at.pop_front();
+            if !self.done_at.iter().any(|(key, _)| *key == old) {
+                self.done.remove(&old);
+            }
+        }
+        !self.partial.contains_key(key) && self.done.get(key).is_some_and(|came| came.contains(&piece))
     }
 
     /// Datagrams that will not become whole any more: what there is of them.
@@ -259,6 +297,29 @@ mod tests {
         check(&[(16, "qrst", false), (8, "ijklmnopQRST", true), (0, "abcdefgh", true)], whole, false);
         check(&[(16, "qrst", false), (8, "xy", false)], None, true);
         check(&[(65_528, "abcdefghij", false)], None, true);
+    }
+
+    /// Every fragment twice in a row is one datagram; a later one of the same number, or with other bytes, is another.
+    #[test]
+    fn what_came_twice_is_dropped() {
+        let mut defrag = Defrag::default();
+        let mut whole = 0;
+        for (second, rest, expect) in [(0, "ij", 1), (0, "kl", 1), (5, "ij", 2)] {
+            for (offset, bytes, more) in [(0, "abcdefgh", true), (8, rest, false)] {
+                for _ in 0..2 {
+                    let fit = defrag.put(&fragment(1, offset, bytes.len(), more), bytes.as_bytes(), FROM, Time::from_secs(second));
+                    whole += u32::from(fit.whole.is_some());
+                }
+            }
+            // What follows a moment later with other bytes waits for its own first fragment.
+            assert_eq!((whole, defrag.partial.len()), (expect, usize::from(rest == "kl")), "{second} {rest}");
+            defrag.partial.clear();
+        }
+        for id in 0..10_000 {
+            defrag.put(&fragment(id, 0, 8, true), b"abcdefgh", FROM, Time::from_secs(9));
+            defrag.put(&fragment(id, 8, 2, false), b"ij", FROM, Time::from_secs(9));
+        }
+        assert!(defrag.done.len() <= MOST_DATAGRAMS + 1);
     }
 
     #[test]
