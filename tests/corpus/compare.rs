@@ -92,6 +92,9 @@ fn tls(seen: &Seen, truth: &Value, tally: &mut Tally<'_>) {
                 it.alpn.extend(s.alpn.iter().map(|s| s.as_str().to_owned()));
                 it.certs.extend(s.chain.iter().map(ToString::to_string));
             }
+            Observation::Reaction(r) if !r.client_chain.is_empty() => {
+                ours.entry(ends.to_owned()).or_default().certs.extend(r.client_chain.iter().map(ToString::to_string));
+            }
             _ => {}
         }
     }

@@ -1,7 +1,10 @@
-//! How people log in to services whose protocol nobody reads here: commands of line protocols, and the first packet of MQTT. A credential is
-//! told by the word in front of it, whatever its value.
+//! How people log in to services whose protocol nobody reads here: commands of line protocols, prompts, and the first messages of some that are
+//! no text ([`opening`]). A credential is told by the word or number in front of it, whatever its value.
 
 use policies::IdentifierType;
+
+use super::opening::{self, Opening};
+use crate::flow::Dir;
 
 use super::http::secrets::{self, Secret, Url, base64};
 
@@ -17,12 +20,22 @@ pub(crate) struct Logins {
     /// Where the line begins in the stream, and where the next byte should stand.
     start: u64,
     next: u64,
+    /// The first bytes, while they may be a login that is no text.
+    first: Vec<u8>,
     /// What the next line answers.
     asked: Asked,
-    /// A user's name was given, in a line that begins there: what comes as `PASS` is its password.
+    /// A user's name was given, in a line that begins there: what comes as `PASS` is its password, for so many lines.
     user: Option<(Secret, u64)>,
+    patience: u8,
+    /// What came as `PASS` without a user: IRC's if a nickname follows (RFC 2812 §3.1.1).
+    held: Option<(Secret, u64)>,
+    /// Strings that are left of an array of Redis.
+    array: u32,
     over: bool,
 }
+
+/// Commands that may stand between a user's name and the password.
+const PATIENCE: u8 = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Asked {
@@ -33,6 +46,9 @@ enum Asked {
     /// The LOGIN mechanism: user, then password.
     User,
     Password,
+    /// Redis: the length of a string, then the string; what it is depends on how many follow `AUTH`.
+    Length,
+    String,
 }
 
 impl Logins {
@@ -41,19 +57,29 @@ impl Logins {
         if self.over {
             return;
         }
-        if offset == 0 {
-            let mut found = Vec::new();
-            if connect(bytes, &mut found).is_some() {
-                self.over = true;
-                for secret in found {
-                    told(secret, 0);
+        if offset == 0 || !self.first.is_empty() && offset == self.next {
+            self.first.extend_from_slice(bytes);
+            self.next = offset + bytes.len() as u64;
+            match opening::read(&self.first) {
+                Opening::Is(found) => {
+                    *self = Logins { over: true, ..Logins::default() };
+                    return found.into_iter().for_each(|secret| told(secret, 0));
                 }
-                return;
+                Opening::More if self.first.len() as u64 <= LOOKED_AT => return,
+                Opening::More | Opening::No => {
+                    let first = std::mem::take(&mut self.first);
+                    return self.lines(0, &first, told);
+                }
             }
-        } else if offset != self.next {
+        }
+        if offset != self.next {
             // What is not there may have been anything.
             *self = Logins::default();
         }
+        self.lines(offset, bytes, told);
+    }
+
+    fn lines(&mut self, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Secret, u64)) {
         if self.line.is_empty() {
             self.start = offset;
         }
@@ -61,14 +87,23 @@ impl Logins {
         let mut found = Vec::new();
         for line in bytes.split_inclusive(|b| *b == b'\n') {
             self.line.extend_from_slice(line);
-            if line.ends_with(b"\n") {
+            if line.ends_with(b"\n") && !ends_with_literal(&self.line) {
                 let whole = std::mem::take(&mut self.line);
-                let user = self.user.take();
-                self.read(whole.trim_ascii_end(), user.is_some(), &mut found);
-                if let Some((user, at)) = user.filter(|_| !found.is_empty()) {
+                let held = self.held.take();
+                self.read(whole.trim_ascii_end(), &mut found);
+                if let Some((secret, at)) = held.filter(|_| is_of_irc(&whole)) {
+                    told(secret, at);
+                }
+                if found.iter().any(|secret| secret.kind == IdentifierType::Password)
+                    && let Some((user, at)) = self.user.take()
+                {
                     told(user, at);
                 }
                 found.drain(..).for_each(|secret| told(secret, self.start));
+                self.patience = self.patience.saturating_sub(1);
+                if self.patience == 0 {
+                    self.user = None;
+                }
                 self.start += whole.len() as u64;
             }
         }
@@ -78,7 +113,43 @@ impl Logins {
         }
     }
 
-    fn read(&mut self, line: &[u8], after_user: bool, out: &mut Vec<Secret>) {
+    /// A line of Redis (RESP): the head of an array, the length of a string, or one. Says whether it was.
+    fn read_redis(&mut self, line: &[u8], asked: Asked, out: &mut Vec<Secret>) -> bool {
+        let number = |sign: u8| line.strip_prefix(&[sign]).filter(|d| !d.is_empty() && d.iter().all(u8::is_ascii_digit));
+        let plain = |kind| Secret { kind, value: line.to_vec(), at: 0, len: line.len(), chain: &[] };
+        match asked {
+            Asked::Length if number(b'$').is_some() => {
+                self.asked = Asked::String;
+                true
+            }
+            Asked::String => {
+                self.array = self.array.saturating_sub(1);
+                if self.user.is_none() && self.array > 0 {
+                    (self.user, self.patience) = (Some((plain(IdentifierType::UserName), self.start)), PATIENCE);
+                    self.asked = Asked::Length;
+                } else if is_secret(line) {
+                    out.push(plain(IdentifierType::Password));
+                    self.array = 0;
+                }
+                true
+            }
+            _ if number(b'*').is_some() => {
+                self.array = number(b'*').and_then(|d| std::str::from_utf8(d).ok()?.parse().ok()).unwrap_or(0);
+                self.user = None;
+                true
+            }
+            _ if self.array > 0 && number(b'$').is_none() => {
+                self.array -= 1;
+                if line.eq_ignore_ascii_case(b"AUTH") && self.array > 0 {
+                    self.asked = Asked::Length;
+                }
+                true
+            }
+            _ => self.array > 0,
+        }
+    }
+
+    fn read(&mut self, line: &[u8], out: &mut Vec<Secret>) {
         let asked = std::mem::take(&mut self.asked);
         let secret = |kind, value: &[u8], at| Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] };
         let coded = |kind, value: Vec<u8>| Secret { kind, value, at: 0, len: line.len(), chain: &["base64"] };
@@ -94,19 +165,30 @@ impl Logins {
                 }
                 return;
             }
-            Asked::Nothing => {}
+            Asked::Nothing | Asked::Length | Asked::String => {
+                if self.read_redis(line, asked, out) {
+                    return;
+                }
+            }
         }
         let mut words = Words { line, at: 0 };
         let Some((first, _)) = words.next() else { return };
         let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        // FTP (RFC 959 §4.1.1), POP3 (RFC 1939 §7).
-        if is(first, "USER") {
+        // FTP (RFC 959 §4.1.1), POP3 (RFC 1939 §7); NNTP says AUTHINFO before it (RFC 4643 §2.3).
+        let news = is(first, "AUTHINFO");
+        let word = if news { words.next().map_or(&b""[..], |(word, _)| word) } else { first };
+        if is(word, "USER") {
             let name = words.next().filter(|(name, _)| !is(name, "anonymous") && !is(name, "ftp"));
             self.user = name.map(|(name, at)| (secret(IdentifierType::UserName, name, at), self.start));
-        } else if is(first, "PASS") {
+            self.patience = PATIENCE;
+        } else if is(word, "PASS") {
             let rest = line.get(words.at..).unwrap_or_default().trim_ascii();
-            if after_user && is_secret(rest) {
-                out.push(secret(IdentifierType::Password, rest, line.len() - rest.len()));
+            let password = secret(IdentifierType::Password, rest, line.len() - rest.len());
+            if !is_secret(rest) {
+            } else if self.user.is_some() {
+                out.push(password);
+            } else if !news {
+                self.held = Some((password, self.start));
             }
         } else if is(first, "AUTH") {
             // SMTP (RFC 4954), POP3 (RFC 5034).
@@ -120,8 +202,9 @@ impl Logins {
                 out[from..].iter_mut().for_each(|s| s.at += line.len() - value.len());
             }
         } else if let Some((second, at)) = words.next() {
-            // IMAP (RFC 9051 §6.2): a tag comes first.
-            if is(second, "LOGIN") && first.iter().any(u8::is_ascii_digit) {
+            // IMAP (RFC 9051 §6.2): a tag comes first, which a word of a sentence may look like.
+            let tag = first.len() <= LONGEST_TAG && first.iter().all(u8::is_ascii_alphanumeric);
+            if is(second, "LOGIN") && (first.iter().any(u8::is_ascii_digit) || tag && second == b"LOGIN") {
                 let (Some((user, user_at)), Some((password, at))) = (words.next(), words.next()) else { return };
                 if is_secret(password) && words.next().is_none() {
                     out.push(secret(IdentifierType::UserName, user, user_at));
@@ -154,7 +237,31 @@ impl Logins {
     }
 }
 
-/// Words between blanks, with their place; what stands in quotes is one (RFC 9051 §4.3).
+/// Clients count: `a`, `A001`, `abcd`.
+const LONGEST_TAG: usize = 8;
+
+/// Whether a line follows a password of IRC's.
+fn is_of_irc(line: &[u8]) -> bool {
+    [&b"NICK "[..], b"USER ", b"CAP "].iter().any(|word| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+}
+
+/// Whether a line ends with the length of a literal that stands on the next one: `{12}` (RFC 9051 §4.3), `{12+}` (RFC 7888).
+fn ends_with_literal(line: &[u8]) -> bool {
+    let Some(line) = line.trim_ascii_end().strip_suffix(b"}") else { return false };
+    let line = line.strip_suffix(b"+").unwrap_or(line);
+    let digits = line.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && line.get(..line.len() - digits).is_some_and(|before| before.ends_with(b"{"))
+}
+
+/// The length that `word` announces, and the literal, if it begins with one: how long all of that is, and the literal's place.
+fn literal(word: &[u8]) -> Option<(usize, usize)> {
+    let end = word.iter().position(|b| *b == b'\n').filter(|end| ends_with_literal(word.get(..=*end).unwrap_or_default()))?;
+    let digits = word.strip_prefix(b"{")?;
+    let len: usize = std::str::from_utf8(digits.get(..digits.iter().take_while(|b| b.is_ascii_digit()).count())?).ok()?.parse().ok()?;
+    word.get(end + 1..end.checked_add(1)?.checked_add(len)?).map(|_| (end + 1, len))
+}
+
+/// Words between blanks, with their place; what stands in quotes is one, and so is a literal (RFC 9051 §4.3).
 struct Words<'a> {
     line: &'a [u8],
     at: usize,
@@ -167,6 +274,10 @@ impl<'a> Iterator for Words<'a> {
         let rest = self.line.get(self.at..)?;
         let start = self.at + rest.iter().position(|b| *b != b' ')?;
         let word = self.line.get(start..)?;
+        if let Some((skip, len)) = literal(word) {
+            self.at = start + skip + len;
+            return Some((word.get(skip..skip + len)?, start + skip));
+        }
         let (word, start, after) = match word.strip_prefix(b"\"") {
             Some(quoted) => {
                 let len = quoted.iter().position(|b| *b == b'"').unwrap_or(quoted.len());
@@ -198,56 +309,114 @@ fn is_secret(value: &[u8]) -> bool {
     !value.is_empty() && value != b"*" && value.len() <= LONGEST_LINE
 }
 
-/// The CONNECT packet of MQTT 3.1, 3.1.1 and 5 (3.1.1 §3.1; 5.0 §3.1): the password at its end.
-fn connect(bytes: &[u8], out: &mut Vec<Secret>) -> Option<()> {
-    let [0x10, rest @ ..] = bytes else { return None };
-    let len = rest.iter().take(4).position(|b| b & 0x80 == 0)? + 1;
-    let mut at = 1 + len;
-    let string = |at: &mut usize| {
-        let len = usize::from(u16::from_be_bytes(*bytes.get(*at..)?.first_chunk::<2>()?));
-        let text = bytes.get(*at + 2..*at + 2 + len)?;
-        *at += 2 + len;
-        Some(text)
-    };
-    if !matches!(string(&mut at)?, b"MQTT" | b"MQIsdp") {
-        return None;
+/// A conversation of prompts and answers, as over telnet (RFC 854): who is asked for a password answers with one.
+#[derive(Debug, Default)]
+pub(crate) struct Prompts {
+    /// The last words of each direction.
+    tails: [Vec<u8>; 2],
+    /// Who is asked, and whether for a password.
+    asked: Option<(Dir, bool)>,
+    answer: Vec<u8>,
+    /// Where the answer begins in its stream.
+    start: u64,
+    user: Option<(Secret, u64)>,
+    seen: u64,
+}
+
+/// More than the longest prompt, and than any name or password.
+const LONGEST_PROMPT: usize = 64;
+const LONGEST_ANSWER: usize = 256;
+
+impl Prompts {
+    /// Takes the bytes that stand at `offset`; hands over each secret with the place in the stream of `dir`.
+    pub(crate) fn take(&mut self, dir: Dir, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Dir, Secret, u64)) {
+        if self.seen > LOOKED_AT {
+            return;
+        }
+        self.seen += bytes.len() as u64;
+        for (at, byte) in said(bytes) {
+            match self.asked {
+                Some((who, password)) if who == dir => self.hear(password, dir, offset + at as u64, byte, told),
+                _ => {
+                    let tail = &mut self.tails[dir.index()];
+                    if tail.len() >= LONGEST_PROMPT {
+                        tail.drain(..LONGEST_PROMPT / 2);
+                    }
+                    tail.push(byte.to_ascii_lowercase());
+                }
+            }
+        }
+        let tail = self.tails[dir.index()].trim_ascii_end();
+        let asks = |words: &[&[u8]]| words.iter().any(|word| tail.ends_with(word));
+        let password = asks(&[b"password:", b"passcode:", b"passwort:", b"mot de passe:"]);
+        if password || asks(&[b"login:", b"username:", b"user name:", b"user:"]) {
+            self.asked = Some((dir.other(), password));
+            self.answer.clear();
+            self.tails[dir.index()].clear();
+        }
     }
-    let (level, flags) = (*bytes.get(at)?, *bytes.get(at + 1)?);
-    at += 4;
-    let properties = |at: &mut usize| {
-        let (mut value, mut shift) = (0usize, 0);
+
+    /// A byte of an answer.
+    fn hear(&mut self, password: bool, dir: Dir, at: u64, byte: u8, told: &mut dyn FnMut(Dir, Secret, u64)) {
+        match byte {
+            b'\r' | b'\n' if self.answer.is_empty() => {}
+            b'\r' | b'\n' => {
+                self.asked = None;
+                let value = std::mem::take(&mut self.answer);
+                let len = (at - self.start) as usize;
+                let kind = if password { IdentifierType::Password } else { IdentifierType::UserName };
+                let secret = Secret { kind, value, at: 0, len, chain: &[] };
+                if password {
+                    for (secret, start) in self.user.take().into_iter().chain([(secret, self.start)]) {
+                        told(dir, secret, start);
+                    }
+                } else {
+                    self.user = Some((secret, self.start));
+                }
+            }
+            // Whoever types makes mistakes.
+            8 | 0x7f => {
+                self.answer.pop();
+            }
+            0 => {}
+            _ if self.answer.len() >= LONGEST_ANSWER => self.asked = None,
+            _ => {
+                if self.answer.is_empty() {
+                    self.start = at;
+                }
+                self.answer.push(byte);
+            }
+        }
+    }
+}
+
+/// What is said, without telnet's commands (RFC 854, RFC 855), with the place of each byte.
+fn said(bytes: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    const IAC: u8 = 255;
+    let mut at = 0;
+    std::iter::from_fn(move || {
         loop {
-            let b = *bytes.get(*at)?;
-            *at += 1;
-            value |= usize::from(b & 0x7f) << shift;
-            shift += 7;
-            if b & 0x80 == 0 || shift > 21 {
-                *at += value;
-                return Some(());
+            let byte = *bytes.get(at)?;
+            let here = at;
+            if byte != IAC {
+                at += 1;
+                return Some((here, byte));
+            }
+            match bytes.get(at + 1) {
+                // A subnegotiation lasts to its end.
+                Some(250) => {
+                    let end = memchr::memmem::find(bytes.get(at..)?, &[IAC, 240]);
+                    at = end.map_or(bytes.len(), |end| at + end + 2);
+                }
+                Some(251..=254) => at += 3,
+                Some(&IAC) => {
+                    at += 2;
+                    return Some((here, IAC));
+                }
+                _ => at += 2,
             }
         }
-    };
-    if level >= 5 {
-        properties(&mut at)?;
-    }
-    string(&mut at)?;
-    // A last will: its topic and message.
-    if flags & 4 != 0 {
-        if level >= 5 {
-            properties(&mut at)?;
-        }
-        string(&mut at)?;
-        string(&mut at)?;
-    }
-    for (flag, kind) in [(0x80, IdentifierType::UserName), (0x40, IdentifierType::Password)] {
-        if flags & flag != 0 {
-            let value = string(&mut at)?;
-            if !value.is_empty() {
-                out.push(Secret { kind, value: value.to_vec(), at: at - value.len(), len: value.len(), chain: &[] });
-            }
-        }
-    }
-    Some(())
+    })
 }
 
 #[cfg(test)]
@@ -263,8 +432,7 @@ mod tests {
             let mut logins = Logins::default();
             let mut got = Vec::new();
             let mut offset = 0;
-            // The first packet of MQTT is looked for in one piece only.
-            for piece in stream.chunks(if stream[0] == 0x10 { stream.len() } else { size }) {
+            for piece in stream.chunks(size) {
                 logins
                     .take(offset, piece, &mut |s, at| got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), at + s.at as u64)));
                 offset += piece.len() as u64;
@@ -293,6 +461,16 @@ mod tests {
             &[(UserName, "ada", 62), (Password, "secret", 62)],
         );
         check(b"hello there\r\nI login every day\r\n", &[]);
+        check(b"USER ada\r\nNOOP\r\nPASS secret\r\n", &[(UserName, "ada", 5), (Password, "secret", 21)]);
+        check(b"AUTHINFO USER ada\r\nAUTHINFO PASS secret\r\n", &[(UserName, "ada", 14), (Password, "secret", 33)]);
+        check(b"PASS secret\r\nNICK ada\r\nUSER a 0 * :Ada\r\n", &[(Password, "secret", 5)]);
+        check(b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", &[(Password, "secret", 18)]);
+        check(b"*3\r\n$4\r\nAUTH\r\n$3\r\nada\r\n$6\r\nsecret\r\n", &[(UserName, "ada", 18), (Password, "secret", 27)]);
+        check(b"*3\r\n$3\r\nSET\r\n$4\r\nAUTH\r\n$1\r\n3\r\n*1\r\n$4\r\nPING\r\n", &[(Password, "3", 27)]);
+        check(b"*2\r\n$3\r\nGET\r\n$6\r\nsecret\r\n", &[]);
+        check(b"a LOGIN {3}\r\nada {6+}\r\nse ret\r\n", &[(UserName, "ada", 13), (Password, "se ret", 23)]);
+        check(b"abcd LOGIN ada secret\r\n", &[(UserName, "ada", 11), (Password, "secret", 15)]);
+        check(b"please login to start\r\n", &[]);
         let mqtt = b"\x10\x1f\0\x04MQTT\x04\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret";
         check(mqtt, &[(UserName, "ada", 19), (Password, "secret", 24)]);
         check(b"\x10\x20\0\x04MQTT\x05\xc2\0\x3c\0\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 20), (Password, "secret", 25)]);
@@ -307,8 +485,38 @@ mod tests {
                 logins.take(offset, piece, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
                 offset += piece.len() as u64;
             }
-            let packet = [b"\x10\x1f\0\x04MQTT\x05\xff\0\x3c".as_slice(), &bytes].concat();
-            connect(&packet, &mut Vec::new());
+            let mut prompts = Prompts::default();
+            for (n, piece) in bytes.chunks(cut).enumerate() {
+                prompts.take(if n % 2 == 0 { Dir::Out } else { Dir::Back }, (n / 2 * cut) as u64, piece, &mut |_, _, _| {});
+            }
         }
+    }
+
+    /// What a user types into a terminal, byte by byte and echoed, between the commands of telnet.
+    #[test]
+    fn prompts_and_answers() {
+        let mut prompts = Prompts::default();
+        let mut got = Vec::new();
+        let mut at = [0; 2];
+        let say = [
+            (Dir::Back, &b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0Debian\r\nhost login: "[..]),
+            (Dir::Out, b"\xff\xfb\x18a"),
+            (Dir::Back, b"a"),
+            (Dir::Out, b"dx\x7f"),
+            (Dir::Out, b"a\r\0"),
+            (Dir::Back, b"da\r\nPassword: "),
+            (Dir::Out, b"se cret\r\0"),
+            (Dir::Back, b"\r\nLast login: today\r\n$ "),
+            (Dir::Out, b"ls\r\0"),
+        ];
+        for (dir, bytes) in say {
+            prompts.take(dir, at[dir.index()], bytes, &mut |dir, s, from| {
+                assert_eq!(dir, Dir::Out);
+                got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), from));
+            });
+            at[dir.index()] += bytes.len() as u64;
+        }
+        let expect = [(IdentifierType::UserName, "ada".to_owned(), 3), (IdentifierType::Password, "se cret".to_owned(), 10)];
+        assert_eq!(got, expect);
     }
 }

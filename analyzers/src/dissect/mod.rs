@@ -19,6 +19,7 @@ pub mod http;
 pub mod local;
 mod login;
 pub mod marks;
+mod opening;
 pub mod quic;
 pub mod search;
 pub mod sniff;

@@ -38,6 +38,7 @@ struct Opaque {
     trails: [search::Trail; 2],
     tails: [Tail; 2],
     logins: [login::Logins; 2],
+    prompts: login::Prompts,
     /// Bytes of both directions so far.
     seen: u64,
 }
@@ -48,7 +49,7 @@ impl Opaque {
         if chunk.layer != Layer::Wire {
             return;
         }
-        self.logins[dir.index()].take(offset, bytes, &mut |secret, line| {
+        let mut tell = |dir: Dir, secret: http::secrets::Secret, line: u64| {
             let (at, len) = (line + secret.at as u64, secret.len as u64);
             let from = search::From::Decoded(marks::Origin { offset: at, len, frame: chunk.frame, time: chunk.time });
             cx.told(
@@ -58,7 +59,9 @@ impl Opaque {
                 0,
                 len,
             );
-        });
+        };
+        self.logins[dir.index()].take(offset, bytes, &mut |secret, line| tell(dir, secret, line));
+        self.prompts.take(dir, offset, bytes, &mut tell);
     }
 }
 

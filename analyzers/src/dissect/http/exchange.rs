@@ -137,6 +137,11 @@ impl Exchange {
         it
     }
 
+    /// So many bytes at the end of its head were not sent.
+    pub fn shorten(&mut self, len: usize) {
+        self.out.1 = self.out.1.saturating_sub(len as u64);
+    }
+
     /// An answer came whose request was not seen.
     pub fn unasked(chunk: &Chunk<'_>) -> Exchange {
         Exchange {
@@ -310,7 +315,7 @@ fn is_der(first: &[u8], content: u64) -> bool {
 
 /// Whether nearly every client sends a header field of this name, so that it says nothing about the one that does.
 fn is_ordinary(name: &[u8]) -> bool {
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 29] = [
         "host",
         "user-agent",
         "accept",
@@ -330,6 +335,9 @@ fn is_ordinary(name: &[u8]) -> bool {
         "range",
         "if-none-match",
         "if-modified-since",
+        "if-range",
+        "if-match",
+        "if-unmodified-since",
         "upgrade",
         "http2-settings",
         "upgrade-insecure-requests",

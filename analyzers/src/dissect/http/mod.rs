@@ -1,4 +1,6 @@
 //! HTTP/1.x: requests joined with their answers, bodies searched, whatever the segmentation, the gaps and the manners of the senders.
+//!
+//! Long, for it is one machine of few states, and every state says what a gap, an end and the other direction do to it.
 
 pub mod body;
 pub mod coding;
@@ -129,9 +131,11 @@ impl Dissector for Http {
                     return inner.gap(gap, cx);
                 }
             }
-            Stage::Head | Stage::Asked | Stage::Lost => {
+            Stage::Head => {
+                self.cut_head(gap.dir, cx);
                 self.lose(gap.dir, gap.offset, cx);
             }
+            Stage::Asked | Stage::Lost => self.lose(gap.dir, gap.offset, cx),
         }
         Want::All
     }
@@ -150,7 +154,11 @@ impl Dissector for Http {
                     }
                     self.over(*body, 0, cx);
                 }
-                Stage::Head | Stage::Lost => self.lose(dir, 0, cx),
+                Stage::Head => {
+                    self.cut_head(dir, cx);
+                    self.lose(dir, 0, cx);
+                }
+                Stage::Lost => self.lose(dir, 0, cx),
                 Stage::Asked | Stage::Through => {}
             }
         }
@@ -493,6 +501,31 @@ impl Http {
             self.first += 1;
             exchange.say(cx);
         }
+    }
+
+    /// The rest of a head will not come: what its whole lines say is told.
+    fn cut_head(&mut self, dir: Dir, cx: &mut Cx<'_>) {
+        let half = &mut self.halves[dir.index()];
+        let Some(end) = memchr::memrchr(b'\n', &half.kept).map(|at| at + 1) else { return };
+        if head::begins(&half.kept) == Begins::No {
+            return;
+        }
+        let marks = std::mem::take(&mut half.marks);
+        let origin = marks.origin(0, end as u64);
+        let rest = half.kept.split_off(end);
+        let mut lines = std::mem::replace(&mut half.kept, rest);
+        half.looked = 0;
+        lines.extend_from_slice(b"\r\n");
+        let unit = Unit::Stream { offset: origin.offset };
+        let chunk = Chunk { flow: cx.flow, dir, unit, layer: self.layer, time: origin.time, frame: origin.frame, bytes: &[] };
+        account(&chunk, end, cx);
+        cx.odd(OddKind::BrokenHttp, "a head whose end is missing", Some(origin.offset));
+        self.message(&lines, &marks, origin.offset + lines.len() as u64, &chunk, cx);
+        // The end that was put in its place was not sent.
+        if let Some(asked) = self.exchanges.back_mut().filter(|_| self.client == Some(dir)) {
+            asked.shorten(lines.len() - end);
+        }
+        self.halves[dir.index()].stage = Stage::Lost;
     }
 
     /// What was kept of a head is no head, or its rest will not come.

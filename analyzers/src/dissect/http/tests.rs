@@ -366,11 +366,21 @@ fn gaps_cost_what_they_cost() {
             ask.clone(),
             back("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
         ],
-        "GET http://a/ - 27+0
+        "odd: a head whose end is missing
+         GET http://a/ 200 27+19
          GET http://a/ 404 27+38
-         unparsed: 35
-         http analysed=92 unparsed=35",
+         unparsed: 18
+         http analysed=109 unparsed=18",
     );
+    // Of a request's head the whole lines are told.
+    check(
+        &[sent("GET /b HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWRhOnNlY3JldA==\r\nUser-Ag"), Step::Hole(Dir::Out, 50)],
+        "odd: a head whose end is missing
+         GET http://a/b - 65+0 Basic
+         unparsed: 7
+         http analysed=65 unparsed=7",
+    );
+    check(&[sent("GET /b HTT"), Step::Hole(Dir::Out, 50)], "unparsed: 10\nhttp analysed=0 unparsed=10");
 }
 
 #[test]

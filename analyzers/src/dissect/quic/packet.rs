@@ -97,8 +97,8 @@ pub(crate) fn version(number: u32) -> Option<Version> {
         0x709a_50c4 => Some(Version { salt: V2_DRAFT, second: true }),
         // draft-ietf-quic-tls-29; MsQuic's own number for it.
         0xff00_001d..=0xff00_0020 | 0xabcd_0000 => first(DRAFT_29),
-        // draft-ietf-quic-tls-23; Facebook's mvfst on draft 27.
-        0xff00_0017..=0xff00_001c | 0xface_b002 => first(DRAFT_23),
+        // draft-ietf-quic-tls-23; Facebook's mvfst on draft 27, and its experiments.
+        0xff00_0017..=0xff00_001c | 0xface_b002 | 0xface_b00e | 0xface_b011 | 0xface_b013 => first(DRAFT_23),
         // draft-ietf-quic-tls-21; mvfst on draft 22.
         0xff00_0015 | 0xff00_0016 | 0xface_b001 => first(DRAFT_21),
         // Google's "T050" and "T051".
@@ -106,6 +106,13 @@ pub(crate) fn version(number: u32) -> Option<Version> {
         0x5430_3531 => first(T051),
         _ => None,
     }
+}
+
+/// The versions whose keys an Initial packet with this number may have. A reserved number (RFC 9000 §15) stands for whichever its sender took;
+/// the packet's tag tells.
+pub(crate) fn candidates(number: u32) -> impl Iterator<Item = Version> {
+    let reserved: &[[u8; 20]] = if number & 0x0f0f_0f0f == 0x0a0a_0a0a { &[V1, DRAFT_29, DRAFT_23] } else { &[] };
+    version(number).into_iter().chain(reserved.iter().map(|salt| Version { salt: *salt, second: false }))
 }
 
 /// Whether this is a number some QUIC uses: one we open, a reserved one (RFC 9000 §15), a draft, Google's or Facebook's.

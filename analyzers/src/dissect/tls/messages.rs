@@ -298,6 +298,8 @@ impl Tls {
         {
             answer.full = true;
             answer.served.chain = digests;
+        } else if self.client == Some(dir) {
+            self.client_chain = digests;
         }
     }
 

@@ -24,6 +24,7 @@ use policies::Time;
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::search::{Place, Trail};
 use crate::dissect::{Cx, DEEPEST, Dissector, Rest, Talk};
+use crate::encode::Digest;
 use crate::flow::{Close, Counts, Dir, FlowEnd};
 use crate::observation::{App, Certificate, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
 
@@ -61,6 +62,8 @@ pub struct Tls {
     closed: u64,
     unread: u64,
     server_alert: Option<u8>,
+    /// The certificates that the client showed.
+    client_chain: Vec<Digest>,
     server_spoke: Option<Time>,
     /// The layer of the message at hand, and where its record begins in the stream.
     reading: Layer,
@@ -706,6 +709,7 @@ impl Tls {
             client_bytes: if decrypted { self.opened.bytes } else { judged.bytes },
             preamble: self.opened.preamble.only(),
             decrypted,
+            client_chain: std::mem::take(&mut self.client_chain),
         });
     }
 }

@@ -1,0 +1,280 @@
+//! Logins that are no text, in the first bytes a client says: MQTT, SOCKS 5, LDAP, PostgreSQL, AMQP.
+
+use policies::IdentifierType;
+
+use super::http::secrets::Secret;
+
+/// What first bytes are.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// Such an opening, whole; with what it says, if anything.
+    Is(Vec<Secret>),
+    /// It may become one.
+    More,
+    No,
+}
+
+/// Where reading stops: there is no more of it yet, or it is something else.
+enum Stop {
+    More,
+    No,
+}
+
+type Read<T> = Result<T, Stop>;
+type Kind = fn(&mut Bytes<'_>, &mut Vec<Secret>) -> Read<()>;
+
+/// Looks at the first bytes of a stream.
+pub(crate) fn read(bytes: &[u8]) -> Opening {
+    let kinds: [Kind; 5] = [mqtt, socks, ldap, postgres, amqp];
+    let mut more = false;
+    for kind in kinds {
+        let mut found = Vec::new();
+        match kind(&mut Bytes { bytes, at: 0 }, &mut found) {
+            Ok(()) => return Opening::Is(found),
+            Err(Stop::More) => more = true,
+            Err(Stop::No) => {}
+        }
+    }
+    if more { Opening::More } else { Opening::No }
+}
+
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, len: usize) -> Read<&'a [u8]> {
+        let end = self.at.checked_add(len).filter(|end| *end <= LONGEST).ok_or(Stop::No)?;
+        let taken = self.bytes.get(self.at..end).ok_or(Stop::More)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Read<u8> {
+        self.take(1).map(|taken| taken.first().copied().unwrap_or_default())
+    }
+
+    /// A number, the highest byte first.
+    fn number(&mut self, bytes: usize) -> Read<usize> {
+        Ok(self.take(bytes)?.iter().fold(0, |sum, b| sum << 8 | usize::from(*b)))
+    }
+
+    /// Exactly these bytes.
+    fn expect(&mut self, these: &[u8]) -> Read<()> {
+        let here = self.bytes.get(self.at..).unwrap_or_default();
+        let same = here.iter().zip(these).take_while(|(a, b)| a == b).count();
+        if same == these.len() {
+            self.at += same;
+            Ok(())
+        } else if same == here.len() {
+            Err(Stop::More)
+        } else {
+            Err(Stop::No)
+        }
+    }
+
+    /// A tag of BER and the length behind it (X.690 §8.1.3).
+    fn element(&mut self, tag: u8) -> Read<usize> {
+        self.expect(&[tag])?;
+        match self.byte()? {
+            len @ 0..=0x7f => Ok(usize::from(len)),
+            long @ 0x81..=0x84 => self.number(usize::from(long & 0x7f)),
+            _ => Err(Stop::No),
+        }
+    }
+
+    /// Takes `len` bytes that are a secret, if there are any.
+    fn secret(&mut self, kind: IdentifierType, len: usize, out: &mut Vec<Secret>) -> Read<()> {
+        let at = self.at;
+        let value = self.take(len)?;
+        if !value.is_empty() {
+            out.push(Secret { kind, value: value.to_vec(), at, len, chain: &[] });
+        }
+        Ok(())
+    }
+}
+
+/// No such opening is longer.
+const LONGEST: usize = 16 << 10;
+
+/// The CONNECT packet of MQTT 3.1, 3.1.1 and 5 (3.1.1 §3.1; 5.0 §3.1): the password at its end.
+fn mqtt(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    it.expect(&[0x10])?;
+    varint(it)?;
+    let name = match it.number(2)? {
+        4 => &b"MQTT"[..],
+        6 => b"MQIsdp",
+        _ => return Err(Stop::No),
+    };
+    it.expect(name)?;
+    let (level, flags) = (it.byte()?, it.byte()?);
+    it.take(2)?;
+    let properties = |it: &mut Bytes<'_>| if level >= 5 { varint(it).and_then(|len| it.take(len)).map(drop) } else { Ok(()) };
+    let text = |it: &mut Bytes<'_>| it.number(2).and_then(|len| it.take(len)).map(drop);
+    properties(it)?;
+    text(it)?;
+    // A last will: its topic and message.
+    if flags & 4 != 0 {
+        properties(it)?;
+        text(it)?;
+        text(it)?;
+    }
+    for (flag, kind) in [(0x80, IdentifierType::UserName), (0x40, IdentifierType::Password)] {
+        if flags & flag != 0 {
+            let len = it.number(2)?;
+            it.secret(kind, len, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// MQTT's numbers of one to four bytes (5.0 §1.5.5).
+fn varint(it: &mut Bytes<'_>) -> Read<usize> {
+    let mut value = 0;
+    for shift in [0, 7, 14, 21] {
+        let b = it.byte()?;
+        value |= usize::from(b & 0x7f) << shift;
+        if b & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Stop::No)
+}
+
+/// A client of SOCKS 5 that offers user name and password (RFC 1928 §3) and goes on with them (RFC 1929 §2).
+fn socks(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    it.expect(&[5])?;
+    let methods = usize::from(it.byte()?);
+    if !it.take(methods)?.contains(&2) {
+        return Err(Stop::No);
+    }
+    it.expect(&[1])?;
+    for kind in [IdentifierType::UserName, IdentifierType::Password] {
+        let len = usize::from(it.byte()?);
+        it.secret(kind, len, out)?;
+    }
+    Ok(())
+}
+
+/// A simple bind of LDAP (RFC 4511 §4.2): the name, then the password.
+fn ldap(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    it.element(0x30)?;
+    let number = it.element(2)?;
+    if !(1..=4).contains(&number) {
+        return Err(Stop::No);
+    }
+    it.take(number)?;
+    it.element(0x60)?;
+    if it.element(2)? != 1 || !(2..=3).contains(&it.byte()?) {
+        return Err(Stop::No);
+    }
+    let len = it.element(4)?;
+    it.secret(IdentifierType::UserName, len, out)?;
+    let len = it.element(0x80)?;
+    it.secret(IdentifierType::Password, len, out)
+}
+
+/// A start-up message of PostgreSQL and the password behind it (protocol 3.0 §55.7), if that is none of a challenge's answers.
+fn postgres(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    // A wish for TLS that was refused comes before it.
+    let asked = [0, 0, 0, 8, 4, 210, 22, 47];
+    if it.bytes.starts_with(&asked) {
+        it.at = asked.len();
+    }
+    let len = it.number(4)?;
+    it.expect(&[0, 3, 0, 0])?;
+    it.take(len.checked_sub(8).ok_or(Stop::No)?)?;
+    it.expect(b"p")?;
+    let len = it.number(4)?.checked_sub(5).ok_or(Stop::No)?;
+    it.secret(IdentifierType::Password, len, out)?;
+    it.expect(&[0])?;
+    let challenged = |s: &Secret| s.value.contains(&0) || s.value.starts_with(b"md5") && s.len == 35;
+    out.retain(|s| !challenged(s));
+    Ok(())
+}
+
+/// The start of AMQP 0-9-1 (§2.2.4, §1.4.2.4 connection.start-ok) with SASL PLAIN.
+fn amqp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    it.expect(b"AMQP\0\0\x09\x01")?;
+    // A method's frame on channel 0, of connection.start-ok.
+    it.expect(&[1, 0, 0])?;
+    it.number(4)?;
+    it.expect(&[0, 10, 0, 11])?;
+    let properties = it.number(4)?;
+    it.take(properties)?;
+    it.expect(b"\x05PLAIN")?;
+    let len = it.number(4)?;
+    let at = it.at;
+    let answer = it.take(len)?;
+    let mut parts = answer.split(|b| *b == 0);
+    let (Some(_), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) else { return Ok(()) };
+    let behind = at + len - password.len();
+    for (kind, value, at) in
+        [(IdentifierType::UserName, user, behind - 1 - user.len().min(behind - 1)), (IdentifierType::Password, password, behind)]
+    {
+        if !value.is_empty() {
+            out.push(Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What is found in a whole opening, and that no piece of it is taken for another thing.
+    #[track_caller]
+    fn check(bytes: &[u8], expect: &[(IdentifierType, &str, usize)]) {
+        for cut in 1..bytes.len() {
+            assert!(matches!(read(&bytes[..cut]), Opening::More), "{cut} bytes of {}: {:?}", bytes.escape_ascii(), read(&bytes[..cut]));
+        }
+        let found = match read(bytes) {
+            Opening::Is(found) => found,
+            other => unreachable!("{other:?}"),
+        };
+        let found: Vec<_> = found.iter().map(|s| (s.kind, String::from_utf8_lossy(&s.value).into_owned(), s.at)).collect();
+        let expect: Vec<_> = expect.iter().map(|(kind, value, at)| (*kind, (*value).to_owned(), *at)).collect();
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn openings() {
+        use IdentifierType::{Password, UserName};
+        check(b"\x10\x1f\0\x04MQTT\x04\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 19), (Password, "secret", 24)]);
+        check(b"\x10\x20\0\x04MQTT\x05\xc2\0\x3c\0\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 20), (Password, "secret", 25)]);
+        check(b"\x05\x02\0\x02\x01\x03ada\x06secret", &[(UserName, "ada", 6), (Password, "secret", 10)]);
+        check(
+            b"\x30\x18\x02\x01\x01\x60\x13\x02\x01\x03\x04\x06cn=ada\x80\x06secret",
+            &[(UserName, "cn=ada", 12), (Password, "secret", 20)],
+        );
+        check(b"\0\0\0\x12\0\x03\0\0user\0ada\0\0p\0\0\0\x0bsecret\0", &[(Password, "secret", 23)]);
+        let amqp = b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0b\0ada\0secret";
+        check(amqp, &[(UserName, "ada", 34), (Password, "secret", 38)]);
+        // Without a password, with a challenge's answer, and what only begins alike.
+        check(b"\x10\x12\0\x04MQTT\x04\x02\0\x3c\0\x06device", &[]);
+        for other in
+            [&b"GET / HTTP/1.1"[..], b"\x05\x01\0\x05\x01\0\x01", b"\x30\x03\x04\x01a", b"AMQP\x03\x01\0\0", b"\x10\x02\0\x05xxxxx"]
+        {
+            assert!(matches!(read(other), Opening::No), "{}", other.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile(start in 0usize..5, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let starts: [&[u8]; 5] = [
+                b"\x10\x1f\0\x04MQTT\x05\xff\0\x3c", b"\x05\x02", b"\x30\x84", b"\0\0\0\x12\0\x03\0\0",
+                b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b",
+            ];
+            let all = [starts[start], &bytes].concat();
+            if let Opening::Is(found) = read(&all) {
+                for secret in found {
+                    prop_assert!(secret.at + secret.len <= all.len());
+                }
+            }
+        }
+    }
+}
