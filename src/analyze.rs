@@ -360,6 +360,7 @@ pub(crate) fn run_line(
         label,
         policy_sha256: known.policy_sha256(),
         catalogue_sha256: knowledge::catalogue_sha256(&known.demands),
+        project: Some(known.project()),
         declaration_sha256: known.declaration_text.as_ref().map(|text| Digest::of(text.as_bytes())),
         attacks,
         asked: Asked::default(),

@@ -94,6 +94,12 @@ pub(crate) struct Gates {
     pub(crate) undecided: Undecided,
 }
 
+impl Gates {
+    pub(crate) fn are_given(&self) -> bool {
+        self.baseline.is_some() || !self.require.is_empty() || self.fail_on.is_some() || self.undecided != Undecided::Fail
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Undecided {
     #[default]

@@ -87,6 +87,12 @@ impl Knowledge {
         Text::veiled(words.as_bytes(), &*self.engine)
     }
 
+    /// What tells this project's key from others, and nothing of it.
+    pub(crate) fn project(&self) -> Text {
+        let token = self.engine.token(policies::IdentifierType::Text, "the project of a run");
+        Text::ours(hex(token.get(..8).unwrap_or_default()))
+    }
+
     pub(crate) fn policy(&self) -> &Policy {
         &self.demands.policy
     }

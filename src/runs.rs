@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use analyzers::board::{Board, Demands};
-use analyzers::encode::hex;
+use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{Broken, Line, Tail};
 use analyzers::leak::Engine;
@@ -46,15 +46,32 @@ pub(crate) struct ReadBack {
     pub(crate) run: Option<Run>,
 }
 
+/// How much of a journal is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What was written while the run lasted.
+    Run,
+    /// Later marks too.
+    All,
+    /// The same, with values revealed.
+    Revealed,
+}
+
 /// Judges a run again from its journal.
-pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reveal: bool) -> Result<ReadBack, Fault> {
+pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: Reach) -> Result<ReadBack, Fault> {
     let demands = Arc::new(demands(folder)?);
     let mut tables = Tables::streaming(limits, |_, _| {});
-    if reveal {
+    if reach == Reach::Revealed {
         tables = tables.revealing(render::revealed(folder)?);
     }
     let mut both = (Board::new(demands), tables);
-    let (tail, broken) = folder.read(|line| both.line(&line))?;
+    let mut over = false;
+    let (tail, broken) = folder.read(|line| {
+        if !over {
+            both.line(&line);
+        }
+        over |= reach == Reach::Run && matches!(line.seen, Observation::Ledger(_));
+    })?;
     let (board, tabled) = both.end();
     let run = board.run().cloned();
     Ok(ReadBack { rendered: render::render(&board, tabled, gates), tail, broken, run })
@@ -68,7 +85,8 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
         folder.append(&mut [line_now(seen)])?;
     }
     let limits = Limits { rows: render::rows(&args.rows)?, ..Limits::default() };
-    let back = read_back(&folder, limits, &Gates::default(), args.reveal)?;
+    let gates = asked(&folder)?;
+    let back = read_back(&folder, limits, &gates, if args.reveal { Reach::Revealed } else { Reach::All })?;
     if let Some(first) = back.broken.first() {
         crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
     }
@@ -91,6 +109,17 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     Ok(0)
 }
 
+/// The gates the run was made with, but for a baseline.
+fn asked(folder: &Folder) -> Result<Gates, Fault> {
+    let mut asked = None;
+    folder.read(|line| {
+        if let Observation::Run(run) = line.seen {
+            asked.get_or_insert(run.asked);
+        }
+    })?;
+    Ok(render::as_asked(&asked.unwrap_or_default()).0)
+}
+
 fn line_now(seen: impl Into<Observation>) -> Line {
     Line { n: 0, at: now(), frame: None, flow: None, subject: None, seen: seen.into() }
 }
@@ -105,8 +134,8 @@ pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
         return Ok(0);
     }
     let catalogue = reports::catalogue::Catalogue::of(&demands(&folder)?);
-    let gates = render::gates(&args.gates, &catalogue)?;
-    let back = read_back(&folder, Limits::default(), &gates, false)?;
+    let gates = if args.gates.are_given() { render::gates(&args.gates, &catalogue)? } else { asked(&folder)? };
+    let back = read_back(&folder, Limits::default(), &gates, Reach::All)?;
     if let Some(first) = back.broken.first() {
         crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
     }
@@ -206,18 +235,21 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     let only_packets = (args.raw || args.keys) && flow.is_none();
     if !only_packets {
         let count = erase_values(&folder, flow)?;
-        said.push((flow.map_or_else(|| "values".to_owned(), |f| format!("values of {f}")), count));
+        said.push((flow.map_or_else(|| "values".to_owned(), |f| format!("values of {f}")), count, None));
     }
     if args.raw {
-        said.push(("packets".to_owned(), erase_file(&folder.file("capture.pcapng"))?));
+        said.push(("packets".to_owned(), erase_file(&folder.file("capture.pcapng"))?, None));
     } else if args.keys {
-        said.push(("keys".to_owned(), erase_keys(&folder.file("capture.pcapng"))?));
+        let (count, left) = erase_keys(&folder.file("capture.pcapng"))?;
+        said.push(("keys".to_owned(), count, left));
     }
     let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-    let mut lines: Vec<Line> =
-        said.iter().map(|(what, count)| line_now(Purged { what: Text::ours(what), count: *count, by: Text::ours(&by) })).collect();
+    let line = |(what, count, left): &(String, u64, Option<Digest>)| {
+        line_now(Purged { what: Text::ours(what), count: *count, by: Text::ours(&by), left_sha256: *left })
+    };
+    let mut lines: Vec<Line> = said.iter().map(line).collect();
     folder.append(&mut lines)?;
-    let text: String = said.iter().map(|(what, n)| format!("erased {n} {what}\n")).collect();
+    let text: String = said.iter().map(|(what, n, _)| format!("erased {n} {what}\n")).collect();
     render::print(text.as_bytes())?;
     Ok(0)
 }
@@ -265,8 +297,8 @@ fn erase_file(path: &Path) -> Result<u64, Fault> {
 }
 
 /// Overwrites the secrets of a pcapng's Decryption Secrets Blocks in place; the packets stay readable, and closed.
-fn erase_keys(path: &Path) -> Result<u64, Fault> {
-    let Ok(mut bytes) = std::fs::read(path) else { return Ok(0) };
+fn erase_keys(path: &Path) -> Result<(u64, Option<Digest>), Fault> {
+    let Ok(mut bytes) = std::fs::read(path) else { return Ok((0, None)) };
     let mut at = 0;
     let mut erased = 0;
     let word = |bytes: &[u8], at: usize| -> Option<u32> { Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
@@ -287,5 +319,5 @@ fn erase_keys(path: &Path) -> Result<u64, Fault> {
     overwrite(path)?;
     let mut file = crate::private::create(path).map_err(|e| Fault::io("write", path, &e))?;
     file.write_all(&bytes).map_err(|e| Fault::io("write", path, &e))?;
-    Ok(erased)
+    Ok((erased, Some(Digest::of(&bytes))))
 }

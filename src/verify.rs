@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
 use crate::render;
 use crate::run::{Folder, RunFile};
-use crate::runs::{ReadBack, demands, read_back};
+use crate::runs::{Reach, ReadBack, demands, read_back};
 
 /// What a verification came to, line by line.
 #[derive(Default)]
@@ -48,9 +48,9 @@ pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
     let told = Told::read(&folder)?;
     let asked = told.run.as_ref().map_or_else(Asked::default, |run| run.asked.clone());
     let (gates, limits) = render::as_asked(&asked);
-    let back = read_back(&folder, limits, &gates, false)?;
+    let back = read_back(&folder, limits, &gates, Reach::Run)?;
     chain(&back, whole.as_ref(), &told, &mut checked);
-    verdicts(&folder, &back, &told, &mut checked);
+    verdicts(&folder, &back, &mut checked);
     match &whole {
         None => checked.open("the run was cut off before its end: its capture is not compared"),
         Some(run) => capture(&folder, run, args, &told, &mut checked)?,
@@ -68,10 +68,9 @@ struct Told {
     run: Option<Run>,
     more_runs: u64,
     inputs: Vec<Input>,
+    /// A later command took packets or keys; and what it left of the file.
     purged: bool,
-    /// Lines by a later command that reports show.
-    marked: bool,
-    ended: bool,
+    left: Option<Digest>,
 }
 
 impl Told {
@@ -81,9 +80,7 @@ impl Told {
             Observation::Run(run) if told.run.is_none() => told.run = Some(run),
             Observation::Run(_) => told.more_runs += 1,
             Observation::Input(input) => told.inputs.push(input),
-            Observation::Purged(_) => told.purged = true,
-            Observation::Event(_) => told.marked |= told.ended,
-            Observation::Ledger(_) => told.ended = true,
+            Observation::Purged(it) if it.what == "packets" || it.what == "keys" => (told.purged, told.left) = (true, it.left_sha256),
             _ => {}
         })?;
         Ok(told)
@@ -117,6 +114,23 @@ fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Ch
     }
 }
 
+/// A run that was compared with a baseline, which is not here: everything but what the baseline decided.
+fn beside_the_exit(folder: &Folder, again: &[u8], checked: &mut Checked) {
+    checked.open("the run was compared with a baseline: its exit code and page are not made again");
+    let without = |text: &[u8]| {
+        let mut report: serde_json::Value = serde_json::from_slice(text).ok()?;
+        report.as_object_mut()?.remove("summary");
+        Some(report)
+    };
+    match std::fs::read(folder.file("report.json")) {
+        Err(_) => checked.open("there is no report.json to compare with"),
+        Ok(stored) if without(&stored).is_some() && without(&stored) == without(again) => {
+            checked.good("every verdict recomputed from the journal; report.json is equal, but for its summary");
+        }
+        Ok(_) => checked.bad("report.json differs from what the journal gives, not in its summary alone"),
+    }
+}
+
 /// report.html is what people read: it says what report.json says.
 fn page(folder: &Folder, back: &ReadBack, same_rules: bool, checked: &mut Checked) {
     let mut again = Vec::new();
@@ -131,7 +145,7 @@ fn page(folder: &Folder, back: &ReadBack, same_rules: bool, checked: &mut Checke
     }
 }
 
-fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked) {
+fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
     let mut again = Vec::new();
     if back.rendered.report.write(&mut again).is_err() {
         return checked.bad("verdicts: the report cannot be made again");
@@ -149,15 +163,16 @@ fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked
         let declaration = std::fs::read(folder.file("declaration.toml")).ok().map(|t| Digest::of(&t));
         match (declaration, run.declaration_sha256) {
             (None, None) => {}
+            (Some(_), None) if !same_rules => checked.open("declaration.toml is not named by the journal (another version)"),
             (kept, named) if kept == named => checked.good("declaration.toml is the one the journal names"),
             _ => checked.bad("declaration.toml is not the one the journal names"),
         }
         if run.asked.baseline {
-            return checked.open("the run was compared with a baseline: its report is not made again");
+            return beside_the_exit(folder, &again, checked);
         }
     }
-    if told.marked {
-        return checked.open("marks were added when the run was over: its report is not made again");
+    if folder.file("tables").is_dir() {
+        checked.open("tables/ are not compared: report.json says as much as they do, shorter");
     }
     page(folder, back, same_rules, checked);
     match std::fs::read(folder.file("report.json")) {
@@ -222,7 +237,8 @@ impl Desk for Compare {
 fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
     checked.open("a live run: its capture was compared when it ended (the journal's `second-reading` line)");
     let path = folder.file("capture.pcapng");
-    let kept = told.inputs.iter().find(|input| input.path == "capture.pcapng").and_then(|input| input.sha256);
+    let first = told.inputs.iter().find(|input| input.path == "capture.pcapng").and_then(|input| input.sha256);
+    let kept = if told.purged { told.left } else { first };
     match (File::open(&path), kept) {
         (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {
             if kept.is_some() && !told.purged {
@@ -230,7 +246,6 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
             }
         }
         (Err(e), _) => return Err(Fault::io("read", &path, &e)),
-        (Ok(_), _) if told.purged => checked.open("capture.pcapng is not compared: the run was purged"),
         (Ok(_), None) => checked.open("the journal names no digest of capture.pcapng"),
         (Ok(mut file), Some(digest)) => {
             let mut hashed = crate::analyze::Counted::hashing(&mut file);
@@ -274,8 +289,9 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         checked.open("the run had a key log or a file of actors: lines are not recomputed from the capture");
         return Ok(());
     }
+    let foreign = "the project's key is not here: lines are not recomputed from the capture (name it with --project-key)";
     if !crate::private::has_project_key(args.project_key.as_deref()) {
-        checked.open("the project's key is not here: lines are not recomputed from the capture (name it with --project-key)");
+        checked.open(foreign);
         return Ok(());
     }
     if run.persona && args.persona.is_none() {
@@ -294,6 +310,10 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         project_key: args.project_key.clone(),
     };
     let known = Knowledge::read(&given, Policy::default_analyze, crate::analyze::DEFAULT_POLICY)?;
+    if told.run.as_ref().and_then(|r| r.project.as_ref()).is_some_and(|project| *project != known.project()) {
+        checked.open(foreign);
+        return Ok(());
+    }
     let secrets = captures::scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap_or_default();
     let analysis = Analysis {
         known: &known,

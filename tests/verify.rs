@@ -85,6 +85,7 @@ fn an_honest_run_is_verified() {
         &["--require", "channel.undeclared-endpoint"],
         &["--hash", "none"],
         &["--jobs", "2"],
+        &["--tables"],
     ] {
         let run = Run::new(more);
         run.holds("lines recomputed from the capture, all equal");
@@ -124,6 +125,16 @@ fn what_was_changed_is_found() {
     assert!(!verified && said.contains("is not the one that was read"), "{said}");
 }
 
+/// A baseline that is not there any more leaves the exit code open, and nothing else.
+#[test]
+fn a_baseline_hides_nothing() {
+    let known = Run::new(&[]);
+    let report = known.folder().join("report.json").display().to_string();
+    let run = Run::new(&["--baseline", &report]);
+    run.holds("compared with a baseline");
+    run.bites("report.json", |text| text.replacen("\"fail\"", "\"pass\"", 1), "not in its summary alone");
+}
+
 /// Commands that add to a finished run leave it as verified as it was; nobody's key is made by looking.
 #[test]
 fn a_later_command_breaks_nothing() {
@@ -134,7 +145,8 @@ fn a_later_command_breaks_nothing() {
     }
     let run = Run::new(&[]);
     run.command(&["mark"]);
-    run.holds("marks were added");
+    // Neither a mark nor a purge of something else lets anything pass.
+    run.bites("report.json", |text| text.replacen("\"fail\"", "\"pass\"", 1), "report.json differs");
     let run = Run::new(&[]);
     let elsewhere = run.at("other/key");
     let done = overhear().arg("verify").arg(run.folder()).arg("--project-key").arg(&elsewhere).output().unwrap();

@@ -593,8 +593,11 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
         Branch::NotTested => {
             // What only refutes is helped by every check that did run; what decides is not.
             let spoke = supports.contains(&Branch::Pass);
-            if spoke && requirement.strength == Strength::RefutesOnly && requirement.needs.is_empty() {
+            let refutes = requirement.strength == Strength::RefutesOnly && requirement.needs.is_empty();
+            if spoke && refutes {
                 holds
+            } else if refutes && supports.contains(&Branch::Undecided) {
+                RequirementVerdict::Inconclusive
             } else {
                 RequirementVerdict::NotTested
             }
@@ -623,7 +626,8 @@ impl Reading for Board {
     fn line(&mut self, line: &Line) {
         self.lines += 1;
         // What a later command adds is of another time.
-        if !self.ended {
+        let over = self.ended;
+        if !over {
             self.first.get_or_insert(line.at);
             self.last = self.last.max(line.at);
         }
@@ -635,6 +639,10 @@ impl Reading for Board {
             }
             Observation::Ledger(ledger) => self.ledger = ledger.clone(),
             _ => {}
+        }
+        // What a later command says of a run that is over happened to nothing that was seen.
+        if over && matches!(line.seen, Observation::Event(_)) {
+            return;
         }
         let homes = match (&line.subject, line.flow, &line.seen) {
             (Some(subject), ..) => self.homes(subject),
@@ -754,7 +762,7 @@ mod roll_up_tests {
         rolled(id, &[(needed, pass)], RequirementVerdict::Pass);
         rolled(id, &[(needed, pass), (supporting, Tallied { not_tested: 1, ..Tallied::default() })], RequirementVerdict::Pass);
         rolled(id, &[(needed, pass), (supporting, Tallied { inconclusive: 1, ..Tallied::default() })], RequirementVerdict::Inconclusive);
-        rolled(id, &[(needed, pass), ("channel.cleartext-http", Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+        rolled(id, &[(needed, pass), (supporting, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
     }
 
     /// What a later command adds to a finished journal changes neither when the run ended nor what it is.
@@ -777,10 +785,11 @@ mod roll_up_tests {
             policy_sha256: encode::Digest([0; 32]),
             catalogue_sha256: encode::Digest([0; 32]),
             declaration_sha256: None,
+            project: None,
             attacks: Vec::new(),
             asked: observation::Asked::default(),
         };
-        let purged = observation::Purged { what: Text::ours("values"), by: Text::ours("x"), count: 1 };
+        let purged = observation::Purged { what: Text::ours("values"), by: Text::ours("x"), count: 1, left_sha256: None };
         let seen: [(i64, Observation); 4] = [
             (1, run(observation::RunKind::Capture).into()),
             (5, Ledger::default().into()),

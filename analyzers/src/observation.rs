@@ -135,6 +135,9 @@ pub struct Run {
     pub catalogue_sha256: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration_sha256: Option<Digest>,
+    /// A word that the project's key gives: runs with another one were made with another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text>,
     /// Attacks selected for this run, by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attacks: Vec<Text>,
@@ -549,7 +552,7 @@ pub struct HelloFact {
     pub named: bool,
     /// Somebody else offers it to the device.
     pub by_peer: bool,
-    /// It offers DNS (ALPN `dot`, `doq`).
+    /// It offers DNS (ALPN `dot`, `doq`), or goes to a public resolver.
     pub dns: bool,
 }
 
@@ -564,9 +567,31 @@ impl Hello {
             class: self.class,
             ech: self.ech,
             by_peer: self.by_peer,
-            dns: self.alpn.iter().any(|name| name == "dot" || name == "doq"),
+            dns: self.alpn.iter().any(|name| name == "dot" || name == "doq")
+                || self.sni.as_ref().is_some_and(|name| is_resolver(name.as_str())),
         }
     }
+}
+
+/// Names of public resolvers that answer over TLS or HTTPS, as browsers and systems ship them.
+fn is_resolver(name: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "dns.google",
+        "dns.google.com",
+        "dns64.dns.google",
+        "one.one.one.one",
+        "cloudflare-dns.com",
+        "dns.quad9.net",
+        "dns.opendns.com",
+        "doh.opendns.com",
+        "dns.adguard.com",
+        "dns.adguard-dns.com",
+        "dns.nextdns.io",
+        "doh.cleanbrowsing.org",
+        "dns.alidns.com",
+        "doh.pub",
+    ];
+    NAMES.iter().any(|known| name.strip_suffix(known).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
 /// How a key exchange was done, as far as the wire shows.
@@ -706,6 +731,9 @@ pub struct Reaction {
     pub preamble: bool,
     /// Decrypted, rather than judged by record types and lengths.
     pub decrypted: bool,
+    /// SHA-256 of each certificate that the client showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_chain: Vec<Digest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -1435,6 +1463,9 @@ pub struct Purged {
     pub what: Text,
     pub count: u64,
     pub by: Text,
+    /// What is left of the file they were in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_sha256: Option<Digest>,
 }
 
 /// The severity words are the catalogue's; re-exported so that readers of a journal need one import.

@@ -216,6 +216,9 @@ pub struct TlsRow {
     pub offered_alpn: Vec<Text>,
     #[schemars(with = "Vec<String>")]
     pub chain_sha256: Vec<Digest>,
+    /// The certificates that the client showed.
+    #[schemars(with = "Vec<String>")]
+    pub client_chain_sha256: Vec<Digest>,
     pub resumed: bool,
     /// What the client did after the server's flight, from bytes and record lengths alone: indicative.
     #[schemars(with = "String")]

@@ -469,6 +469,7 @@ fn unanswered(flow: FlowId, line: &Line) -> TlsRow {
         offered: Vec::new(),
         offered_alpn: Vec::new(),
         chain_sha256: Vec::new(),
+        client_chain_sha256: Vec::new(),
         resumed: false,
         reaction: ReactionKind::Unknown,
         alert: None,
@@ -510,6 +511,7 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
             (Observation::Reaction(reaction), Some(flow)) => {
                 let row = self.handshake(flow, line);
                 row.reaction = reaction.reaction;
+                row.client_chain_sha256.clone_from(&reaction.client_chain);
                 row.alert = reaction.alert;
                 row.close = reaction.close;
             }

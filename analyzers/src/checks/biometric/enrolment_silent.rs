@@ -24,7 +24,7 @@ use policies::{IdentifierType, Severity, Time};
 use crate::case::Case;
 use crate::checks::meta::stimulus_log::is_beside;
 use crate::checks::{Context, Example, Mode, Rule};
-use crate::observation::{Activity, Event, Grade, Hit, HitDirection, HitFact, Missed, Phase};
+use crate::observation::{Activity, Event, Grade, Hit, HitDirection, HitFact, Input, Missed, Phase, Run, RunKind};
 use crate::outcome::{Outcome, Proof, Reason};
 use crate::subject::Scope;
 
@@ -68,7 +68,15 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 fn usable(kind: &str, other: &str, cx: &Context<'_>) -> Vec<u32> {
     let others = windows(other, cx);
     let apart = |w: &Window| others.iter().all(|o| o.end <= w.start || w.end <= o.start);
-    windows(kind, cx).iter().filter(|w| w.confirmed && w.start < w.end && apart(w)).map(|w| w.n).collect()
+    windows(kind, cx).iter().filter(|w| w.confirmed && w.start < w.end && apart(w) && was_watched(w, cx)).map(|w| w.n).collect()
+}
+
+/// Whether some of the window lies within what was read.
+fn was_watched(window: &Window, cx: &Context<'_>) -> bool {
+    let inputs = cx.run.seen::<Input>();
+    let mut times = inputs.iter().filter_map(|(input, _)| input.first.zip(input.last)).peekable();
+    let live = cx.run.any::<Run>(|run| run.kind != RunKind::Capture).is_some();
+    live || times.peek().is_none() || times.any(|(first, last)| window.start <= last && first <= window.end)
 }
 
 struct Window {

@@ -69,7 +69,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 /// The rule that covers a request, with its content condition met.
-fn excuse<'p>(request: &RequestFact, case: &Case, cx: &Context<'p>) -> Option<&'p str> {
+pub(crate) fn excuse<'p>(request: &RequestFact, case: &Case, cx: &Context<'p>) -> Option<&'p str> {
     let (host, port) = host_and_port(cx.subject);
     let named = request.host.as_ref().map_or(host.as_str(), |h| h.as_str()).to_owned();
     let mut exceptions = cx.policy.exceptions.iter().filter(|e| e.covers("channel.cleartext-http", &named, port));

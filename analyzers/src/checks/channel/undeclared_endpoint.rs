@@ -38,8 +38,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return if flows.is_empty() { Outcome::NotTested(Reason::NotExercised) } else { Outcome::NotApplicable(Reason::NotInThisRun) };
     };
     let (host, port) = host_and_port(cx.subject);
-    let addr = cx.subject.peer.as_ref().and_then(|peer| peer.addr).map(|addr| addr.to_string());
-    if declaration.covers(&host, port) || addr.is_some_and(|addr| declaration.covers(&addr, port)) {
+    if declaration.covers(&host, port) {
         // A connection that is kept open may ask for more than one host.
         let elsewhere = |r: &RequestFact| {
             r.host.as_ref().is_some_and(|h| !r.by_peer && h.as_str().parse::<std::net::IpAddr>().is_err() && !declaration.covers(h.as_str(), port))

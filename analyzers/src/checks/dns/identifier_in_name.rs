@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Fail*: a planted value (any type) was found. *Pass*: values were planted, names were asked for, none held a value, no byte that
 //! could hold one was lost, and every flow belongs to a known device. A value that only looks like one (format and checksum) leaves it
-//! undecided, and so do closed flows of DNS over TLS or QUIC; without a persona, absence proves nothing and the check is not tested.
+//! undecided, and so do closed flows of DNS over TLS or QUIC, and of HTTPS to public resolvers; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
 //! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
@@ -112,6 +112,14 @@ const EXAMPLES: &[Example] = &[
            {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
            {"hello":{"transport":"tcp","dir":"out","versions":[772],"suites":[4865],"alpn":["dot"],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8853","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive undecrypted",
+    ),
+    Example::new(
+        "a public resolver was asked over HTTPS",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"dns.google","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"hello":{"transport":"tcp","dir":"out","sni":"dns.google","versions":[772],"suites":[4865],"ja3":"x","ja4":"a","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#,
         "inconclusive undecrypted",
     ),
     Example::new(

@@ -23,8 +23,9 @@ use policies::declaration::{Signature, Transport, Update as Declared};
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
+use crate::checks::channel::cleartext_http::excuse;
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
-use crate::observation::{Request, Update, UpdatePart};
+use crate::observation::{Request, RequestFact, Update, UpdatePart};
 use crate::outcome::{Outcome, Proof, Reason};
 use crate::subject::Scope;
 use crate::text::Text;
@@ -67,7 +68,9 @@ pub(crate) fn asked_in_clear<'d>(case: &Case, cx: &Context<'d>) -> Option<(&'d D
     let updates = case.seen::<Update>();
     let known = |path: &Text| updates.iter().any(|(u, _)| u.layer == Layer::Wire && u.path == *path);
     let requests = case.seen::<Request>();
-    let unknown = requests.proof(|r| r.layer == Layer::Wire && !r.by_peer && r.method != "CONNECT" && !known(&r.path));
+    let asked = |r: &RequestFact| r.layer == Layer::Wire && !r.by_peer && r.method != "CONNECT";
+    // A probe of the network or for revocations goes to the same hosts.
+    let unknown = requests.proof(|r| asked(r) && !known(&r.path) && excuse(r, case, cx).is_none());
     let proof = unknown.or_else(|| requests.proof(|_| true).filter(|_| requests.overflowed()))?;
     Some((declared, proof))
 }
@@ -91,6 +94,7 @@ const EXAMPLES: &[Example] = &[
         "inconclusive missed-bytes",
     ),
     Example::new("a declared update host is asked in clear, where TLS is declared", ASKED, "fail").declared(OVER_TLS),
+    Example::new("a declared update host is asked for a certificate's revocation", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/ocsp-request","response_type":"application/ocsp-response"}}"#, "not-tested not-exercised").declared(OVER_TLS),
     Example::new("a declared update host is asked in clear, for what is not known", ASKED, "inconclusive unparsed").declared(IN_CLEAR),
     Example::new("no update traffic", "", "not-tested not-exercised"),
 ];
