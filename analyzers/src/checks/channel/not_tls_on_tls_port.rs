@@ -31,13 +31,23 @@ use crate::subject::Scope;
 pub(crate) const RULE: Rule =
     Rule { scope: Scope::Peer, severity: Severity::Medium, mode: Mode::Passive, needs: &[], judge, examples: EXAMPLES };
 
-/// HTTPS, SMTPS, NNTPS, DoT, LDAPS, FTPS, IMAPS, POP3S, SIPS, XMPPS and Apple push, secure MQTT, alternative HTTPS (IANA).
+/// HTTPS, SMTPS, NNTPS, DoT, LDAPS and its global catalogue, FTPS, IMAPS, POP3S, SIPS, XMPPS and Apple push, AMQPS, IRCS, alternative HTTPS, secure
+/// MQTT (IANA).
 const TLS_PORTS: [u16; 17] = [443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 3269, 5061, 5223, 5671, 6697, 8443, 8883];
+/// HTTP/3, DNS over DTLS or QUIC, SIPS, CoAPS, alternative HTTP/3.
+const DATAGRAM_PORTS: [u16; 5] = [443, 853, 5061, 5684, 8443];
 const EXPECTED: &str = "TLS or QUIC on every port where TLS is expected";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let flows = case.seen::<Flow>();
-    let on_port = |f: &FlowFact| TLS_PORTS.contains(&f.port) && !f.empty && matches!(f.transport, Transport::Tcp | Transport::Udp);
+    let on_port = |f: &FlowFact| {
+        let expected = match f.transport {
+            Transport::Tcp => TLS_PORTS.contains(&f.port),
+            Transport::Udp => DATAGRAM_PORTS.contains(&f.port),
+            _ => false,
+        };
+        expected && !f.empty
+    };
     let wrong = |f: &FlowFact| on_port(f) && !matches!(f.app, App::Tls | App::Quic);
     let unclear = |f: &FlowFact| wrong(f) && f.app == App::Unknown && (f.incomplete || f.ambiguous || f.transport == Transport::Udp);
     // Clear bytes around TLS: a protocol that is not TLS from its start, or TLS that could not be read. What was unsealed and not read is none.
@@ -87,6 +97,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 const EXAMPLES: &[Example] = &[
     Example::new("TLS on 443", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
     Example::new("HTTP on 443", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail"),
+    Example::new("another protocol's datagrams, where TLS is expected over TCP alone", r#"{"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"192.0.2.1:6697","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "not-tested not-exercised"),
     Example::new("unknown clear bytes on 8883", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:8883","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "fail"),
     Example::new("picked up in the middle", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":false}}"#, "inconclusive missed-bytes"),
     Example::new("bytes that came twice and differ", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0],"conflicting":2},"coverage":{"analysed":0,"encrypted":0,"unparsed":200},"end":"fin","from_start":true}}"#, "inconclusive ambiguous"),
