@@ -147,8 +147,8 @@ pub struct Tallied {
     pub pass: u32,
     pub inconclusive: u32,
     pub not_tested: u32,
-    /// Of these, attacks that a client gave no occasion for.
-    pub not_exercised: u32,
+    /// Of these, attacks that a client gave no occasion for, or could not be given.
+    pub untried: u32,
     pub not_applicable: u32,
     pub error: u32,
 }
@@ -171,16 +171,17 @@ impl Tallied {
             },
             outcome @ Outcome::NotTested(_) => {
                 self.not_tested += 1;
-                self.not_exercised += u32::from(leaves_undecided(outcome, finding.active));
+                let untried = matches!(outcome, Outcome::NotTested(Reason::NotExercised | Reason::LabCaNotTrusted | Reason::NothingWorked));
+                self.untried += u32::from(finding.active && untried);
             }
             Outcome::NotApplicable(_) => self.not_applicable += 1,
             Outcome::Error(_) => self.error += 1,
         }
     }
 
-    /// An attack that some clients stood and others gave no occasion for: a good one does not vouch for another.
+    /// An attack that some clients stood and others were not put to: a good one does not vouch for another.
     fn left_open(&self) -> bool {
-        self.not_exercised > 0 && self.pass + self.waived > 0
+        self.untried > 0 && self.pass + self.waived > 0
     }
 
     pub fn word(&self) -> &'static str {
@@ -749,15 +750,15 @@ mod roll_up_tests {
         let stood = Tallied { pass: 1, ..Tallied::default() };
         rolled(id, &[(attack, stood)], RequirementVerdict::Pass);
         // No occasion, or none that counts (the attack was not selected there).
-        rolled(id, &[(attack, Tallied { not_tested: 1, not_exercised: 1, ..stood })], RequirementVerdict::Inconclusive);
+        rolled(id, &[(attack, Tallied { not_tested: 1, untried: 1, ..stood })], RequirementVerdict::Inconclusive);
         rolled(id, &[(attack, Tallied { not_tested: 1, ..stood })], RequirementVerdict::Pass);
-        rolled(id, &[(attack, Tallied { not_tested: 1, not_exercised: 1, ..Tallied::default() })], RequirementVerdict::NotTested);
-        assert_eq!(Tallied { not_tested: 1, not_exercised: 1, ..stood }.word(), "inconclusive");
+        rolled(id, &[(attack, Tallied { not_tested: 1, untried: 1, ..Tallied::default() })], RequirementVerdict::NotTested);
+        assert_eq!(Tallied { not_tested: 1, untried: 1, ..stood }.word(), "inconclusive");
     }
 
     #[test]
     fn what_could_refute_and_stayed_open_holds_back_what_decides() {
-        let (id, needed, supporting) = ("niap-mdf/FTP_ITC_EXT.1-T3", "update.manifest-cleartext", "update.payload-cleartext");
+        let (id, needed, supporting) = ("niap-mdf/FIA_X509_EXT.1-T2", "cert.expired", "cert.time-shift");
         let pass = Tallied { pass: 1, ..Tallied::default() };
         rolled(id, &[(needed, pass)], RequirementVerdict::Pass);
         rolled(id, &[(needed, pass), (supporting, Tallied { not_tested: 1, ..Tallied::default() })], RequirementVerdict::Pass);
