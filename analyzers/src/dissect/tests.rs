@@ -375,6 +375,9 @@ fn dtls_associations() {
     let (head, tail) = (piece(0..40), piece(40..len));
     assert_eq!(told(&[(Sent, &tail), (Sent, &head), (Back, &older), (Sent, &exchange)]), ["hello a.test", old]);
     assert_eq!(told(&[(Sent, &tail), (Sent, &tail)]), [format!("unparsed tls Broken {len}")]);
+    // A capture of both sides of a switch has every datagram twice.
+    let twice = [(Sent, &head[..]), (Sent, &head), (Sent, &tail), (Sent, &tail), (Back, &older), (Back, &older), (Sent, &exchange)];
+    assert_eq!(told(&twice), ["hello a.test", old]);
     // What no key can have sealed yet, what a suite leaves readable, and what is no record: all of it is searched.
     let bare = handshake(0xfefd, 2, &[&[0xfe, 0xfd][..], &[8; 32], &[0, 0xc0, 0x06, 0]].concat());
     let hits = |before: &[(Dir, &[u8])], words: &[u8]| {

@@ -22,6 +22,8 @@ pub(crate) struct Dtls {
     client: Option<Dir>,
     /// The messages being joined of each direction.
     parts: [Vec<Parts>; 2],
+    /// The last ones that became whole, by number: their fragments may come again.
+    whole: [Vec<(u16, Vec<u8>)>; 2],
     /// The random of the hello at hand: it comes again with a cookie, or for want of an answer.
     offered: Option<[u8; 32]>,
     /// What the server chose, and where, until the client goes on with it.
@@ -213,6 +215,12 @@ impl Dtls {
                 return None;
             }
             let joined = &mut self.parts[dir.index()];
+            let is_open = joined.iter().any(|p| p.number == number);
+            let repeats =
+                |(n, bytes): &(u16, Vec<u8>)| *n == number && bytes.len() == len && bytes.get(offset..offset + piece.len()) == Some(piece);
+            if !is_open && self.whole[dir.index()].iter().any(repeats) {
+                continue;
+            }
             let at = joined.iter().position(|p| p.number == number && p.bytes.len() == len).unwrap_or_else(|| {
                 if joined.len() >= MOST_PARTS {
                     joined.remove(0);
@@ -223,6 +231,12 @@ impl Dtls {
             if joined[at].put(offset, piece) {
                 let whole = joined.remove(at).bytes;
                 self.message(dir, kind, &whole, cx);
+                // Behind it, for a hello begins everything anew.
+                let done = &mut self.whole[dir.index()];
+                if done.len() >= MOST_PARTS {
+                    done.remove(0);
+                }
+                done.push((number, whole));
             }
         }
         Some(())
