@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use analyzers::board::Board;
+use analyzers::chunk::Lost;
 use analyzers::encode::Digest;
 use analyzers::keys::{Keys, Secret};
-use analyzers::observation::{self, Asked, Ledger, Observation, RunKind, RunMode};
+use analyzers::observation::{self, Asked, Ledger, Missed, Observation, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Pipeline, Tools, Window};
 use analyzers::scribe::{Briefing, Desk, Masks, Scribe};
 use analyzers::text::{Text, Veil};
@@ -35,9 +37,15 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
     let batch = inputs.len() > 1;
     let mut worst = 0;
     let mut failed = Vec::new();
-    for input in &inputs {
+    let stop = heed();
+    for (n, input) in inputs.iter().enumerate() {
+        if stop.load(Ordering::SeqCst) {
+            eprint_line(&format!("overhear: stopped: {} of {} inputs were not read", inputs.len() - n, inputs.len()));
+            worst = worse(worst, 2);
+            break;
+        }
         let out = out_folder(args.out.as_deref(), input, batch);
-        let job = Job { args, known: &known, gates: &gates, rows, quiet };
+        let job = Job { args, known: &known, gates: &gates, rows, quiet, stop: &stop };
         match job.run(input, &out) {
             Ok(code) => worst = worse(worst, code),
             Err(fault) if batch => {
@@ -143,6 +151,8 @@ struct Job<'a> {
     gates: &'a Gates,
     rows: usize,
     quiet: bool,
+    /// The operator wants an end.
+    stop: &'a AtomicBool,
 }
 
 impl Job<'_> {
@@ -173,7 +183,10 @@ impl Job<'_> {
             None => Default::default(),
         };
         let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
-        let folder = Folder::make(out, self.args.force || walk == Walk::Whole)?;
+        let force = self.args.force || walk == Walk::Whole;
+        Folder::may_be(out, force)?;
+        look_at(input, out)?;
+        let folder = Folder::make(out, force)?;
         self.known.store(&folder)?;
         let secrets_given = secrets.len() as u64;
         let limits = Limits { rows: self.rows, stream_all: self.args.tables };
@@ -193,14 +206,21 @@ impl Job<'_> {
         };
         let mut progress = Progress::new(self.quiet, source.size);
         let hash = (self.args.hash == Hash::Sha256).then(|| aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256));
-        let mut counted = Counted { inner: &mut source.bytes, bytes: 0, hash };
+        let mut until = Until { inner: &mut source.bytes, stop: self.stop };
+        let mut counted = Counted { inner: &mut until, bytes: 0, hash };
         let mut desk = analysis.desk(&folder)?;
         let (report, ledger) = analysis.read(&mut counted, &mut desk, &mut |n| progress.at(n))?;
+        if self.stop.load(Ordering::SeqCst) {
+            eprint_line("overhear: stopped: the capture was not read to its end, and nothing passes for what was not seen");
+            // Whatever was not read may have held anything.
+            desk.say(Missed { why: Lost::Dropped, dir: None, offset: 0, len: 0, repeats: 1 });
+            desk.say(Standing { what: Text::ours("reading"), state: Text::ours("stopped") });
+        }
         if self.args.hash == Hash::Sha256 {
             counted.drain();
         }
         progress.done();
-        let (bytes, sha256) = (counted.bytes, counted.digest());
+        let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !self.stop.load(Ordering::SeqCst)));
         // The name only: where it stood is the operator's business.
         let name = input.file_name().map_or_else(|| input.display().to_string(), |n| n.to_string_lossy().into_owned());
         let mut line = report.line(Text::ours(name), sha256, secrets_given);
@@ -208,11 +228,7 @@ impl Job<'_> {
         desk.say(line);
         desk.say(ledger);
         let finished = desk.finish()?;
-        let mut tables = finished.tables;
-        if self.args.reveal {
-            tables = tables.revealing(render::revealed(&folder)?);
-        }
-        let rendered = render::render(&finished.board, analyzers::reading::Reading::end(tables), self.gates);
+        let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), self.gates);
         drop(finished.board);
         render::write(&folder, &rendered)?;
         folder.finish(&RunFile {
@@ -225,7 +241,14 @@ impl Job<'_> {
             devices: self.args.device.clone(),
             persona: self.known.persona.is_some(),
         })?;
-        show(self.args.format, &rendered, &folder)?;
+        if self.args.reveal {
+            // In what is printed, and nowhere else.
+            crate::runs::note_revealed(&folder, "summary")?;
+            let back = crate::runs::read_back(&folder, limits, self.gates, crate::runs::Reach::Revealed)?;
+            show(self.args.format, &back.rendered, &folder)?;
+        } else {
+            show(self.args.format, &rendered, &folder)?;
+        }
         Ok(rendered.exit.code)
     }
 
@@ -331,7 +354,7 @@ impl Analysis<'_> {
             captures::run::analyse(input, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut |out| scribe.take(out, desk), progress);
         let report = report.map_err(|e| match e {
             OpenError::LateSecrets => Stopped::LateSecrets,
-            e => Stopped::Fault(Fault::new(e.to_string(), "pcap and pcapng are read, also gzip- or zstd-compressed")),
+            e => Stopped::Fault(Fault::new(e.to_string(), FORMATS)),
         })?;
         Ok((report, scribe.ledger()))
     }
@@ -439,6 +462,61 @@ impl From<Stopped> for Fault {
 
 /// A pcapng section header's type, the same in both byte orders (pcapng §4.1).
 pub(crate) const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+/// Whether the operator wants an end: from then on inputs end where they are. The second signal ends the program at once.
+fn heed() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            for n in 1.. {
+                if tokio::signal::ctrl_c().await.is_err() {
+                    return;
+                }
+                told.store(true, Ordering::SeqCst);
+                if n > 1 {
+                    std::process::exit(i32::from(crate::fault::exit::FAULT));
+                }
+            }
+        });
+    };
+    // Without it a signal ends the program as it ends any.
+    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    stop
+}
+
+/// An input that ends when the operator says so.
+struct Until<'a> {
+    inner: &'a mut dyn Read,
+    stop: &'a AtomicBool,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.load(Ordering::SeqCst) { Ok(0) } else { self.inner.read(buffer) }
+    }
+}
+
+/// Refuses to make or clear a folder for the sake of an input that is no capture, or that stands in the folder.
+fn look_at(input: &Path, out: &Path) -> Result<(), Fault> {
+    // What is read as it comes cannot be looked at twice.
+    if input == Path::new("-") || !input.is_file() {
+        return Ok(());
+    }
+    if let (Ok(input), Ok(out)) = (input.canonicalize(), out.canonicalize())
+        && input.starts_with(&out)
+    {
+        return Err(Fault::new(
+            format!("{} stands in the folder that --force would clear", input.display()),
+            "choose another folder with --out",
+        ));
+    }
+    let file = File::open(input).map_err(|e| Fault::io("read", input, &e))?;
+    captures::Reader::open(file).map(drop).map_err(|e| Fault::new(format!("{}: {e}", input.display()), FORMATS))
+}
+
+const FORMATS: &str = "pcap and pcapng are read, also gzip- or zstd-compressed";
 
 /// Counts and hashes what passes.
 pub(crate) struct Counted<'a> {

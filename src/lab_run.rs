@@ -64,7 +64,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let authority = Authority::make("lab", crate::runs::now(), LIFETIME).map_err(|e| Fault::new(e.to_string(), ""))?;
     let world = world(args, rung, &authority)?;
     let out = args.terms.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/lab")));
-    let folder = Folder::make(&out, args.terms.force)?;
+    Folder::may_be(&out, args.terms.force)?;
     let mut roots = RootCertStore::empty();
     roots.add(world.authority().root().clone()).map_err(|e| Fault::new(format!("the lab's authority cannot be used: {e}"), ""))?;
     if let Some(path) = &args.terms.upstream_ca {
@@ -80,6 +80,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         names: transparent.then(|| world.names().clone()),
     };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
+    let folder = Folder::make(&out, args.terms.force)?;
     let mut live = Live::start(
         Plan {
             known: &known,

@@ -31,8 +31,14 @@ pub(crate) struct RunFile {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunInput {
+    /// A name that is no UTF-8 is written as near as can be.
+    #[serde(serialize_with = "as_near")]
     pub(crate) path: PathBuf,
     pub(crate) sha256: Option<Digest>,
+}
+
+fn as_near<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
 }
 
 pub(crate) const RUN_SCHEMA: &str = "overhear/run/1";
@@ -44,12 +50,19 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A new run folder; one that is not empty is refused without `force`, and what a run wrote there is then removed.
-    pub(crate) fn make(path: &Path, force: bool) -> Result<Folder, Fault> {
+    /// Whether a run may be made there: not in a folder that is not empty, without `force`. Changes nothing.
+    pub(crate) fn may_be(path: &Path, force: bool) -> Result<bool, Fault> {
         let full = std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
         if full && !force {
             return Err(Fault::new(format!("{} is not empty", path.display()), "choose another folder with --out, or add --force"));
         }
+        Ok(full)
+    }
+
+    /// A new run folder; one that is not empty is refused without `force`, and what a run wrote there is then removed: to be made when all that
+    /// was given is known to be good.
+    pub(crate) fn make(path: &Path, force: bool) -> Result<Folder, Fault> {
+        let full = Folder::may_be(path, force)?;
         private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
         let folder = Folder { path: path.to_owned() };
         if full {

@@ -80,9 +80,7 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: R
 pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
     if args.reveal {
-        let who = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-        let seen = Revealed { what: Text::ours("report"), by: Text::ours(who) };
-        folder.append(&mut [line_now(seen)])?;
+        note_revealed(&folder, "report")?;
     }
     let limits = Limits { rows: render::rows(&args.rows)?, ..Limits::default() };
     let gates = asked(&folder)?;
@@ -120,18 +118,31 @@ fn asked(folder: &Folder) -> Result<Gates, Fault> {
     Ok(render::as_asked(&asked.unwrap_or_default()).0)
 }
 
+/// Writes down that values were shown, and to whom.
+pub(crate) fn note_revealed(folder: &Folder, what: &str) -> Result<(), Fault> {
+    let who = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    folder.append(&mut [line_now(Revealed { what: Text::ours(what), by: Text::ours(who) })])
+}
+
 fn line_now(seen: impl Into<Observation>) -> Line {
     Line { n: 0, at: now(), frame: None, flow: None, subject: None, seen: seen.into() }
 }
 
 pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
-    if !args.headless && crate::eyes::terminal() {
-        let mut lines = Vec::new();
-        folder.read(|line| lines.push(line))?;
+    let watched = !args.headless && crate::eyes::terminal();
+    if watched {
+        // What a later command added is of another time.
+        let (mut lines, mut over) = (Vec::new(), false);
+        folder.read(|line| {
+            let last = matches!(line.seen, Observation::Ledger(_));
+            if !over {
+                lines.push(line);
+            }
+            over |= last;
+        })?;
         let board = Board::new(Arc::new(demands(&folder)?));
         crate::eyes::watch(&mut crate::eyes::ReplayEyes::new(lines, board, args.speed))?;
-        return Ok(0);
     }
     let catalogue = reports::catalogue::Catalogue::of(&demands(&folder)?);
     let gates = if args.gates.are_given() { render::gates(&args.gates, &catalogue)? } else { asked(&folder)? };
@@ -139,7 +150,9 @@ pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
     if let Some(first) = back.broken.first() {
         crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
     }
-    crate::analyze::show(cli::SummaryFormat::Text, &back.rendered, &folder)?;
+    if !watched {
+        crate::analyze::show(cli::SummaryFormat::Text, &back.rendered, &folder)?;
+    }
     Ok(back.rendered.exit.code)
 }
 
@@ -291,9 +304,18 @@ fn erase_file(path: &Path) -> Result<u64, Fault> {
     if !path.is_file() {
         return Ok(0);
     }
+    let packets = packets_in(path);
     overwrite(path)?;
     std::fs::remove_file(path).map_err(|e| Fault::io("remove", path, &e))?;
-    Ok(1)
+    Ok(packets)
+}
+
+/// How many packets a capture has, as far as it can be read.
+fn packets_in(path: &Path) -> u64 {
+    let Some(mut reader) = std::fs::File::open(path).ok().and_then(|file| captures::Reader::open(file).ok()) else { return 0 };
+    let mut block = captures::Block::new();
+    while matches!(reader.fill(&mut block), Ok(true)) {}
+    reader.summary().packets
 }
 
 /// Overwrites the secrets of a pcapng's Decryption Secrets Blocks in place; the packets stay readable, and closed.

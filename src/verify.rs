@@ -71,6 +71,8 @@ struct Told {
     /// A later command took packets or keys; and what it left of the file.
     purged: bool,
     left: Option<Digest>,
+    /// The operator ended the reading of the capture.
+    stopped: bool,
 }
 
 impl Told {
@@ -80,6 +82,7 @@ impl Told {
             Observation::Run(run) if told.run.is_none() => told.run = Some(run),
             Observation::Run(_) => told.more_runs += 1,
             Observation::Input(input) => told.inputs.push(input),
+            Observation::Standing(it) => told.stopped |= it.what == "reading" && it.state == "stopped",
             Observation::Purged(it) if it.what == "packets" || it.what == "keys" => (told.purged, told.left) = (true, it.left_sha256),
             _ => {}
         })?;
@@ -103,6 +106,9 @@ fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Ch
     }
     if tail.torn > 0 {
         tail_is(format!("{} bytes of a last line that was never finished", tail.torn));
+    }
+    if told.run.is_none() {
+        checked.bad("the journal does not say what the run is: there is nothing to verify");
     }
     if told.more_runs > 0 {
         checked.bad("the journal says a second time what the run is");
@@ -241,7 +247,9 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
     let kept = if told.purged { told.left } else { first };
     match (File::open(&path), kept) {
         (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {
-            if kept.is_some() && !told.purged {
+            if told.purged {
+                checked.open("the packets were purged");
+            } else if kept.is_some() {
                 checked.open("capture.pcapng is not there");
             }
         }
@@ -284,6 +292,10 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         }
         Some(_) => checked.good(format!("the capture {} is the one that was read", path.display())),
         None => checked.open("the capture's digest was not taken (--hash none)"),
+    }
+    if told.stopped {
+        checked.open("the reading was stopped before the end of the capture: lines are not recomputed from it");
+        return Ok(());
     }
     if told.run.as_ref().is_some_and(|r| r.asked.keylog || r.asked.actors) {
         checked.open("the run had a key log or a file of actors: lines are not recomputed from the capture");

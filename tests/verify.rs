@@ -86,6 +86,7 @@ fn an_honest_run_is_verified() {
         &["--hash", "none"],
         &["--jobs", "2"],
         &["--tables"],
+        &["--reveal"],
     ] {
         let run = Run::new(more);
         run.holds("lines recomputed from the capture, all equal");

@@ -233,7 +233,7 @@ impl Screen {
         let peer = line.flow.and_then(|f| self.peers.get(&f)).cloned();
         let peer = peer.or_else(|| line.subject.as_ref()?.peer.as_ref().map(|p| p.to_string().into())).unwrap_or_else(|| "?".into());
         if let Some(known) = self.leaks.iter_mut().find(|row| row.peer == peer && same(&row.hit, it)) {
-            Arc::make_mut(known).times += 1;
+            Arc::make_mut(known).times += it.repeats + 1;
             return;
         }
         if self.leaks.len() >= self.kept.leaks {
@@ -247,7 +247,7 @@ impl Screen {
                 _ => return,
             }
         }
-        let row = LeakRow { line: line.n, at: line.at, flow: line.flow, frame: line.frame, peer, hit: it.clone(), times: 1 };
+        let row = LeakRow { line: line.n, at: line.at, flow: line.flow, frame: line.frame, peer, hit: it.clone(), times: it.repeats + 1 };
         self.leaks.push(Arc::new(row));
     }
 

@@ -1,4 +1,6 @@
 //! What is said of conversations that are not what they seem: clear bytes where something sealed is expected, starts in odd places.
+//!
+//! Long, for every protocol is talked through the same conversation, told in one way.
 #![allow(clippy::unwrap_used, clippy::needless_for_each, reason = "tests")]
 
 use std::sync::Arc;

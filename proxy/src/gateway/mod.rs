@@ -348,8 +348,10 @@ impl Gateway {
         let mut out: Vec<(String, u16, Vec<String>)> = Vec::new();
         for key in seen {
             let history = subjects.all.get(&key).map_or(&unmet, |s| &s.history);
-            let left =
-                plan::undecided(history, &self.terms(&key, subjects.all.get(&key).map_or(&[], subjects::State::servers), true, None));
+            let servers = subjects.all.get(&key).map_or(&[][..], subjects::State::servers);
+            // What is paused is not decided.
+            let allowed = self.setup.rules.may_attack(&key.host, key.port, servers);
+            let left = plan::undecided(history, &Terms { allowed, ..self.terms(&key, servers, true, None) });
             if !left.is_empty() {
                 out.push((key.host, key.port, left.into_iter().map(str::to_owned).collect()));
             }
