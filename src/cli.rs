@@ -304,7 +304,7 @@ pub(crate) struct Lab {
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) parallel: u8,
     /// Seconds one run of the program may take
-    #[arg(long, value_name = "S", default_value_t = 20)]
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) run_timeout: u64,
     /// Seconds for everything
     #[arg(long, value_name = "S", default_value_t = 600)]
@@ -488,7 +488,7 @@ pub(crate) struct Ca {
     #[arg(long, value_name = "DIR", default_value = "overhear-ca")]
     pub(crate) dir: PathBuf,
     /// Days a new authority lives
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
     /// Export format
     #[arg(long, value_name = "FORMAT", default_value = "pem")]

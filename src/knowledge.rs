@@ -41,7 +41,9 @@ impl Knowledge {
         let (policy, policy_text) = match &args.policy {
             Some(path) => {
                 let text = read(path)?;
-                (Policy::parse(&path.display().to_string(), &text)?, text)
+                let policy = Policy::parse(&path.display().to_string(), &text)?;
+                known_waivers(&policy, path)?;
+                (policy, text)
             }
             None => (default(), default_text.to_owned()),
         };
@@ -153,6 +155,23 @@ pub(crate) fn catalogue_sha256(demands: &Demands) -> Digest {
         text.push_str(&format!("{requirement:?}"));
     }
     Digest::of(text.as_bytes())
+}
+
+/// A waiver for a check that nobody knows would never hold, and nobody would hear of it.
+pub(crate) fn known_waivers(policy: &Policy, path: &Path) -> Result<(), Fault> {
+    let (attacks, requirements) = (policies::attack::catalogue(), policies::requirement::catalogue());
+    let known = |waiver: &policies::policy::Waiver| {
+        analyzers::checks::all().iter().any(|check| waiver.check.matches(&check.id))
+            || attacks.iter().any(|attack| waiver.check.matches(&attack.id))
+            || requirements.iter().flat_map(policies::Requirement::checks).any(|id| waiver.check.matches(id))
+    };
+    match policy.waivers.iter().find(|waiver| !known(waiver)) {
+        None => Ok(()),
+        Some(waiver) => Err(Fault::new(
+            format!("{}: there is no check '{}' to waive", path.display(), waiver.check),
+            "see `overhear checks` and `overhear attacks`",
+        )),
+    }
 }
 
 /// Devices as the operator names them; `auto` leaves it to the traffic.

@@ -86,6 +86,9 @@ fn need(need: Need) -> &'static str {
     }
 }
 
+/// Peers that are listed, the busiest first.
+const ROWS: usize = 50;
+
 fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &Policy) -> Result<String, Fault> {
     let folder = Folder::open(run)?;
     let mut rates: BTreeMap<String, Rate> = BTreeMap::new();
@@ -121,9 +124,12 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
     let share = f64::from(policy.thresholds.attack_share_percent) / 100.0;
     let mut rows: Vec<(&String, &Rate)> = rates.iter().collect();
     rows.sort_by_key(|(name, rate)| (std::cmp::Reverse(rate.hellos), (*name).clone()));
-    for (name, rate) in rows.iter().take(50) {
+    // Every attack is followed by a control, and has its rest from the one before.
+    let rest = f64::from(policy.thresholds.attack_pause_ms.max(1)) / 1000.0;
+    let rested = 2.0 * time.as_secs_f64() / rest;
+    for (name, rate) in rows.iter().take(ROWS) {
         let expected = f64::from(rate.hellos) * time.as_secs_f64() / lasted;
-        let (mut left, mut decidable, mut possible) = (expected * share.max(0.01) / 0.5, 0, 0);
+        let (mut left, mut decidable, mut possible) = ((expected * share.max(0.01) / 0.5).min(rested), 0, 0);
         for attack in attacks {
             if attack.needs.contains(&Need::OfferedTls13) && !rate.offered_13 {
                 continue;
@@ -137,6 +143,9 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
         }
         let word = if decidable < possible { "the last of the list must be dropped" } else { "" };
         let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}  {word}");
+    }
+    if rows.len() > ROWS {
+        let _ = writeln!(out, "  and {} more, with fewer connections each", rows.len() - ROWS);
     }
     if rates.is_empty() {
         let _ = writeln!(out, "  the run shows no TLS hello: nothing can be planned from it");

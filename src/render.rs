@@ -1,7 +1,7 @@
 //! From a board and tables to what people and tools read. The same lines give the same bytes, live and from disk.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use analyzers::board::Board;
 use analyzers::observation::Asked;
@@ -133,7 +133,8 @@ pub(crate) fn revealed(folder: &Folder) -> Result<BTreeMap<String, Text>, Fault>
 pub(crate) fn summary(report: &Report, folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<()> {
     let page = folder.file("report.html").display().to_string();
     let paint = if colour { Paint::Colour } else { Paint::Plain };
-    let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100);
+    let told = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let width = told.or_else(|| io::stdout().is_terminal().then(dashboard::columns).flatten()).unwrap_or(100);
     reports::summary::write(report, &View { paint, width, report: Some(&page) }, out)
 }
 
@@ -148,6 +149,5 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Fault> {
 
 /// Colour and width of what is printed.
 pub(crate) fn colour() -> bool {
-    use std::io::IsTerminal as _;
     std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal()
 }

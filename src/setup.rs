@@ -55,7 +55,9 @@ pub(crate) fn check_file(path: &Path) -> Result<u8, Fault> {
             },
         }
     } else {
-        done("policy", Policy::parse(&name, &text).map(|p| format!(" (profile {})", p.profile.name)))
+        let policy = Policy::parse(&name, &text)?;
+        knowledge::known_waivers(&policy, path)?;
+        done("policy", Ok(format!(" (profile {})", policy.profile.name)))
     }
 }
 

@@ -27,6 +27,6 @@ pub use app::{Action, App};
 pub use findings::{Findings, Judge};
 pub use look::{Look, Mark};
 pub use panels::Panel;
-pub use run::{Source, run, run_with};
+pub use run::{Source, columns, run, run_with};
 pub use screen::Screen;
 pub use snapshot::{Snapshot, State};

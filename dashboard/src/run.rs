@@ -19,6 +19,11 @@ use crate::draw::draw;
 use crate::look::Look;
 use crate::snapshot::Snapshot;
 
+/// How many columns the terminal has, where there is one.
+pub fn columns() -> Option<usize> {
+    crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns)).filter(|columns| *columns > 0)
+}
+
 /// Where a run can be looked at, live or replayed, and what can be asked of it.
 pub trait Source {
     /// The run as it is now; called four times a second.

@@ -165,6 +165,11 @@ pub(crate) fn settle<K: Kind>(
     }
 }
 
+/// So many of them: `1 hello`, `2 hellos`.
+pub(crate) fn counted(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// The answer where no fact speaks of the question: not tested, unless one that did may have found no place.
 pub(crate) fn unseen<K: Kind>(seen: &Seen<'_, K>, reason: Reason, expected: &str) -> Outcome {
     match seen.proof(|_| true) {
@@ -272,7 +277,12 @@ pub(crate) fn judge_leak(case: &Case, cx: &Context<'_>, leak: &Leak<'_>) -> Outc
     }
     if let Some(proof) = hits.proof(about) {
         let n = hits.count(about);
-        return Outcome::inconclusive(Reason::StructuralOnly, proof, leak.expected, format!("{n} values have the shape of one"));
+        return Outcome::inconclusive(
+            Reason::StructuralOnly,
+            proof,
+            leak.expected,
+            format!("{} with the shape of one", counted(n, "value")),
+        );
     }
     let Some(proof) = case.seen::<Flow>().proof(|f| !f.empty) else { return unseen(&hits, Reason::NotExercised, leak.expected) };
     if !cx.run.seen::<Planted>().iter().any(|(p, _)| (leak.planted)(p.kind)) {

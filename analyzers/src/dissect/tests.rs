@@ -482,6 +482,19 @@ fn starts_in_odd_places() {
             }
         }
     }
+    // The server's side of it, in whatever pieces it comes behind its last words.
+    let body = [&[3, 3][..], &[8; 32], &[0, 0xc0, 0x2f, 0]].concat();
+    let answer = [&[22, 3, 3][..], &vec16(&[&[2, 0, 0, body.len() as u8][..], &body].concat())].concat();
+    for size in 1..8 {
+        let mut talked = Talked::new(Transport::Tcp, 143);
+        talked.says(Back, b"* OK ready\r\n");
+        talked.says(Sent, b"a001 STARTTLS\r\n");
+        talked.says(Back, b"a001 OK go on\r\n");
+        talked.says(Sent, &tls);
+        answer.chunks(size).for_each(|piece| talked.says(Back, piece));
+        let told = talked.close();
+        assert!(told.iter().any(|l| l.starts_with("served 303")), "by {size}: {told:?}");
+    }
     // What a text quotes is no start.
     for text in ["said \"GET /x HTTP/1.1\r\nHost: b.test\r\n", "log:\r\nGET /x HTTP/1.1\r\nwas refused\r\n"] {
         let mut talked = Talked::new(Transport::Tcp, 25);

@@ -25,7 +25,7 @@ use policies::policy::Content;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
+use crate::checks::{Context, Example, Mode, Rule, counted, host_and_port, settle};
 use crate::observation::{Flow, Request, RequestFact, Unparsed, UnparsedFact, Update, UpdatePart};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -36,7 +36,7 @@ pub(crate) const RULE: Rule =
 const EXPECTED: &str = "no HTTP in clear, beside what the policy excuses";
 
 fn in_clear(n: u64) -> String {
-    format!("{n} request{} in clear", if n == 1 { "" } else { "s" })
+    format!("{} in clear", counted(n, "request"))
 }
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {

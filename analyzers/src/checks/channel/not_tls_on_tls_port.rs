@@ -22,7 +22,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
-use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, host_and_port, settle, unseen};
 use crate::flow::Transport;
 use crate::observation::{App, Flow, FlowFact, Request, RequestFact, Unparsed, UnparsedFact};
 use crate::outcome::{Outcome, Reason};
@@ -59,7 +59,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if !declared && let Some(proof) = flows.proof(|f| wrong(f) && !unclear(f)) {
         let app = flows.iter().find(|(f, _)| wrong(f) && !unclear(f)).map_or("something", |(f, _)| f.app.word());
         let n = flows.count(|f| wrong(f) && !unclear(f));
-        return Outcome::fail(proof, EXPECTED, format!("{n} flows to port {port} are not TLS ({app})"));
+        return Outcome::fail(proof, EXPECTED, format!("{} to port {port}, not TLS ({app})", counted(n, "flow")));
     }
     // HTTP on a connection that began as TLS. CONNECT asks for a tunnel, and what runs inside is judged as itself.
     let requests = case.seen::<Request>();
@@ -90,7 +90,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::inconclusive(Reason::Overflowed, kept, EXPECTED, "more requests than are kept");
     }
     let Some(proof) = flows.proof(on_port) else { return unseen(&flows, Reason::NotExercised, EXPECTED) };
-    let observed = if declared { "another protocol, as declared".to_owned() } else { format!("{} flows, all TLS or QUIC", flows.count(on_port)) };
+    let observed = if declared { "another protocol, as declared".to_owned() } else { format!("{}, all TLS or QUIC", counted(flows.count(on_port), "flow")) };
     settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, observed)
 }
 

@@ -19,7 +19,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle};
 use crate::flow::Transport;
 use crate::observation::{App, Flow, Hello, Standing};
 use crate::outcome::{Outcome, Reason};
@@ -42,8 +42,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let first = hellos.iter().filter(|(h, _)| h.transport == Transport::Udp).map(|(_, span)| span.first).min();
     let followed = hellos.iter().any(|(h, span)| h.transport == Transport::Tcp && !h.by_peer && first.is_none_or(|first| span.last > first));
     match hellos.proof(|h| h.transport == Transport::Tcp && !h.by_peer).filter(|_| followed) {
-        Some(tls) if blocked => settle(cx, &hellos, case, Concern::Trials, quic.and(&tls), EXPECTED, format!("{n} QUIC flows blocked, TLS followed")),
-        _ => Outcome::inconclusive(Reason::Undecrypted, quic, EXPECTED, format!("{n} QUIC flows stayed closed")),
+        Some(tls) if blocked => settle(cx, &hellos, case, Concern::Trials, quic.and(&tls), EXPECTED, format!("{} blocked, TLS followed", counted(n, "QUIC flow"))),
+        _ => Outcome::inconclusive(Reason::Undecrypted, quic, EXPECTED, format!("{} stayed closed", counted(n, "QUIC flow"))),
     }
 }
 

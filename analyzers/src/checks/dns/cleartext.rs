@@ -21,7 +21,7 @@ use policies::Severity;
 use policies::declaration::DnsClaim;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle};
 use crate::chunk::Layer;
 use crate::observation::{App, Flow, NameSource, Question, QuestionFact, Request, Unparsed};
 use crate::outcome::{Outcome, Reason};
@@ -44,7 +44,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let resolver = |name: &str| declaration.dns.resolvers.iter().any(|h| h.matches(name));
     let clear = |q: &QuestionFact| q.layer == Layer::Wire && q.source == NameSource::Dns && !q.by_peer && !resolver(q.name.as_str());
     if let Some(proof) = questions.proof(clear) {
-        let observed = format!("{} questions in clear", questions.count(clear));
+        let observed = format!("{} in clear", counted(questions.count(clear), "question"));
         return if strict {
             Outcome::fail(proof, EXPECTED, observed)
         } else {

@@ -18,7 +18,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle};
 use crate::observation::{Event, Input, Run, RunKind};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -31,13 +31,13 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let Some(proof) = events.proof(|_| true) else { return Outcome::NotTested(Reason::NoEvents) };
     let expected = "every stimulus confirmed";
     if let Some(open) = events.proof(|e| !e.confirmed) {
-        return Outcome::inconclusive(Reason::WindowsNotConfirmed, open, expected, format!("{} events are not confirmed", events.count(|e| !e.confirmed)));
+        return Outcome::inconclusive(Reason::WindowsNotConfirmed, open, expected, format!("{} not confirmed", counted(events.count(|e| !e.confirmed), "event")));
     }
     if let Some(beside) = events.proof(|e| is_beside(e, cx)) {
-        let observed = format!("{} events are not of the time of the capture", events.count(|e| is_beside(e, cx)));
+        let observed = format!("{} not of the time of the capture", counted(events.count(|e| is_beside(e, cx)), "event"));
         return Outcome::inconclusive(Reason::WindowsNotConfirmed, beside, expected, observed);
     }
-    settle(cx, &events, case, Concern::Trials, proof, expected, format!("{} events, all confirmed", events.count(|_| true)))
+    settle(cx, &events, case, Concern::Trials, proof, expected, format!("{}, all confirmed", counted(events.count(|_| true), "event")))
 }
 
 /// How far beside the capture an event may lie: a device that is silent for a while leaves no frames at the edges.

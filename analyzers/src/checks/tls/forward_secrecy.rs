@@ -20,7 +20,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
 use crate::observation::{KeyExchange, Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -39,13 +39,13 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let bad = |s: &ServedFact| !s.refused && is_static(s.key_exchange);
     if let Some(proof) = served.proof(bad) {
         let n = served.count(bad);
-        return Outcome::fail(proof, EXPECTED, format!("{n} handshakes without a fresh key exchange"));
+        return Outcome::fail(proof, EXPECTED, format!("{} without a fresh key exchange", counted(n, "handshake")));
     }
     if let Some(unknown) = served.proof(|s| !s.refused && s.key_exchange == KeyExchange::Unknown) {
         return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
     }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{} handshakes, all with (EC)DHE", served.count(|s| !s.refused));
+    let observed = format!("{}, all with (EC)DHE", counted(served.count(|s| !s.refused), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 

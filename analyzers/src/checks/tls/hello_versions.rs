@@ -22,7 +22,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle};
 use crate::observation::{Hello, HelloFact, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -37,10 +37,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let old = |h: &HelloFact| !h.by_peer && h.versions.iter().any(|v| is_outdated(*v));
     if let Some(proof) = hellos.proof(old) {
         let n = hellos.count(old);
-        return Outcome::fail(proof, EXPECTED, format!("{n} hellos offer a version older than TLS 1.2"));
+        return Outcome::fail(proof, EXPECTED, format!("{} with a version older than TLS 1.2", counted(n, "hello")));
     }
     let Some(proof) = hellos.proof(|h| !h.by_peer) else { return Outcome::NotTested(Reason::NotExercised) };
-    let observed = format!("{} hellos, none offers less than TLS 1.2", hellos.count(|h| !h.by_peer));
+    let observed = format!("{}, none offers less than TLS 1.2", counted(hellos.count(|h| !h.by_peer), "hello"));
     settle(cx, &hellos, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 

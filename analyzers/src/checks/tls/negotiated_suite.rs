@@ -20,7 +20,7 @@
 use policies::{Severity, Suite};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
 use crate::observation::{Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -41,7 +41,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::fail(bad, EXPECTED, format!("chosen outside the list: {}", names.join(", ")));
     }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{} handshakes, all on agreed suites", served.count(|s| !s.refused));
+    let observed = format!("{}, all on agreed suites", counted(served.count(|s| !s.refused), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 

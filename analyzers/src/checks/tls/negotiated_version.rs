@@ -20,7 +20,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
 use crate::observation::{Served, ServedFact, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -35,10 +35,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let old = |s: &ServedFact| !s.refused && is_outdated(s.version);
     if let Some(proof) = served.proof(old) {
         let n = served.count(old);
-        return Outcome::fail(proof, EXPECTED, format!("{n} handshakes ended on a version older than TLS 1.2"));
+        return Outcome::fail(proof, EXPECTED, format!("{} ended on a version older than TLS 1.2", counted(n, "handshake")));
     }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{} handshakes, none older than TLS 1.2", served.count(|s| !s.refused));
+    let observed = format!("{}, none older than TLS 1.2", counted(served.count(|s| !s.refused), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 

@@ -44,7 +44,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let checked = cx.declaration.and_then(|d| d.update_for(&host)).is_some_and(|u| matches!(u.signature, Signature::Manifest | Signature::Both));
         let all_signed = updates.iter().filter(|(u, _)| clear(u)).all(|(u, _)| u.signature.is_some());
         let n = updates.count(clear);
-        let outcome = Outcome::fail(proof, EXPECTED, format!("{n} update checks or manifests in clear"));
+        let outcome = Outcome::fail(proof, EXPECTED, format!("update checks or manifests in clear: {n}"));
         return if checked && all_signed { outcome.graded(Severity::Low) } else { outcome };
     }
     // What a declared update host is asked in clear is of an update, whether its form is known or not.

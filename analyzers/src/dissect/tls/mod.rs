@@ -157,7 +157,19 @@ impl Dissector for Tls {
                 side.broken = true;
                 cx.odd(OddKind::BrokenTls, "bytes behind sealed records that are none", Some(offset));
             }
-            self.sides[chunk.dir.index()].next = offset + chunk.bytes.len() as u64;
+            let side = &mut self.sides[chunk.dir.index()];
+            side.next = offset + chunk.bytes.len() as u64;
+            if side.lost && !side.broken && (chunk.bytes.len() < HEADER || !side.short.is_empty()) {
+                side.short.extend_from_slice(chunk.bytes);
+                if side.short.len() < HEADER && may_begin(&side.short) {
+                    return self.want(chunk.dir, cx);
+                }
+                let joined = std::mem::take(&mut side.short);
+                let before = (joined.len() - chunk.bytes.len()) as u64;
+                let unit = Unit::Stream { offset: offset.saturating_sub(before) };
+                self.feed(&joined, &Chunk { unit, ..*chunk }, cx);
+                return self.want(chunk.dir, cx);
+            }
         }
         self.feed(chunk.bytes, chunk, cx);
         self.want(chunk.dir, cx)
@@ -258,6 +270,11 @@ impl Tls {
         }
         tls
     }
+}
+
+/// Whether these few bytes may begin a record: its type, then SSL 3.0's or TLS's version.
+fn may_begin(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=23] | [20..=23, 3] | [20..=23, 3, 0..=4, ..])
 }
 
 /// The place of finds in bytes that came between or after records.

@@ -73,6 +73,8 @@ pub(crate) struct Side {
     pub(crate) skip_unread: bool,
     /// Framing is lost after a gap; a chunk that begins like a record finds it again.
     pub(crate) lost: bool,
+    /// The first bytes of what may be such a record, too few to tell.
+    pub(crate) short: Vec<u8>,
     /// What came is no TLS any more.
     pub(crate) broken: bool,
     /// ChangeCipherSpec was sent.
