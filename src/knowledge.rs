@@ -9,7 +9,7 @@ use analyzers::leak::{Budget, Engine, Found, Seed};
 use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
 use analyzers::text::{Text, Veil};
-use policies::{ActorRow, Declaration, EventRow, Persona, Phase, Policy, Time, When};
+use policies::{ActorRow, Declaration, EventRow, Persona, Policy, Time, When};
 
 use crate::cli;
 use crate::fault::Fault;
@@ -203,7 +203,7 @@ pub(crate) fn events(path: &Path, engine: &Engine, time_of: &dyn Fn(u64) -> Opti
         }),
     });
     let events: Vec<Event> = placed.collect::<Result<_, _>>()?;
-    let windows = windows(&events);
+    let windows = Window::pair(&events);
     Ok((events, windows))
 }
 
@@ -217,29 +217,6 @@ fn event(row: &EventRow, at: Time) -> Event {
         by: words(&row.operator),
         note: words(&row.note),
     }
-}
-
-/// Pairs each start with the next end of its kind; a start without an end runs to the end of time.
-pub(crate) fn windows(events: &[Event]) -> Vec<Window> {
-    let mut sorted: Vec<&Event> = events.iter().collect();
-    sorted.sort_by_key(|e| e.at);
-    let mut out: Vec<Window> = Vec::new();
-    for event in sorted {
-        match event.phase {
-            Phase::Start => {
-                let n = out.iter().filter(|w| w.kind == event.kind).count() as u32 + 1;
-                out.push(Window { kind: event.kind.clone(), n, start: event.at, end: Time::MAX, confirmed: event.confirmed });
-            }
-            Phase::End => {
-                if let Some(open) = out.iter_mut().rev().find(|w| w.kind == event.kind && w.end == Time::MAX) {
-                    open.end = event.at;
-                    open.confirmed &= event.confirmed;
-                }
-            }
-            Phase::At => {}
-        }
-    }
-    out
 }
 
 /// Who caused what.

@@ -14,7 +14,7 @@ use crate::dissect::{Cx, Known, Rest, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
 use crate::leak::Engine;
-use crate::observation::{Activity, App, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind};
+use crate::observation::{Activity, App, Event, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Phase};
 use crate::subject::{ClientClass, Peer};
 use crate::text::{Text, Veil};
 
@@ -104,6 +104,31 @@ pub struct Window {
     pub start: Time,
     pub end: Time,
     pub confirmed: bool,
+}
+
+impl Window {
+    /// Pairs each start with the next end of its kind; a start without an end runs to the end of time.
+    pub fn pair<'e>(events: impl IntoIterator<Item = &'e Event>) -> Vec<Window> {
+        let mut sorted: Vec<&Event> = events.into_iter().collect();
+        sorted.sort_by_key(|e| e.at);
+        let mut out: Vec<Window> = Vec::new();
+        for event in sorted {
+            match event.phase {
+                Phase::Start => {
+                    let n = out.iter().filter(|w| w.kind == event.kind).count() as u32 + 1;
+                    out.push(Window { kind: event.kind.clone(), n, start: event.at, end: Time::MAX, confirmed: event.confirmed });
+                }
+                Phase::End => {
+                    if let Some(open) = out.iter_mut().rev().find(|w| w.kind == event.kind && w.end == Time::MAX) {
+                        open.end = event.at;
+                        open.confirmed &= event.confirmed;
+                    }
+                }
+                Phase::At => {}
+            }
+        }
+        out
+    }
 }
 
 /// What all pipelines of a run share; immutable while it runs.

@@ -26,6 +26,7 @@ use crate::checks::meta::stimulus_log::is_beside;
 use crate::checks::{Context, Example, Mode, Rule};
 use crate::observation::{Activity, Event, Grade, Hit, HitDirection, HitFact, Input, Missed, Phase, Run, RunKind};
 use crate::outcome::{Outcome, Proof, Reason};
+use crate::pipeline::Window;
 use crate::subject::Scope;
 
 pub(crate) const RULE: Rule =
@@ -66,9 +67,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 /// The windows of a kind that can be compared, by number: confirmed at both ends, of some length, within the capture, and beside those of the
 /// other kind.
 fn usable(kind: &str, other: &str, cx: &Context<'_>) -> Vec<u32> {
-    let others = windows(other, cx);
-    let apart = |w: &Window| others.iter().all(|o| o.end <= w.start || w.end <= o.start);
-    windows(kind, cx).iter().filter(|w| w.confirmed && w.start < w.end && apart(w) && was_watched(w, cx)).map(|w| w.n).collect()
+    let events = cx.run.seen::<Event>();
+    let windows = Window::pair(events.iter().map(|(event, _)| event));
+    let apart = |w: &Window| windows.iter().filter(|o| o.kind == other).all(|o| o.end <= w.start || w.end <= o.start);
+    let closed = |w: &Window| w.confirmed && w.start < w.end && w.end < Time::MAX && !is_beside(w.start, cx) && !is_beside(w.end, cx);
+    windows.iter().filter(|w| w.kind == kind && closed(w) && apart(w) && was_watched(w, cx)).map(|w| w.n).collect()
 }
 
 /// Whether some of the window lies within what was read.
@@ -77,39 +80,6 @@ fn was_watched(window: &Window, cx: &Context<'_>) -> bool {
     let mut times = inputs.iter().filter_map(|(input, _)| input.first.zip(input.last)).peekable();
     let live = cx.run.any::<Run>(|run| run.kind != RunKind::Capture).is_some();
     live || times.peek().is_none() || times.any(|(first, last)| window.start <= last && first <= window.end)
-}
-
-struct Window {
-    /// As the run counts them: by their beginnings, whether confirmed or not.
-    n: u32,
-    start: Time,
-    end: Time,
-    confirmed: bool,
-}
-
-/// Each start with the next end of its kind; one that never ends is not confirmed.
-fn windows(kind: &str, cx: &Context<'_>) -> Vec<Window> {
-    let events = cx.run.seen::<Event>();
-    let mut sorted: Vec<&Event> = events.iter().map(|(event, _)| event).filter(|e| e.kind == kind).collect();
-    sorted.sort_by_key(|e| e.at);
-    let mut out: Vec<Window> = Vec::new();
-    for event in sorted {
-        let confirmed = event.confirmed && !is_beside(event, cx);
-        match event.phase {
-            Phase::Start => out.push(Window { n: out.len() as u32 + 1, start: event.at, end: Time::MAX, confirmed }),
-            Phase::End => {
-                if let Some(open) = out.iter_mut().rev().find(|w| w.end == Time::MAX) {
-                    open.end = event.at;
-                    open.confirmed &= confirmed;
-                }
-            }
-            Phase::At => {}
-        }
-    }
-    for open in out.iter_mut().filter(|w| w.end == Time::MAX) {
-        open.confirmed = false;
-    }
-    out
 }
 
 /// Bytes sent beyond the local link in each of these windows of a kind; a window in which nothing was sent counts as zero.

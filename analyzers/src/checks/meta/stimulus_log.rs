@@ -15,7 +15,7 @@
 //! # References
 //! ISO/IEC 15408-3 ATE_IND.2, EN 18031 SCM-1.
 
-use policies::Severity;
+use policies::{Severity, Time};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, counted, settle};
@@ -33,8 +33,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(open) = events.proof(|e| !e.confirmed) {
         return Outcome::inconclusive(Reason::WindowsNotConfirmed, open, expected, format!("{} not confirmed", counted(events.count(|e| !e.confirmed), "event")));
     }
-    if let Some(beside) = events.proof(|e| is_beside(e, cx)) {
-        let observed = format!("{} not of the time of the capture", counted(events.count(|e| is_beside(e, cx)), "event"));
+    if let Some(beside) = events.proof(|e| is_beside(e.at, cx)) {
+        let observed = format!("{} not of the time of the capture", counted(events.count(|e| is_beside(e.at, cx)), "event"));
         return Outcome::inconclusive(Reason::WindowsNotConfirmed, beside, expected, observed);
     }
     settle(cx, &events, case, Concern::Trials, proof, expected, format!("{}, all confirmed", counted(events.count(|_| true), "event")))
@@ -43,15 +43,15 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 /// How far beside the capture an event may lie: a device that is silent for a while leaves no frames at the edges.
 const MARGIN: i64 = 60_000_000_000;
 
-/// Whether an event lies well before the first frame or after the last one of what was read: nothing of it was seen. A live run is there all
+/// Whether a moment lies well before the first frame or after the last one of what was read: nothing of it was seen. A live run is there all
 /// the time.
-pub(crate) fn is_beside(event: &Event, cx: &Context<'_>) -> bool {
+pub(crate) fn is_beside(at: Time, cx: &Context<'_>) -> bool {
     if cx.run.any::<Run>(|run| run.kind != RunKind::Capture).is_some() {
         return false;
     }
     let inputs = cx.run.seen::<Input>();
     let times = || inputs.iter().filter_map(|(input, _)| input.first.zip(input.last));
-    times().next().is_some() && !times().any(|(first, last)| (first.0 - MARGIN..=last.0 + MARGIN).contains(&event.at.0))
+    times().next().is_some() && !times().any(|(first, last)| (first.0 - MARGIN..=last.0 + MARGIN).contains(&at.0))
 }
 
 const EXAMPLES: &[Example] = &[
