@@ -298,6 +298,9 @@ impl Ended {
     }
 }
 
+/// How often a paused lab looks whether it goes on.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs without a TLS connection, after which a program is given up.
 const MUTE: u64 = 3;
 
@@ -321,6 +324,13 @@ impl Campaign {
         let mut left_before = usize::MAX;
         let mut still = 0;
         for own in 1.. {
+            // What is paused decides nothing: the program rests too.
+            while gateway.paused() {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = self.reins.let_go() => return Ok(Ended::Operator),
+                }
+            }
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             gateway.begin_run(device, attempt);
             let ran = tokio::select! {
