@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use analyzers::encode::Digest;
 use foldhash::fast::FixedState;
 use policies::Time;
 
@@ -32,17 +33,14 @@ pub(crate) struct Defrag {
     pub(crate) lost: u64,
 }
 
-/// A fragment as it came: offset, length, digest of its bytes.
-type Piece = (u32, usize, u64);
+/// A fragment as it came: offset, whether more follow, SHA-256 of its bytes. What is taken for a copy is not read: nobody may be able to make
+/// another that looks the same.
+type Piece = (u32, bool, Digest);
 
 /// A capture of both sides of a switch has every fragment twice, a moment apart; so soon no sender uses an identification again.
 const REPEAT: i64 = 1_000_000_000;
 /// Fragments of a datagram that are remembered: as many as 64 KiB have on a link of 576 bytes.
 const MOST_PIECES: usize = 120;
-
-fn digest(bytes: &[u8]) -> u64 {
-    std::hash::BuildHasher::hash_one(&FixedState::with_seed(0x6672_6167), bytes)
-}
 
 #[derive(Debug)]
 struct Partial {
@@ -87,7 +85,7 @@ impl Defrag {
     /// Takes a fragment that came as `from` says.
     pub(crate) fn put(&mut self, fragment: &Fragment, bytes: &[u8], from: (Origin, Link), clock: Time) -> Fit {
         self.forget(clock);
-        let piece = (fragment.offset, bytes.len(), digest(bytes));
+        let piece = (fragment.offset, fragment.more, Digest::of(bytes));
         if self.repeats(&fragment.key, piece, clock) {
             return Fit::default();
         }
