@@ -93,8 +93,9 @@ pub struct Scribe {
     briefing: Briefing,
     flows: HashMap<FlowKey, Entry, foldhash::fast::FixedState>,
     flows_seen: u64,
-    /// The newest closed flows, oldest first.
-    closed: VecDeque<(FlowKey, FlowId, Option<Subject>)>,
+    /// The newest closed flows, and the order in which they closed, oldest first.
+    closed: HashMap<FlowKey, (FlowId, Option<Subject>), foldhash::fast::FixedState>,
+    closing: VecDeque<FlowKey>,
     devices: Devices,
     names: HashMap<IpAddr, Text, foldhash::fast::FixedState>,
     certificates: HashSet<Digest, foldhash::fast::FixedState>,
@@ -115,7 +116,8 @@ impl Scribe {
             briefing,
             flows: HashMap::default(),
             flows_seen: 0,
-            closed: VecDeque::new(),
+            closed: HashMap::default(),
+            closing: VecDeque::new(),
             devices,
             names: HashMap::default(),
             certificates: HashSet::default(),
@@ -154,13 +156,13 @@ impl Scribe {
     /// The run's number of a flow that is open or was closed lately.
     fn number(&self, flow: FlowKey) -> Option<FlowId> {
         let open = self.flows.get(&flow).map(|e| e.id);
-        open.or_else(|| self.closed.iter().rev().find(|(key, ..)| *key == flow).map(|(_, id, _)| *id))
+        open.or_else(|| self.closed.get(&flow).map(|(id, _)| *id))
     }
 
     fn subject_of(&self, flow: FlowKey) -> Option<Subject> {
         match self.flows.get(&flow) {
             Some(entry) => entry.subject.clone(),
-            None => self.closed.iter().rev().find(|(key, ..)| *key == flow).and_then(|(_, _, subject)| subject.clone()),
+            None => self.closed.get(&flow).and_then(|(_, subject)| subject.clone()),
         }
     }
 
@@ -210,10 +212,13 @@ impl Scribe {
                         self.ledger.elsewhere = self.ledger.elsewhere.saturating_sub(1);
                         self.ledger.unattributed += 1;
                     }
-                    if self.closed.len() >= CLOSED_KEPT {
-                        self.closed.pop_front();
+                    if self.closing.len() >= CLOSED_KEPT
+                        && let Some(oldest) = self.closing.pop_front()
+                    {
+                        self.closed.remove(&oldest);
                     }
-                    self.closed.push_back((key, entry.id, entry.subject));
+                    self.closing.push_back(key);
+                    self.closed.insert(key, (entry.id, entry.subject));
                 }
                 Observation::Flow(closed)
             }

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
 use policies::IdentifierType as Kind;
 
 use super::forms::nibbles;
@@ -20,8 +21,8 @@ const DISTINCT: usize = 5;
 #[derive(Debug)]
 pub(super) struct Part {
     seed: u32,
-    /// Lower-case.
-    word: Vec<u8>,
+    /// Seeks it, in lower case.
+    word: Finder<'static>,
     /// It counts inside a longer word.
     inside: bool,
     step: &'static str,
@@ -33,21 +34,20 @@ pub(super) fn parts(seed: u32, kind: Kind, value: &str) -> Vec<Part> {
         Kind::PersonName => value
             .split(|c: char| !c.is_alphabetic())
             .filter(|word| word.chars().count() >= SHORTEST)
-            .map(|word| Part {
-                seed,
-                word: word.to_lowercase().into_bytes(),
-                inside: word.chars().count() >= DISTINCT,
-                step: "part-of-name",
-            })
+            .map(|word| Part { seed, word: finder(&word.to_lowercase()), inside: word.chars().count() >= DISTINCT, step: "part-of-name" })
             .collect(),
         Kind::Mac | Kind::BluetoothMac => {
             let hex = nibbles(value);
             // The half that the device's maker gives out one by one.
-            let end = hex.get(6..).filter(|end| end.len() == 6).map(|end| end.as_bytes().to_vec());
+            let end = hex.get(6..).filter(|end| end.len() == 6).map(finder);
             end.into_iter().map(|word| Part { seed, word, inside: false, step: "part-of-address" }).collect()
         }
         _ => Vec::new(),
     }
+}
+
+fn finder(word: &str) -> Finder<'static> {
+    Finder::new(word).into_owned()
 }
 
 impl Engine {
@@ -60,14 +60,14 @@ impl Engine {
         let letter = |at: Option<usize>| at.and_then(|at| lower.get(at)).is_some_and(|b| b.is_ascii_alphanumeric() || *b >= 0x80);
         for part in &self.parts {
             let Some(planted) = self.planted(part.seed) else { continue };
-            let is_whole = |at: usize| !letter(at.checked_sub(1)) && !letter(Some(at + part.word.len()));
-            let Some(at) = memchr::memmem::find_iter(&lower, &part.word).find(|at| part.inside || is_whole(*at)) else { continue };
+            let is_whole = |at: usize| !letter(at.checked_sub(1)) && !letter(Some(at + part.word.needle().len()));
+            let Some(at) = part.word.find_iter(&lower).find(|at| part.inside || is_whole(*at)) else { continue };
             sink(Found {
                 kind: planted.kind,
                 seed: Some(planted.name.clone()),
                 grade: Grade::Structural,
                 chain: [Text::ours(part.step)].into(),
-                span: at as u64..(at + part.word.len()) as u64,
+                span: at as u64..(at + part.word.needle().len()) as u64,
                 key: None,
                 mask: planted.mask.clone(),
                 token: planted.token,

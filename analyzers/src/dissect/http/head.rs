@@ -1,5 +1,7 @@
 //! Reads the head of an HTTP/1.x message, leniently where senders bend the grammar, and finds where heads begin in a torn stream.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 use smallvec::SmallVec;
 
@@ -366,9 +368,10 @@ fn request_before(bytes: &[u8], at: usize) -> Option<usize> {
 /// Where a request begins in the last bytes of a stream nobody knows, of which those before `old` were looked at before. What a text only
 /// quotes is none: it stands in a line, or another line than a field follows.
 pub fn find_new(bytes: &[u8], old: usize) -> Option<usize> {
+    static SIGN: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(VERSION));
     // A version and the line's end, cut in front of its last byte.
     let from = old.saturating_sub(VERSION.len() + 2);
-    memmem::find_iter(bytes.get(from..)?, VERSION).find_map(|at| {
+    SIGN.find_iter(bytes.get(from..)?).find_map(|at| {
         let at = from + at;
         let start = request_before(bytes, at)?;
         let quoted = start.checked_sub(1).and_then(|before| bytes.get(before)).is_some_and(|b| b" \t\"'`>(=/".contains(b));

@@ -1,7 +1,9 @@
 //! HTTP/2 in clear, begun with prior knowledge (RFC 9113 §3.3): that it is spoken is told as bytes not parsed, its frames are searched and
 //! not read. The preface is no request.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::dissect::search::{Place, Trail};
@@ -28,8 +30,9 @@ pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
 
 /// Where a preface begins in the last bytes of a stream, of which those before `old` were looked at before.
 pub fn find(bytes: &[u8], old: usize) -> Option<usize> {
+    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFACE));
     let from = old.saturating_sub(PREFACE.len() - 1);
-    memmem::find(bytes.get(from..)?, PREFACE).map(|at| from + at)
+    SIGN.find(bytes.get(from..)?).map(|at| from + at)
 }
 
 /// A connection that speaks HTTP/2 in clear.

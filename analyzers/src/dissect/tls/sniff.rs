@@ -1,5 +1,9 @@
 //! Whether first bytes are TLS.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::chunk::{Chunk, Unit};
 use crate::dissect::sniff::Guess;
 use crate::dissect::tls::{Tls, dtls, hello, side};
@@ -39,10 +43,9 @@ pub fn begins_hello(bytes: &[u8]) -> bool {
 
 /// Where such a hello begins in the last bytes of a stream, of which those before `old` were looked at before.
 pub fn find_hello(bytes: &[u8], old: usize) -> Option<usize> {
+    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[side::HANDSHAKE, 3]));
     let from = old.saturating_sub(TOLD);
-    memchr::memmem::find_iter(bytes.get(from..)?, &[side::HANDSHAKE, 3])
-        .map(|at| from + at)
-        .find(|at| bytes.get(*at..).is_some_and(begins_hello))
+    SIGN.find_iter(bytes.get(from..)?).map(|at| from + at).find(|at| bytes.get(*at..).is_some_and(begins_hello))
 }
 
 /// So many bytes at least tell a hello: the header, and the message's type, length and version.
