@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("quic", "sealed", pieces(0x40, &[(Dir::Out, &crypto_frame(&client[5..]))])),
         ("quic", "raw", pieces(0, &[(Dir::Out, &super::quic::initial(Dir::Out, 0, &crypto_frame(&client[5..])))])),
         ("dhcp", "discover", pieces(0, &[(Dir::Out, &discover())])),
+        ("dhcp", "solicit", pieces(2, &[(Dir::Out, &solicit())])),
         ("local", "ssdp", pieces(0, &[(Dir::Out, b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nST: ssdp:all\r\n\r\n")])),
         ("keylog", "lines", format!("# c\nCLIENT_RANDOM {0} {0}{0}\nCLIENT_TRAFFIC_SECRET_0 {0} {0}\n", "0a".repeat(32)).into_bytes()),
         ("policies", "policy", text(0, POLICY)),
@@ -154,6 +155,11 @@ fn discover() -> Vec<u8> {
     out.resize(236, 0);
     out.extend_from_slice(&[0x63, 0x82, 0x53, 0x63, 53, 1, 1, 12, 5, b'p', b'h', b'o', b'n', b'e', 55, 2, 1, 3, 255]);
     out
+}
+
+fn solicit() -> Vec<u8> {
+    let duid = [0, 1, 0, 10, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
+    [&[1, 1, 2, 3][..], &duid, &[0, 39, 0, 7, 1, 5], b"phone", &[0, 6, 0, 2, 0, 23]].concat()
 }
 
 /// An Ethernet frame with a datagram in it.

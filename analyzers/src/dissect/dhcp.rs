@@ -35,7 +35,7 @@ const ACK: u8 = 5;
 const MOST_EARLY: usize = 16;
 
 /// Distinct leases of one flow that are written; a client sends the same a few times.
-const MOST_LEASES: usize = 64;
+pub(super) const MOST_LEASES: usize = 64;
 
 /// Whether a datagram is DHCP: by its cookie and the shape before it.
 pub fn looks_like(_: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
@@ -316,8 +316,12 @@ fn domain(data: &[u8]) -> Option<Vec<u8>> {
     if flags & 0x04 == 0 {
         return Some(name.to_vec()).filter(|n| !n.is_empty());
     }
+    labels(name)
+}
+
+/// The name in wire labels, as far as they go.
+pub(super) fn labels(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    let mut rest = name;
     while let [len @ 1..=63, tail @ ..] = rest {
         let (label, after) = tail.split_at(usize::from(*len).min(tail.len()));
         if !out.is_empty() {

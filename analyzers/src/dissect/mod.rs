@@ -14,6 +14,7 @@ use crate::subject::{Actor, ClientClass, Peer};
 use crate::text::Text;
 
 pub mod dhcp;
+pub mod dhcp6;
 pub mod dns;
 pub mod http;
 pub mod local;

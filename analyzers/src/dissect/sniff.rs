@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::{Chunk, Layer};
-use crate::dissect::{Dissector, dhcp, dns, http, local, quic, tls};
+use crate::dissect::{Dissector, dhcp, dhcp6, dns, http, local, quic, tls};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -32,8 +32,16 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
 type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
 
 /// The dissectors' own tests, the strictest first.
-const SNIFFERS: &[Sniffer] =
-    &[tls::looks_like, http::prior::looks_like, http::looks_like, local::looks_like, dhcp::looks_like, quic::looks_like, dns::looks_like];
+const SNIFFERS: &[Sniffer] = &[
+    tls::looks_like,
+    http::prior::looks_like,
+    http::looks_like,
+    local::looks_like,
+    dhcp::looks_like,
+    dhcp6::looks_like,
+    quic::looks_like,
+    dns::looks_like,
+];
 
 /// So many bytes of what is sealed are all printable once in 10^13 times.
 const NO_CHANCE: usize = 32;
