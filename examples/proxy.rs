@@ -246,6 +246,7 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
         thresholds: policies::policy::Thresholds::default(),
         // One process run that never ends is one attempt, and an attempt keeps its treatment: its first is the control.
         mode: Mode::Runs,
+        chance: None,
         rules: Arc::new(All),
         veil: Arc::new(Veiled(Arc::new(Bare))),
     });

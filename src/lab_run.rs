@@ -166,8 +166,8 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
     .map_err(said)
 }
 
-/// Attempts without anything new decided, after which the rest is left undecided. One attack with its controls, at the first connection and at
-/// those behind it, takes about half as many.
+/// Attempts without anything new decided or asked, after which the rest is left undecided. One attack with its controls at one connection takes
+/// about half as many.
 const STUCK: u32 = 24;
 
 /// A line of progress at most this often.
@@ -321,7 +321,7 @@ impl Campaign {
     async fn copy(&self, dut: &Dut) -> Result<Ended, Fault> {
         let gateway = &self.reins.gateway;
         let device = IpAddr::V4(dut.v4);
-        let mut left_before = usize::MAX;
+        let (mut left_before, mut asked_before) = (usize::MAX, 0);
         let mut still = 0;
         for own in 1.. {
             // What is paused decides nothing: the program rests too.
@@ -361,8 +361,9 @@ impl Campaign {
                 return Ok(Ended::Decided);
             }
             // More may be left than before: a peer or a stack that was not met until now.
-            still = if left < left_before { 0 } else { still + 1 };
-            left_before = left;
+            let asked = gateway.asked(device);
+            still = if left < left_before || asked > asked_before { 0 } else { still + 1 };
+            (left_before, asked_before) = (left, asked);
             if still >= STUCK {
                 return Ok(Ended::Stuck);
             }

@@ -256,6 +256,8 @@ impl Live {
         let mint = Mint::new(plan.authority, now()).map_err(said)?;
         let upstream = Upstream::new(plan.roots, Duration::from_secs(10)).map_err(said)?;
         let server = Arc::new(Server::new(mint, upstream, Waits::of(&known.policy().thresholds)).map_err(said)?);
+        let mut chance = [0; 8];
+        crate::private::random(&mut chance)?;
         let gateway = Gateway::new(Setup {
             server,
             feed: feed.clone(),
@@ -263,6 +265,7 @@ impl Live {
             required: known.policy().n,
             thresholds: known.policy().thresholds,
             mode: plan.pace,
+            chance: Some(u64::from_le_bytes(chance)),
             rules: Arc::new(plan.rules),
             veil: Arc::new(Veiled(veil.clone())),
         });

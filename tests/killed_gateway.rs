@@ -138,6 +138,7 @@ fn serve(root: &str, devices: &[&str]) {
         required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 },
         thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Live,
+        chance: None,
         rules: Arc::new(These(devices.clone())),
         veil: Arc::new(Veiled(Arc::new(Bare))),
     });

@@ -557,6 +557,11 @@ pub struct HelloFact {
 }
 
 impl Hello {
+    /// It came over QUIC, not over TCP or as DTLS: what JA4 says first.
+    pub fn is_quic(&self) -> bool {
+        self.ja4.as_str().starts_with('q')
+    }
+
     fn fact(&self) -> HelloFact {
         HelloFact {
             transport: self.transport,
@@ -570,6 +575,13 @@ impl Hello {
             dns: self.alpn.iter().any(|name| name == "dot" || name == "doq")
                 || self.sni.as_ref().is_some_and(|name| is_resolver(name.as_str())),
         }
+    }
+}
+
+impl HelloFact {
+    /// It came over QUIC.
+    pub fn is_quic(&self) -> bool {
+        self.ja4.as_str().starts_with('q')
     }
 }
 
@@ -1225,7 +1237,7 @@ pub struct Trial {
     /// A request in clear that followed to the same peer within the fall-back window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_followed: bool,
-    /// Of an attack: the device was ended before the time was over in which it may yet react.
+    /// The device was ended before it ended by itself; under attack, before the time was over in which it may yet react.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_short: bool,
     /// So many connections were relayed untouched before the attack began.

@@ -12,6 +12,9 @@ use crate::observation::{Arm, Evidence, Hello, Trial, TrialEnd, TrialResult};
 use crate::outcome::{Outcome, Proof, Reason};
 use crate::text::Text;
 
+/// Connections behind the first of a run that are attacked by themselves; a program of one more is met in all.
+pub const LATER: usize = 8;
+
 /// What the end of one attempt looked like to the gateway; [`classify`] says what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -273,7 +276,8 @@ fn is_control(attack: &Attack, attempt: &Trial, other: &Trial) -> bool {
         (_, Some(a), Some(b)) => a == b,
         _ => true,
     };
-    arm && version && attempt.lane == other.lane
+    // Behind connections that were let through, the lab's chain asks for a pin.
+    arm && version && other.after == 0 && attempt.lane == other.lane
 }
 
 /// Judges one attack on one subject (a device, a peer, a client stack).
@@ -293,6 +297,16 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
         // Not pinned, and nobody said it was: a fact for the report, not a failure.
         return Outcome::NotApplicable(Reason::NothingDeclared);
     }
+    if let [once] = accepted[..]
+        && once.trial.attempt.is_some()
+        && once.trial.only_by_clear()
+        && let Some(all) = Proof::of(attempts.iter().map(|r| r.line))
+        && attempts.iter().any(|r| r.result == TrialResult::Rejected && r.trial.after == once.trial.after)
+    {
+        // What stands in for TLS does so again: a request that came once came by chance, or by turns.
+        let observed = format!("in 1 of {} attempts a request in clear came that was not seen while TLS works", attempts.len());
+        return Outcome::inconclusive(Reason::ClearUnclear, all, attack.expect.clone(), observed);
+    }
     if !accepted.is_empty() {
         return accepts(attack, &attempts, &accepted);
     }
@@ -303,7 +317,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
         return Outcome::NotApplicable(Reason::NotOffered);
     }
     if attack.needs.contains(&Need::LabCaTrusted) && !anchor {
-        let controls: Vec<&Row<'_>> = sides.rows.iter().filter(|r| r.trial.arm == Arm::Control).collect();
+        let controls: Vec<&Row<'_>> = sides.rows.iter().filter(|r| r.trial.arm == Arm::Control && r.trial.after == 0).collect();
         if !controls.is_empty() && !controls.iter().any(|r| r.result == TrialResult::Accepted) {
             let mut passes = sides.rows.iter().filter(|r| r.trial.arm == Arm::Pass).peekable();
             let nothing_works = passes.peek().is_some() && passes.all(|r| r.result != TrialResult::Accepted);
@@ -459,6 +473,9 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
             format!("{counted} of {required} refusals between good controls (95 % bound on acceptance {} %)", bound_percent(counted)),
         );
     }
+    if let Some(observed) = unmet(sides) {
+        return undecided(Reason::TooFewAttempts, format!("refused {counted} of {counted} times; {observed}"));
+    }
     if matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling) && !(terms.pin_claimed && terms.anchor_live) {
         return undecided(
             Reason::NoDiscriminatingTrial,
@@ -481,19 +498,49 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     }
 }
 
-/// A device that makes several connections per attempt may stop after the first that fails: what it would do in the others was not asked.
-fn later(sides: &Sides<'_>) -> String {
-    let most = |attack: bool| {
-        let rows = sides.rows.iter().filter(|r| (r.trial.arm == Arm::Attack) == attack);
-        rows.map(|r| r.trial.flows.len()).max().unwrap_or(0)
+/// Connections of an attempt at most, attacked and not: a device may stop after the first that fails, or try it again.
+fn connections(sides: &Sides<'_>) -> (usize, usize) {
+    let most = |attempt: bool| {
+        let rows = sides.rows.iter().zip(&sides.is_attack).filter(|(r, is)| {
+            let works = r.trial.arm != Arm::Attack && r.result == TrialResult::Accepted;
+            r.trial.after == 0 && if attempt { **is } else { !**is && works }
+        });
+        rows.map(|(r, _)| r.trial.flows.len()).max().unwrap_or(0)
     };
-    match (most(true), most(false)) {
-        (attacked, whole) if attacked < whole => format!("; met at most {attacked} of the {whole} connections of an attempt"),
-        _ => match sides.attempts().filter(|(_, r)| r.trial.after > 0 && r.result == TrialResult::Rejected).count() {
-            0 => String::new(),
-            n => format!("; and {n} more in connections that come only after others succeeded"),
-        },
+    (most(true), most(false))
+}
+
+/// Connections of a program's runs that were not attacked by themselves, in words; what they would do was not asked.
+fn unmet(sides: &Sides<'_>) -> Option<String> {
+    if !sides.attempts().any(|(_, r)| r.trial.attempt.is_some()) {
+        return None;
     }
+    let (met, whole) = connections(sides);
+    let asked = |after: usize| sides.attempts().any(|(_, r)| r.trial.after == after as u64);
+    let left = (1..whole).take(LATER).filter(|after| !asked(*after)).count();
+    let beyond = whole.saturating_sub(LATER + 1);
+    match (left, beyond) {
+        (0, 0) => None,
+        (0, _) if met >= whole => None,
+        (0, beyond) => Some(format!("of the {whole} connections of a run the last {beyond} were not attacked")),
+        (left, _) => Some(format!("of the {whole} connections of a run {left} were not attacked by themselves")),
+    }
+}
+
+/// What a pass must add about connections beyond the first.
+fn later(sides: &Sides<'_>) -> String {
+    let (met, whole) = connections(sides);
+    let behind = sides.attempts().filter(|(_, r)| r.trial.after > 0 && r.result == TrialResult::Rejected).count();
+    let mut out = match behind {
+        0 if met < whole => format!("; met at most {met} of the {whole} connections of an attempt"),
+        0 => String::new(),
+        n => format!("; and {n} more in connections that come only after others succeeded"),
+    };
+    let mut honest = sides.rows.iter().filter(|r| r.trial.arm != Arm::Attack && r.result == TrialResult::Accepted).peekable();
+    if honest.peek().is_some() && honest.all(|r| r.trial.cut_short) {
+        out += "; the program was ended in every run, and what it does later was not seen";
+    }
+    out
 }
 
 #[cfg(test)]
@@ -681,6 +728,69 @@ mod tests {
         case.add(&Line { n: 20, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
         let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
         assert!(judged.observed.contains("met at most 0 of the 2 connections"), "{}", judged.observed);
+    }
+
+    /// In a lab every connection of a run is asked by itself: a pass says so of all.
+    #[test]
+    fn every_connection_of_a_run_is_asked() {
+        use Verdict::{Inconclusive, Pass};
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let with = |whole: usize, met: usize, behind: &[u64], cut: bool| {
+            let before = case(&a.id, &["P+", &" x- P+".repeat(3 + behind.len())].concat(), Caps::default());
+            let mut case = Case::new(Subject::default(), Caps::default());
+            let mut left = behind.iter();
+            let first = 2 * 3;
+            for (trial, span) in before.seen::<Trial>().iter() {
+                let mut trial = trial.clone();
+                let attacked = trial.arm == Arm::Attack;
+                trial.attempt = Some(trial.n);
+                trial.flows = (1..=if attacked { met } else { whole } as u64).map(FlowId).collect();
+                trial.after = if attacked && trial.n > first { *left.next().unwrap() } else { 0 };
+                trial.cut_short = cut && !attacked;
+                case.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+            (judged.verdict, judged.observed)
+        };
+        for (whole, met, behind, expect, says) in [
+            (1, 1, &[][..], Pass, "refused 3 of 3 times between good controls (95 % bound on acceptance 63 %)"),
+            (2, 1, &[], Inconclusive, "of the 2 connections of a run 1 were not attacked by themselves"),
+            // As many were met as there are: they may all have been the first, tried again.
+            (2, 2, &[], Inconclusive, "of the 2 connections of a run 1 were not attacked by themselves"),
+            (2, 1, &[1], Pass, "; and 1 more in connections that come only after others succeeded"),
+            (4, 1, &[1, 3], Inconclusive, "of the 4 connections of a run 1 were not attacked by themselves"),
+            (9, 1, &[1, 2, 3, 4, 5, 6, 7, 8], Pass, "; and 8 more in connections that come only after others succeeded"),
+            (12, 1, &[1, 2, 3, 4, 5, 6, 7, 8], Inconclusive, "of the 12 connections of a run the last 3 were not attacked"),
+            (12, 12, &[1, 2, 3, 4, 5, 6, 7, 8], Pass, "; and 8 more in connections that come only after others succeeded"),
+        ] {
+            let (verdict, observed) = with(whole, met, behind, false);
+            assert!(verdict == expect && observed.ends_with(says), "{whole} {met} {behind:?}: {verdict:?} {observed}");
+        }
+        let (verdict, observed) = with(1, 1, &[], true);
+        assert!(
+            verdict == Pass && observed.ends_with("; the program was ended in every run, and what it does later was not seen"),
+            "{observed}"
+        );
+    }
+
+    #[test]
+    fn what_came_once_in_clear_decides_nothing() {
+        let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
+        let with = |story: &str| {
+            let before = case(&a.id, story, Caps::default());
+            let mut case = Case::new(Subject::default(), Caps::default());
+            for (trial, span) in before.seen::<Trial>().iter() {
+                let trial = Trial { attempt: Some(trial.n), ..trial.clone() };
+                case.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+            (judged.verdict, judged.reason)
+        };
+        assert_eq!(with("P+ xf/login P+"), (Verdict::Fail, None));
+        assert_eq!(with("P+ xf/login P+ xf/login P+"), (Verdict::Fail, None));
+        assert_eq!(with("P+ x- P+ xf/login P+ xf/login P+"), (Verdict::Fail, None));
+        assert_eq!(with("P+ x- P+ xf/login P+ x- P+ x- P+"), (Verdict::Inconclusive, Some(Reason::ClearUnclear)));
+        assert_eq!(with("P+ x- P+ x+ P+ x- P+ x- P+"), (Verdict::Fail, None));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! Attacks stand between controls that differ from them in nothing but the defect: *control, x, control, y, control* – one control
 //! serves both neighbours where it fits both. After every second attack of a program there are two, so that what it does by turns meets
-//! both. The cheapest question comes first, a decided one never again.
+//! both, and now and then more, by chance. The cheapest question comes first, a decided one never again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
+use analyzers::trial::LATER;
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Defect, Need, Time};
 
@@ -21,8 +22,8 @@ const SPARE: usize = 3;
 const PATIENCE: usize = 3;
 /// Peers on which a client class must have refused an unknown authority before its library is believed to refuse its like.
 const LIKE: usize = 3;
-/// Attempts at connections that a device only makes when those before them succeed. A program of four of them is met in all.
-const LATER: usize = 3;
+/// Untouched attempts that must show what a program asks in clear while TLS works, before what it asked once under attack counts.
+const HONEST: usize = 6;
 
 /// How attempts come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,12 @@ pub struct Terms<'a> {
     pub healthy: bool,
     /// How long this device was seen to wait between attempts at this peer.
     pub interval: Option<Duration>,
+    /// The run's own number, by which it draws further controls; none: no draw.
+    pub chance: Option<u64>,
+    /// The attack that another stack of the same program has met in this very run, before this one spoke.
+    pub sibling: Option<&'a str>,
+    /// How often stacks or peers that are met only once have been asked each attack, where there are many of them.
+    pub passing: Option<&'a [(String, usize)]>,
 }
 
 /// The treatment for the next attempt.
@@ -96,6 +103,9 @@ pub fn plan(history: &History, terms: &Terms<'_>, now: Time) -> Treatment {
         }
     }
     let view = View { history, terms };
+    if let Some(attack) = view.at_once() {
+        return attempt(attack, 0);
+    }
     // What an earlier attack still lacks: the control after it.
     if let Some(last) = view.open_bracket() {
         return view.control_for(last);
@@ -160,19 +170,37 @@ impl<'a> View<'_, 'a> {
 
     /// The treatment that this attack needs now.
     fn step(self, attack: &Attack) -> Treatment {
+        // A stack that speaks when another has failed is asked what made that one fail: it may never meet anything else.
+        let met = self.terms.sibling.and_then(|id| self.terms.attacks.iter().find(|a| a.id == id && self.open(a)));
+        let attack = met.unwrap_or(attack);
         let last = self.history.past.last();
         let good_before = last.is_some_and(|p| p.result == TrialResult::Accepted && self.comparable(attack, p));
         if good_before && !self.rests() { attempt(attack, self.later(attack).unwrap_or(0)) } else { self.control_for(attack) }
     }
 
+    /// What a stack that was never met is asked before any control: it speaks because another has failed, or will not be met again. Its refusal
+    /// decides nothing without controls, its acceptance does.
+    fn at_once(self) -> Option<&'a Attack> {
+        if self.terms.mode != Mode::Runs || !self.history.past.is_empty() {
+            return None;
+        }
+        let mut open = self.terms.attacks.iter().filter(|a| !is_anchor(&a.defect) && self.open(a));
+        if let Some(id) = self.terms.sibling {
+            return open.find(|a| a.id == id);
+        }
+        let asked = self.terms.passing?;
+        open.min_by_key(|a| (asked.iter().find(|(id, _)| *id == a.id).map_or(0, |(_, n)| *n), order(&a.defect)))
+    }
+
     /// Whether another control comes first, though the last one would do. A program that does something every other time would else always
     /// meet the same of both: after every second attack one control more moves the next to the other's place, so that two attempts of one
-    /// attack are made at both.
+    /// attack are made at both. What it does every third or fifth time meets both by chance: after one attack in four come two more.
     fn rests(self) -> bool {
         let past = &self.history.past;
         let attacks = past.iter().filter(|p| p.arm == Arm::Attack).count();
-        let rested = past.iter().rev().take_while(|p| p.arm != Arm::Attack).count() > 1;
-        self.terms.mode == Mode::Runs && !attacks.is_multiple_of(2) && !rested
+        let rested = past.iter().rev().take_while(|p| p.arm != Arm::Attack).count();
+        let drawn = attacks > 0 && self.terms.chance.is_some_and(|chance| draw(chance, attacks as u64).is_multiple_of(4));
+        self.terms.mode == Mode::Runs && rested <= attacks % 2 + if drawn { 2 } else { 0 }
     }
 
     /// The control this attack is compared with: the lab's flawless chain where the device trusts it, else its own server.
@@ -183,7 +211,7 @@ impl<'a> View<'_, 'a> {
         let shape = Shape::twin_of(&attack.defect);
         let twin = matches!(shape, Shape::Only(_)).then(|| attack.defect.clone());
         if attack.needs.contains(&Need::LabCaTrusted) || self.anchor() != Anchor::Refused {
-            Treatment::Control { twin }
+            Treatment::Control { twin, after: 0 }
         } else {
             Treatment::Pass
         }
@@ -194,6 +222,7 @@ impl<'a> View<'_, 'a> {
         match past.arm {
             Arm::Attack => false,
             Arm::Pass => is_anchor(&attack.defect) || !attack.needs.contains(&Need::LabCaTrusted) && self.anchor() == Anchor::Refused,
+            Arm::Control if past.after > 0 => false,
             Arm::Control => {
                 let twin = Shape::twin_of(&attack.defect);
                 !is_anchor(&attack.defect) && (past.shape == twin || !matches!(twin, Shape::Only(_)) && past.shape == Shape::Mirrored)
@@ -235,18 +264,16 @@ impl<'a> View<'_, 'a> {
         }
     }
 
-    /// How many connections to let through before this attack begins, where the device makes more of them than it was seen to make under
-    /// attack: it stops after the first that fails, and what it would do in the next is another question. Between runs of a program only.
+    /// How many connections to let through before this attack begins, where the device makes more than one: it may stop after the first that
+    /// fails, or try the same one again, and what it would do in the next is another question. Between runs of a program only.
     fn later(self, attack: &Attack) -> Option<usize> {
-        let asked = self.terms.mode == Mode::Runs && !is_anchor(&attack.defect) && attack.defect != Defect::TlsBlocked;
-        if !asked || self.bracketed(attack) < self.required(attack) {
+        if self.terms.mode != Mode::Runs || self.bracketed(attack) < self.required(attack) {
             return None;
         }
-        let works = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted);
+        let works = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.after == 0 && p.result == TrialResult::Accepted);
         let whole = works.map(|p| p.connections).max()?;
-        let met = self.tries(attack).map(|(_, p)| p.connections).max()?;
-        let asked = self.tries(attack).filter(|(_, p)| p.after > 0).count();
-        (met > 0 && met < whole && asked < LATER).then_some(met)
+        let asked: BTreeSet<usize> = self.tries(attack).map(|(_, p)| p.after).collect();
+        (1..whole).take(LATER).find(|after| !asked.contains(after))
     }
 
     /// How often this attack was refused from the first connection on, between two controls that worked.
@@ -267,7 +294,7 @@ impl<'a> View<'_, 'a> {
     fn open(self, attack: &Attack) -> bool {
         let required = self.required(attack);
         let tries = self.tries(attack).filter(|(_, p)| p.after == 0).count();
-        if self.tries(attack).any(|(_, p)| p.result == TrialResult::Accepted) {
+        if self.accepted(attack) {
             return false;
         }
         let enough = tries >= required + SPARE || self.bracketed(attack) >= required;
@@ -290,6 +317,15 @@ impl<'a> View<'_, 'a> {
             Need::UserCaInstalled => false,
         };
         !attack.needs.iter().any(unmet) && !self.dead() && !self.uncontrolled(attack) && !self.predicted(attack)
+    }
+
+    /// Whether this attack was accepted beyond doubt. A request in clear may have come by chance: it counts when it came twice, and did not come
+    /// in many attempts that nothing was done to.
+    fn accepted(self, attack: &Attack) -> bool {
+        let accepted = || self.tries(attack).filter(|(_, p)| p.result == TrialResult::Accepted);
+        let honest = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted).count();
+        let by_chance = self.terms.mode == Mode::Runs && accepted().all(|(_, p)| !p.by_clear.is_empty());
+        accepted().count() > 0 && (!by_chance || accepted().count() > 1 && honest >= HONEST)
     }
 
     /// Controls of this attack's own handshake never worked: nothing could be compared with it, and others can still be asked.
@@ -318,7 +354,7 @@ impl<'a> View<'_, 'a> {
 
     /// Whether the device takes the lab's flawless chain here.
     fn anchor(self) -> Anchor {
-        let mut controls = self.history.past.iter().filter(|p| p.arm == Arm::Control).peekable();
+        let mut controls = self.history.past.iter().filter(|p| p.arm == Arm::Control && p.after == 0).peekable();
         if controls.peek().is_none() {
             return Anchor::Unknown;
         }
@@ -339,9 +375,17 @@ enum Anchor {
 
 fn attempt(attack: &Attack, after: usize) -> Treatment {
     if is_anchor(&attack.defect) {
-        return Treatment::Control { twin: None };
+        return Treatment::Control { twin: None, after };
     }
     Treatment::Attack { id: attack.id.clone(), defect: attack.defect.clone(), after }
+}
+
+/// A number that nobody can foresee who does not know `chance` (SplitMix64).
+fn draw(chance: u64, n: u64) -> u64 {
+    let z = chance.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
 /// Whether a past attempt asked this attack's question.

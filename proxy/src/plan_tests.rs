@@ -28,14 +28,17 @@ fn terms(attacks: &[Attack], mode: Mode) -> Terms<'_> {
         pin_near: false,
         healthy: true,
         interval: None,
+        chance: None,
+        sibling: None,
+        passing: None,
     }
 }
 
 fn short(t: &Treatment) -> String {
     match t {
         Treatment::Pass => "P".to_owned(),
-        Treatment::Control { twin: None } => "C".to_owned(),
-        Treatment::Control { twin: Some(_) } => "T".to_owned(),
+        Treatment::Control { twin: None, .. } => "C".to_owned(),
+        Treatment::Control { twin: Some(_), .. } => "T".to_owned(),
         Treatment::Attack { id, .. } => id.clone(),
     }
 }
@@ -140,7 +143,7 @@ fn runs() {
 /// A program that makes connection after connection, each only when the one before worked.
 #[test]
 fn later_connections() {
-    let run = |attacks: &[Attack], mode: Mode, connections: &[bool]| {
+    let run = |attacks: &[Attack], mode: Mode, connections: &[bool], tries: usize| {
         let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(attacks, mode) };
         let mut history = History { offered_tls13: true, offered_tls12: true, ..History::default() };
         let mut out = Vec::new();
@@ -159,21 +162,121 @@ fn later_connections() {
             // The first strict connection under attack ends the run, and so does a careless one that got no answer.
             let ends = if arm == Arm::Attack { after.min(connections.len() - 1) } else { connections.len() - 1 };
             let result = if arm == Arm::Attack && connections[ends] { TrialResult::Rejected } else { TrialResult::Accepted };
-            let past = Past { arm, attack: id, shape: t.shape(), result, at, by_clear: BTreeSet::new(), connections: ends + 1, after };
+            // Some try again, and as many connections are met under attack as there are.
+            let connections = if arm == Arm::Attack { ends + tries } else { ends + 1 };
+            let past = Past { arm, attack: id, shape: t.shape(), result, at, by_clear: BTreeSet::new(), connections, after };
             history.past.push(past);
         }
         out.join(" ")
     };
     let ca = [attack("ca", Defect::UntrustedCa, &[])];
-    assert_eq!(run(&ca, Mode::Runs, &[true]), "C ca C");
-    assert_eq!(run(&ca, Mode::Runs, &[true, true]), "C ca C C ca1 C");
-    assert_eq!(run(&ca, Mode::Runs, &[true, false]), "C ca C C ca1");
-    assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true]), "C ca C C ca1 C ca2");
-    assert_eq!(run(&ca, Mode::Runs, &[true; 9]), "C ca C C ca1 C ca2 C C ca3 C");
-    assert_eq!(run(&ca, Mode::Runs, &[false, true]), "C ca");
-    // A device in use is not asked more than it must be, and what is no defect of a chain is asked of the first.
-    assert_eq!(run(&ca, Mode::Live, &[true, true]), "P P C ca P C");
-    assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, true]), "C cut C");
+    assert_eq!(run(&ca, Mode::Runs, &[true], 1), "C ca C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true], 1), "C ca C C ca1 C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, false], 1), "C ca C C ca1");
+    assert_eq!(run(&ca, Mode::Runs, &[true, false], 3), "C ca C C ca1", "the first was tried again");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true, false, true], 1), "C ca C C ca1 C ca2");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true, true, true, true, false], 1), "C ca C C ca1 C ca2 C C ca3 C ca4 C C ca5");
+    let asked = run(&ca, Mode::Runs, &[true; 20], 1);
+    assert_eq!((asked.matches("ca").count(), asked.contains("ca8"), asked.contains("ca9")), (1 + LATER, true, false));
+    assert_eq!(run(&ca, Mode::Runs, &[false, true], 1), "C ca");
+    // A device in use is not asked more than it must be.
+    assert_eq!(run(&ca, Mode::Live, &[true, true], 1), "P P C ca P C");
+    assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, false], 1), "C cut C C cut1");
+}
+
+/// A program that pins its first connection only: behind it the lab's chain is shown to the second.
+#[test]
+fn a_pin_is_asked_of_later_connections_too() {
+    let attacks = [attack("pin", Defect::AddedAnchor, &[])];
+    let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(&attacks, Mode::Runs) };
+    let terms = Terms { thresholds: Thresholds { pin_trials: 2, ..Thresholds::default() }, ..terms };
+    let mut history = History::default();
+    let mut out = Vec::new();
+    while !undecided(&history, &terms).is_empty() {
+        let t = plan(&history, &terms, Time::default());
+        out.push(format!("{}{}", short(&t), t.after()));
+        let (arm, result) = match &t {
+            Treatment::Control { after: 0, .. } => (Arm::Control, TrialResult::Rejected),
+            Treatment::Control { .. } => (Arm::Control, TrialResult::Accepted),
+            _ => (Arm::Pass, TrialResult::Accepted),
+        };
+        let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
+        let connections = if result == TrialResult::Rejected { 1 } else { 2 };
+        history.past.push(Past { arm, attack: None, shape, result, at, by_clear, connections, after: t.after() });
+    }
+    assert_eq!(out.join(" "), "P0 C0 P0 C0 P0 C1");
+}
+
+/// A stack that speaks because another was attacked is asked the same, at once and again; one that will hardly be met twice is asked at once.
+#[test]
+fn stacks_that_come_behind_others() {
+    let attacks = [attack("ca", Defect::UntrustedCa, &[]), attack("host", Defect::HostnameMismatch, &[Need::LabCaTrusted])];
+    let behind = Terms { sibling: Some("host"), ..terms(&attacks, Mode::Runs) };
+    let mut history = History::default();
+    let mut out = Vec::new();
+    for _ in 0..5 {
+        let t = plan(&history, &behind, Time::default());
+        out.push(short(&t));
+        let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
+        let id = (arm == Arm::Attack).then(|| out.last().cloned()).flatten();
+        let (shape, result, at, by_clear) = (t.shape(), strict(&t), Time::default(), BTreeSet::new());
+        history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+    }
+    assert_eq!(out, ["host", "C", "C", "host", "C"]);
+    let once = |asked: &[(String, usize)]| {
+        short(&plan(&History::default(), &Terms { passing: Some(asked), ..terms(&attacks, Mode::Runs) }, Time::default()))
+    };
+    assert_eq!(once(&[]), "ca");
+    assert_eq!(once(&[("ca".to_owned(), 2), ("host".to_owned(), 1)]), "host");
+}
+
+/// What a program does in every fifth run meets attacks too, whichever run it begins with.
+#[test]
+fn by_chance() {
+    let attacks: Vec<Attack> = (0..8).map(|n| attack(&format!("a{n}"), Defect::SelfSigned, &[])).collect();
+    for careless_on in 0..5 {
+        let terms = Terms { chance: Some(7), ..terms(&attacks, Mode::Runs) };
+        let mut history = History::default();
+        for run in 0..200 {
+            if undecided(&history, &terms).is_empty() {
+                break;
+            }
+            let t = plan(&history, &terms, Time::default());
+            let attacked = matches!(t, Treatment::Attack { .. });
+            let result = if attacked && run % 5 != careless_on { TrialResult::Rejected } else { TrialResult::Accepted };
+            let id = attacked.then(|| short(&t));
+            let arm = if attacked { Arm::Attack } else { Arm::Control };
+            let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+        }
+        assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
+    }
+}
+
+/// A request in clear that came once may be one that comes by turns.
+#[test]
+fn what_came_once_in_clear_is_asked_again() {
+    let attacks = [attack("ca", Defect::UntrustedCa, &[])];
+    let terms = terms(&attacks, Mode::Runs);
+    let past = |arm, attack: Option<&str>, result, clear: Option<&str>| Past {
+        arm,
+        attack: attack.map(str::to_owned),
+        shape: Shape::Mirrored,
+        result,
+        at: Time::default(),
+        by_clear: clear.map(str::to_owned).into_iter().collect(),
+        connections: 1,
+        after: 0,
+    };
+    let honest = || past(Arm::Control, None, TrialResult::Accepted, None);
+    let clear = || past(Arm::Attack, Some("ca"), TrialResult::Accepted, Some("GET /"));
+    let left = |past: Vec<Past>| undecided(&History { past, ..History::default() }, &terms).len();
+    assert_eq!(left(vec![honest(), past(Arm::Attack, Some("ca"), TrialResult::Accepted, None)]), 0, "beyond doubt");
+    assert_eq!(left(vec![honest(), clear()]), 1);
+    assert_eq!(left(vec![honest(), clear(), honest(), clear()]), 1, "too few attempts to which nothing was done");
+    let many = (0..HONEST).map(|_| honest());
+    assert_eq!(left(many.clone().chain([clear()]).collect()), 1);
+    assert_eq!(left(many.chain([clear(), clear()]).collect()), 0);
 }
 
 #[test]
@@ -240,7 +343,7 @@ fn a_handshake_that_no_control_can_have_holds_nothing_up() {
     let attacks =
         [attack("ca", Defect::UntrustedCa, &[]), attack("kx", Defect::KxSignatureCorrupt, &[]), attack("block", Defect::TlsBlocked, &[])];
     let client = |t: &Treatment| match t {
-        Treatment::Control { twin: Some(_) } => TrialResult::Incompatible,
+        Treatment::Control { twin: Some(_), after: 0 } => TrialResult::Incompatible,
         Treatment::Attack { .. } => TrialResult::Rejected,
         _ => TrialResult::Accepted,
     };

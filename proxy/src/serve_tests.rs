@@ -222,9 +222,9 @@ async fn controls_and_passes_reach_the_origin() {
         let scene = scene(key, version).await;
         for treatment in [
             Treatment::Pass,
-            Treatment::Control { twin: None },
-            Treatment::Control { twin: Some(Defect::KxSignatureCorrupt) },
-            Treatment::Control { twin: Some(Defect::VerifySignatureCorrupt) },
+            Treatment::Control { twin: None, after: 0 },
+            Treatment::Control { twin: Some(Defect::KxSignatureCorrupt), after: 0 },
+            Treatment::Control { twin: Some(Defect::VerifySignatureCorrupt), after: 0 },
         ] {
             let (addr, task) = scene.gateway(treatment.clone(), Arc::new(NoTap)).await;
             let answer = Client::Strict.visit(addr, &scene.roots).await.unwrap();
@@ -238,8 +238,8 @@ async fn controls_and_passes_reach_the_origin() {
                 assert!(conduct.data.starts_with(b"GET / "));
                 assert_eq!(conduct.alpn.as_deref(), Some(&b"http/1.1"[..]));
                 let expect = match &treatment {
-                    Treatment::Control { twin: Some(Defect::KxSignatureCorrupt) } => 0x0303,
-                    Treatment::Control { twin: Some(_) } => 0x0304,
+                    Treatment::Control { twin: Some(Defect::KxSignatureCorrupt), .. } => 0x0303,
+                    Treatment::Control { twin: Some(_), .. } => 0x0304,
                     _ => version,
                 };
                 assert_eq!(conduct.version, Some(expect), "{treatment:?}");
@@ -253,7 +253,7 @@ async fn strict_clients_refuse_and_careless_ones_talk() {
     for (key, version) in [(KeyKind::P256, 0x0304), (KeyKind::Rsa2048, 0x0303)] {
         let scene = scene(key, version).await;
         // One visit, so that the origin is learned; then nothing more of a device may arrive there.
-        scene.meet(&Treatment::Control { twin: None }, Client::Strict).await;
+        scene.meet(&Treatment::Control { twin: None, after: 0 }, Client::Strict).await;
         let (connections, heard) = (scene.reached.load(Ordering::SeqCst), scene.heard.load(Ordering::SeqCst));
         for defect in chain_defects() {
             let conduct = scene.meet(&attack(defect.clone()), Client::Strict).await;
@@ -317,7 +317,7 @@ async fn handshake_defects() {
     let conduct = scene.meet(&attack(Defect::DowngradeMarker12), Client::Careless).await;
     assert_eq!((conduct.grade, conduct.alert.map(|a| a.code)), (Evidence::E2, Some(47)));
     // The same server without the marker is accepted.
-    let conduct = scene.meet(&Treatment::Control { twin: Some(Defect::DowngradeMarker12) }, Client::Strict).await;
+    let conduct = scene.meet(&Treatment::Control { twin: Some(Defect::DowngradeMarker12), after: 0 }, Client::Strict).await;
     assert_eq!((conduct.grade, conduct.version), (Evidence::E5, Some(0x0303)));
     let conduct = scene.meet(&attack(Defect::TlsBlocked), Client::Careless).await;
     assert_eq!((conduct.grade, conduct.end), (Evidence::E1, TrialEnd::Us));
@@ -341,7 +341,7 @@ async fn hindrances_relay_instead() {
     let answer = Client::Strict.visit(addr, &scene.roots).await;
     assert_eq!(task.await.unwrap().hindrance, Some(Hindrance::NotForgeable));
     assert!(answer.unwrap().ends_with("ok"));
-    let (addr, task) = scene.gateway(Treatment::Control { twin: None }, Arc::new(NoTap)).await;
+    let (addr, task) = scene.gateway(Treatment::Control { twin: None, after: 0 }, Arc::new(NoTap)).await;
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(b"hello, no TLS here").await.unwrap();
     drop(stream);
@@ -353,7 +353,7 @@ async fn hindrances_relay_instead() {
 async fn upstream_down() {
     let mut scene = scene(KeyKind::P256, 0x0304).await;
     scene.origin = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let conduct = scene.meet(&Treatment::Control { twin: None }, Client::Strict).await;
+    let conduct = scene.meet(&Treatment::Control { twin: None, after: 0 }, Client::Strict).await;
     assert_eq!(conduct.hindrance, Some(Hindrance::UpstreamDown));
     let conduct = scene.meet(&attack(Defect::UntrustedCa), Client::Careless).await;
     assert_eq!(conduct.grade, Evidence::E5);
@@ -382,7 +382,7 @@ impl Tap for Recorder {
 async fn the_tap_sees_everything() {
     let scene = scene(KeyKind::P256, 0x0304).await;
     let tap = Arc::new(Recorder::default());
-    let (addr, task) = scene.gateway(Treatment::Control { twin: None }, tap.clone()).await;
+    let (addr, task) = scene.gateway(Treatment::Control { twin: None, after: 0 }, tap.clone()).await;
     Client::Strict.visit(addr, &scene.roots).await.unwrap();
     let conduct = task.await.unwrap();
     assert_eq!(tap.wire[0].lock().unwrap()[..3], [22, 3, 1]);
@@ -423,7 +423,7 @@ async fn real_clients() {
     let curl = |extra: &'static str| {
         ["curl", "-s", "--max-time", "5", "--cacert", "CA", "--resolve", "shop.test:{}:127.0.0.1", extra, "https://shop.test:{}/"].to_vec()
     };
-    let Some(conduct) = program(&scene, Treatment::Control { twin: None }, &curl("--http1.1")).await else {
+    let Some(conduct) = program(&scene, Treatment::Control { twin: None, after: 0 }, &curl("--http1.1")).await else {
         println!("skipped: no curl");
         return;
     };
@@ -444,7 +444,7 @@ async fn real_clients() {
         assert_eq!(careless.grade, Evidence::E5, "{defect:?} {careless:?}");
     }
     // The plaintext flight: TLS 1.2 goes on to ClientKeyExchange, TLS 1.1 is refused where the least version is 1.2 and taken at security level 0.
-    let twin = Treatment::Control { twin: Some(Defect::VersionTls11) };
+    let twin = Treatment::Control { twin: Some(Defect::VersionTls11), after: 0 };
     let conduct = program(&scene, twin, &curl("-S")).await.unwrap();
     assert!(conduct.key_exchange, "{conduct:?}");
     let conduct = program(&scene, attack(Defect::VersionTls11), &curl("--tlsv1.2")).await.unwrap();

@@ -10,7 +10,8 @@ pub enum Treatment {
     /// Relayed untouched.
     Pass,
     /// The flawless lab chain, in the handshake of `twin`, so that attack and control differ in one thing; relayed to the real server.
-    Control { twin: Option<Defect> },
+    /// The first `after` connections see the real server's own: behind them it asks for a pin, and is no control.
+    Control { twin: Option<Defect>, after: usize },
     /// One defect, shown to all connections of the attempt but the first `after`, which are relayed untouched. Nothing the device says to
     /// it goes further than the gateway.
     Attack { id: String, defect: Defect, after: usize },
@@ -54,8 +55,8 @@ impl Shape {
 impl Treatment {
     pub fn shape(&self) -> Shape {
         match self {
-            Treatment::Pass | Treatment::Control { twin: None } => Shape::Mirrored,
-            Treatment::Control { twin: Some(defect) } => Shape::twin_of(defect),
+            Treatment::Pass | Treatment::Control { twin: None, .. } => Shape::Mirrored,
+            Treatment::Control { twin: Some(defect), .. } => Shape::twin_of(defect),
             Treatment::Attack { defect, .. } => Shape::of(defect),
         }
     }
@@ -64,16 +65,16 @@ impl Treatment {
     #[must_use]
     pub fn of_connection(self, place: usize) -> Treatment {
         match self {
-            Treatment::Attack { after, .. } if place < after => Treatment::Pass,
+            Treatment::Attack { after, .. } | Treatment::Control { after, .. } if place < after => Treatment::Pass,
             same => same,
         }
     }
 
-    /// How many connections of an attempt are relayed before the attack begins.
+    /// How many connections of an attempt are relayed before it begins.
     pub fn after(&self) -> usize {
         match self {
-            Treatment::Attack { after, .. } => *after,
-            _ => 0,
+            Treatment::Attack { after, .. } | Treatment::Control { after, .. } => *after,
+            Treatment::Pass => 0,
         }
     }
 

@@ -97,6 +97,7 @@ fn inside() {
         required: policies::policy::Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 },
         thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Runs,
+        chance: None,
         rules: Arc::new(One),
         veil: Arc::new(Veiled(Arc::new(Bare))),
     });

@@ -179,7 +179,7 @@ async fn the_device_is_cut_off_at_every_byte() {
     for (key, version) in [(KeyKind::P256, 0x0304), (KeyKind::Rsa2048, 0x0303)] {
         let stage = stage(key, version).await;
         let origin = stage.scene.origin;
-        for treatment in [Treatment::Control { twin: None }, attack(Defect::UntrustedCa)] {
+        for treatment in [Treatment::Control { twin: None, after: 0 }, attack(Defect::UntrustedCa)] {
             let whole = stage.meet(&treatment, Client::LateRefusal, Cut::Nowhere, origin).await;
             assert!(whole.conduct.handshake && whole.passed[0] > 200 && whole.passed[1] > 500, "{whole:?}");
             let [up, down] = whole.passed;
@@ -225,9 +225,11 @@ async fn the_server_is_cut_off_at_every_byte() {
     let answer = 22 + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".len() + 24;
     let handshake = down - answer;
     assert!(up > 200 && handshake > 500, "{up} {down}");
-    for (treatment, whole) in
-        [(Treatment::Control { twin: None }, 0), (Treatment::Control { twin: None }, 1), (attack(Defect::UntrustedCa), 0)]
-    {
+    for (treatment, whole) in [
+        (Treatment::Control { twin: None, after: 0 }, 0),
+        (Treatment::Control { twin: None, after: 0 }, 1),
+        (attack(Defect::UntrustedCa), 0),
+    ] {
         sweep(handshake, |n| {
             let (stage, treatment) = (stage.clone(), treatment.clone());
             async move {
@@ -347,8 +349,8 @@ async fn the_server_is_not_there() {
     ] {
         for (treatment, client) in [
             (Treatment::Pass, Client::Strict),
-            (Treatment::Control { twin: None }, Client::Strict),
-            (Treatment::Control { twin: None }, Client::Careless),
+            (Treatment::Control { twin: None, after: 0 }, Client::Strict),
+            (Treatment::Control { twin: None, after: 0 }, Client::Careless),
             (attack(Defect::Expired), Client::Strict),
             (attack(Defect::Expired), Client::Careless),
             (attack(Defect::ReplacedKey), Client::Strict),

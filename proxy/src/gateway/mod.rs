@@ -109,6 +109,8 @@ pub struct Setup {
     /// How close together, how often and how soon again.
     pub thresholds: Thresholds,
     pub mode: Mode,
+    /// By which the planner draws further controls between runs of a program; none: no draw.
+    pub chance: Option<u64>,
     pub rules: Arc<dyn Rules>,
     pub veil: Arc<Veiled>,
 }
@@ -360,6 +362,14 @@ impl Gateway {
         out
     }
 
+    /// How many different questions this device was asked so far: an attack, at the first connection or behind so many.
+    pub fn asked(&self, device: IpAddr) -> usize {
+        let subjects = self.subjects();
+        let past = subjects.all.iter().filter(|(k, _)| k.device == device).flat_map(|(_, s)| &s.history.past);
+        let asked: std::collections::BTreeSet<_> = past.filter_map(|p| Some((p.attack.as_deref()?, p.after))).collect();
+        asked.len()
+    }
+
     /// Peers that the device was seen to ask over TLS.
     pub fn peers_seen(&self, device: IpAddr) -> Vec<(String, u16)> {
         self.subjects().all.keys().filter(|k| k.device == device).map(|k| (k.host.clone(), k.port)).collect()
@@ -569,6 +579,8 @@ impl Gateway {
         let due: Vec<Tried> = subjects.finish_one(key, &*self.setup.veil.0).into_iter().collect();
         let elsewhere = (self.setup.mode == Mode::Live).then(|| elsewhere(&subjects, key));
         let healthy = self.healthy(&subjects, key.device, now);
+        let runs = self.setup.mode == Mode::Runs;
+        let (sibling, passing) = if runs { (subjects.sibling(key, attempt), subjects.passing(key)) } else { (None, None) };
         let treatment = match subjects.state(key) {
             None => Treatment::Pass,
             Some(state) => {
@@ -582,7 +594,8 @@ impl Gateway {
                     [.., a, b] => Some(b.at.since(a.at)),
                     _ => None,
                 };
-                plan::plan(&state.history, &self.terms(key, &[server], healthy, interval), now)
+                let terms = self.terms(key, &[server], healthy, interval);
+                plan::plan(&state.history, &Terms { sibling: sibling.as_deref(), passing: passing.as_deref(), ..terms }, now)
             }
         };
         let names = self.setup.rules.names_of(server);
@@ -602,6 +615,9 @@ impl Gateway {
             pin_near: self.setup.rules.pin_near(&key.host),
             healthy,
             interval,
+            chance: self.setup.chance,
+            sibling: None,
+            passing: None,
         }
     }
 

@@ -31,6 +31,9 @@ const MOST_PLACES: usize = 4096;
 /// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
 
+/// From so many subjects of one kind on that worked once and never came again, the next is attacked when it comes.
+const PASSING: usize = 3;
+
 /// Device, peer, client class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
@@ -72,7 +75,7 @@ pub(super) struct Group {
     cleartext_unclear: bool,
     /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
     waited: bool,
-    /// The device was ended while the group was younger than the time in which it may yet react.
+    /// The device was ended; under attack, while the group was younger than the time in which it may yet react.
     pub(super) cut_short: bool,
     /// What the device asked the same peer in clear: under attack what followed, else what it does anyway.
     cleartext: BTreeSet<String>,
@@ -393,7 +396,7 @@ impl Subjects {
         let window = millis(self.thresholds.fallback_ms);
         for (_, state) in self.all.iter_mut().filter(|(k, _)| k.device == device) {
             if let Some(group) = state.group.as_mut() {
-                group.cut_short |= now.since(group.started) < window;
+                group.cut_short |= group.treatment.defect().is_none() || now.since(group.started) < window;
             }
         }
     }
@@ -462,6 +465,38 @@ impl Subjects {
         self.all.values().any(|state| state.servers.contains(&server))
     }
 
+    /// The attack that another stack of the same program meets at this peer in the same run.
+    pub(super) fn sibling(&self, key: &Key, attempt: Option<u64>) -> Option<String> {
+        let same =
+            |k: &Key| k.device == key.device && k.lane == key.lane && k.host == key.host && k.port == key.port && k.class != key.class;
+        let groups = self.all.iter().filter(|(k, _)| same(k)).filter_map(|(_, s)| s.group.as_ref());
+        let attacks = groups.filter(|g| attempt.is_some() && g.attempt == attempt).filter_map(|g| match &g.treatment {
+            Treatment::Attack { id, .. } => Some((g.id, id.clone())),
+            _ => None,
+        });
+        attacks.max().map(|(_, id)| id)
+    }
+
+    /// How often each attack was put to subjects of this device that resemble this one (its peer with another hello, its hello at another peer),
+    /// where so many of them have worked that the next one will hardly be met twice either.
+    pub(super) fn passing(&self, key: &Key) -> Option<Vec<(String, usize)>> {
+        let like = |k: &Key| {
+            let (peer, class) = ((&k.host, k.port) == (&key.host, key.port), k.class == key.class);
+            k.device == key.device && k.lane == key.lane && peer != class
+        };
+        let works = |p: &Past| p.arm != Arm::Attack && p.result == TrialResult::Accepted;
+        let mut asked: HashMap<&str, usize> = HashMap::new();
+        let mut once = 0;
+        for (_, state) in self.all.iter().filter(|(k, _)| like(k)) {
+            let past = &state.history.past;
+            once += usize::from(past.len() == 1 && past.iter().any(works));
+            for id in past.iter().filter_map(|p| p.attack.as_deref()) {
+                *asked.entry(id).or_default() += 1;
+            }
+        }
+        (once >= PASSING).then(|| asked.into_iter().map(|(id, n)| (id.to_owned(), n)).collect())
+    }
+
     /// Ends the subject's open group and says what it showed.
     pub(super) fn finish_one(&mut self, key: &Key, veil: &dyn Veil) -> Option<Tried> {
         self.trials += 1;
@@ -500,7 +535,7 @@ impl Subjects {
             attempt: group.attempt,
             cleartext_followed: group.cleartext_followed,
             cleartext_unclear: group.unclear(),
-            cut_short: group.cut_short && arm == Arm::Attack,
+            cut_short: group.cut_short,
             after: group.treatment.after() as u64,
             cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,

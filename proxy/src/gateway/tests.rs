@@ -91,6 +91,7 @@ async fn campaign_of(rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
         required: Repeats { critical: 2, high: 2, medium: 2, low: 2, info: 2 },
         thresholds: policies::policy::Thresholds::default(),
         mode: Mode::Runs,
+        chance: None,
         rules,
         veil: Arc::new(Veiled(Arc::new(Bare))),
     });
@@ -212,7 +213,9 @@ async fn what_a_pause_relays_says_nothing_about_the_attack() {
     }
     assert!(relayed > 0, "no attack was under way when the pause came");
     for (trial, _) in c.trials().iter().filter(|(t, _)| t.arm == Arm::Attack) {
-        assert_eq!(trial.result, TrialResult::Rejected, "{trial:?}");
+        // Behind the first, all that would be attacked was relayed.
+        let says = if trial.after == 0 { TrialResult::Rejected } else { TrialResult::None };
+        assert_eq!(trial.result, says, "{trial:?}");
     }
 }
 
@@ -242,7 +245,8 @@ async fn cleartext_after_a_cut_is_an_acceptance_and_stays_here() {
     }
     assert!(followed && heard == 0);
     let seen = results(&c.trials());
-    assert_eq!(seen.get("channel.tls-block-fallback"), Some(&vec![TrialResult::Accepted]), "{seen:?}");
+    // What came once in clear may have come by chance: it is asked again.
+    assert_eq!(seen.get("channel.tls-block-fallback"), Some(&vec![TrialResult::Accepted; 2]), "{seen:?}");
 }
 
 /// A program whose second connection is careless and only made when the first worked.
@@ -268,8 +272,8 @@ async fn a_careless_connection_behind_a_strict_one() {
     }
     // The acceptance is of the second connection; the first was let through.
     for (trial, flows) in trials.iter().filter(|(t, _)| t.arm == Arm::Attack) {
-        let accepted = trial.result == TrialResult::Accepted;
-        assert_eq!((trial.after, *flows), if accepted { (1, 2) } else { (0, 1) }, "trial {}", trial.n);
+        assert!(trial.after < 2 && (trial.after == 1 || trial.result != TrialResult::Accepted), "trial {}", trial.n);
+        assert_eq!(*flows as u64, trial.after + 1, "trial {}", trial.n);
     }
 }
 
@@ -421,7 +425,7 @@ fn told(story: &Story<'_>, expect: TrialResult, unclear: bool) {
         }
         subjects.finish_one(&key, &Bare).unwrap().trial
     };
-    let control = attempt(Treatment::Control { twin: None }, Evidence::E5, story.before, false);
+    let control = attempt(Treatment::Control { twin: None, after: 0 }, Evidence::E5, story.before, false);
     assert_eq!(control.result, TrialResult::Accepted);
     let blocked = Treatment::Attack { id: "channel.tls-block-fallback".to_owned(), defect: Defect::TlsBlocked, after: 0 };
     let trial = attempt(blocked, Evidence::E1, story.during, story.cut_short);
@@ -484,7 +488,7 @@ fn what_the_next_run_does_instead() {
             asks(&mut subjects, before);
             if let Some(tls) = tls {
                 let (treatment, grade) = match *tls {
-                    "control" => (Treatment::Control { twin: None }, Evidence::E5),
+                    "control" => (Treatment::Control { twin: None, after: 0 }, Evidence::E5),
                     id => (Treatment::Attack { id: id.to_owned(), defect: Defect::UntrustedCa, after: 0 }, Evidence::E2),
                 };
                 let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(run), Some(run as u64));
