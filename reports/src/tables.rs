@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use analyzers::encode::Digest;
-use analyzers::flow::{Close, FlowId, Transport};
+use analyzers::flow::{Close, FlowId};
 use analyzers::journal::Line;
 use analyzers::observation::{
     self, Arm, Bound, Certificate, Flow, Hello, Hit, Ledger, NameSource, Observation, ReactionKind, Request, RunKind, TrialEnd,
@@ -306,7 +306,8 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
     }
 
     fn hello(&mut self, flow: FlowId, hello: &Hello, line: &Line) {
-        let quic = hello.transport == Transport::Udp;
+        // DTLS comes in datagrams too.
+        let quic = hello.is_quic();
         if let Some(sni) = &hello.sni
             && !hello.retry
         {

@@ -91,6 +91,7 @@ impl Notes {
             seen @ (Observation::Hello(_)
             | Observation::Served(_)
             | Observation::Certificate(_)
+            | Observation::Reaction(_)
             | Observation::Request(_)
             | Observation::Question(_)
             | Observation::Announcement(_)

@@ -171,10 +171,7 @@ fn read(mut bytes: &[u8]) -> Option<(u8, Options<'_>)> {
 
 /// The link address in a DUID (RFC 8415 §11.2, §11.4) of an Ethernet interface.
 fn hardware(id: &[u8]) -> Option<Mac> {
-    let address = match id {
-        [0, 1, 0, 1, _, _, _, _, address @ ..] | [0, 3, 0, 1, address @ ..] => address,
-        _ => return None,
-    };
+    let ([0, 1, 0, 1, _, _, _, _, address @ ..] | [0, 3, 0, 1, address @ ..]) = id else { return None };
     address.try_into().ok().map(Mac)
 }
 

@@ -157,6 +157,9 @@ impl Logins {
             Asked::Plain => return plain(line, 0, out),
             Asked::User => {
                 self.asked = Asked::Password;
+                if let Some(value) = base64(line).filter(|v| is_secret(v)) {
+                    out.push(coded(IdentifierType::UserName, value));
+                }
                 return;
             }
             Asked::Password => {
@@ -233,6 +236,11 @@ impl Logins {
             }
         } else if name.eq_ignore_ascii_case(b"LOGIN") {
             self.asked = if initial.is_some() { Asked::Password } else { Asked::User };
+            if let Some((word, at)) = initial
+                && let Some(value) = base64(word).filter(|v| is_secret(v))
+            {
+                out.push(Secret { kind: IdentifierType::UserName, value, at, len: word.len(), chain: &["base64"] });
+            }
         }
     }
 }
@@ -452,8 +460,8 @@ mod tests {
         check(b"a1 LOGIN \"ada l\" \"se cret\"\r\n", &[(UserName, "ada l", 10), (Password, "se cret", 18)]);
         check(b"EHLO x\r\nAUTH PLAIN AGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 19), (Password, "secret", 19)]);
         check(b"a1 AUTHENTICATE PLAIN\r\nAGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 23), (Password, "secret", 23)]);
-        check(b"AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\n", &[(Password, "secret", 18)]);
-        check(b"AUTH LOGIN YWRh\r\nc2VjcmV0\r\n", &[(Password, "secret", 17)]);
+        check(b"AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 12), (Password, "secret", 18)]);
+        check(b"AUTH LOGIN YWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 11), (Password, "secret", 17)]);
         check(b"AUTH CRAM-MD5\r\nc2VjcmV0\r\n", &[]);
         check(b"DESCRIBE rtsp://ada:secret@cam/1 RTSP/1.0\r\n", &[(UserName, "ada", 16), (Password, "secret", 20)]);
         check(

@@ -210,18 +210,29 @@ impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for Telling<'_, '_, F> {
     }
 }
 
-/// Finds of bytes that were searched before in another way: only proof, and only what this flow has not told at such a place.
-struct New<'a, 'c, F>(Telling<'a, 'c, F>);
+/// Finds of bytes that were searched before in another way: proof that this flow has not told at such a place, and where asked for what has a
+/// shape.
+struct New<'a, 'c, F> {
+    telling: Telling<'a, 'c, F>,
+    shapes: bool,
+}
 
 impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
     fn again(&mut self, glance: &Glance) -> bool {
-        let (spot, _) = (self.0.at)(glance.span.start, glance.span.end - glance.span.start);
-        glance.grade != Grade::Proof || self.0.cx.known.hits.proven(again_key(&glance.token, &spot))
+        let (spot, _) = (self.telling.at)(glance.span.start, glance.span.end - glance.span.start);
+        let known = self.telling.cx.known.hits.proven(again_key(&glance.token, &spot));
+        known || if self.shapes { self.telling.again(glance) } else { glance.grade != Grade::Proof }
     }
 
     fn found(&mut self, found: Found) {
-        self.0.found(found);
+        self.telling.found(found);
     }
+}
+
+/// Whether bytes are what people write or programs write as people do: at most one byte in 32 is a control or no UTF-8 of ours to know.
+fn is_text(bytes: &[u8]) -> bool {
+    let odd = bytes.iter().filter(|b| !matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0x80..)).count();
+    odd <= bytes.len() / 32 && (bytes.is_ascii() || std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to() + 4 > bytes.len(), |_| true))
 }
 
 /// A find on its way to a line.
@@ -263,7 +274,17 @@ impl Cx<'_> {
     fn search_planted_again(&mut self, spot: &Spot<'_>, bytes: &[u8], scanned: bool) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let at = |at, len| (*spot, spot.origin(at, len));
-        let peeled = engine.peel_planted(bytes, scanned, &mut New(Telling { cx: self, at }));
+        let peeled = engine.peel_planted(bytes, scanned, &mut New { telling: Telling { cx: self, at }, shapes: false });
+        if peeled.stopped.is_some() {
+            self.streamed(spot.dir, spot.layer, bytes.len() as u64);
+        }
+    }
+
+    /// Text of a protocol nobody here knows: what it calls a password is one, whatever the protocol.
+    fn search_text(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        let Some(engine) = self.tools.engine.clone() else { return };
+        let at = |at, len| (*spot, spot.origin(at, len));
+        let peeled = engine.peel_once(bytes, &mut New { telling: Telling { cx: self, at }, shapes: true });
         if peeled.stopped.is_some() {
             self.streamed(spot.dir, spot.layer, bytes.len() as u64);
         }
@@ -362,7 +383,12 @@ impl Cx<'_> {
     /// Takes apart what was kept of a stream's beginning.
     fn take_apart(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
         if let Window::Open(kept, marks) = std::mem::replace(&mut trail.window, Window::Done) {
-            self.search_planted_again(&Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] }, &kept, true);
+            let spot = Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] };
+            if is_text(&kept) {
+                self.search_text(&spot, &kept);
+            } else {
+                self.search_planted_again(&spot, &kept, true);
+            }
         }
     }
 

@@ -302,6 +302,21 @@ fn an_answer_that_the_client_refuses() {
     assert_eq!(served(&[exchange, alert]), [taken]);
 }
 
+/// What text of a protocol nobody knows calls a password is one; bytes that are no text are searched for planted values only.
+#[test]
+fn passwords_in_text_of_unknown_protocols() {
+    let hits = |bytes: &[u8]| {
+        let mut talked = Talked::new(Transport::Tcp, 3333);
+        talked.says(Sent, bytes);
+        talked.close().iter().filter(|line| line.starts_with("hit ")).count()
+    };
+    let json = br#"{"id":1,"method":"login","params":{"login":"4AfUxE9sW","pass":"hunter2-Xy9","agent":"miner"}}"#;
+    assert!(hits(json) > 0);
+    assert!(hits(b"CONNECT {\"verbose\":false,\"user\":\"bob\",\"password\":\"hunter2-Xy9\"}\r\nPING\r\n") > 0);
+    assert_eq!(hits(b"there is nothing to see in here, whatever one looks for\r\n"), 0);
+    assert_eq!(hits(&[&[0u8, 1, 2, 3, 4, 5, 6, 7].repeat(8)[..], json].concat()), 0, "no text");
+}
+
 /// Hellos in as small records as one may send, and servers that leave before they were greeted.
 #[test]
 fn small_records() {

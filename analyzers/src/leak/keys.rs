@@ -59,7 +59,11 @@ pub(super) fn promise(name: &[u8]) -> Option<Promise> {
         *folded.get_mut(len)? = b.to_ascii_lowercase();
         len += 1;
     }
-    WORDS.promise(folded.get(..len)?)
+    let name = folded.get(..len)?;
+    let promise = WORDS.promise(name)?;
+    // Tokens and certificates have numbers too.
+    let other = || [&b"token"[..], b"cert"].iter().any(|word| memchr::memmem::find(name, word).is_some());
+    (promise != Promise::Kind(Kind::Serial) || !other()).then_some(promise)
 }
 
 /// Words that promise something: anywhere in a name, at its end, or as the whole of it.

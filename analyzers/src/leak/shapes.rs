@@ -379,17 +379,28 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     let mut latitude: Option<(Range<usize>, Range<usize>)> = None;
     let mut longitude: Option<(Range<usize>, Range<usize>)> = None;
     for sign in memchr::memchr3_iter(b'=', b':', b'>', text) {
-        // `==`, `!=`, `=>` belong to a script.
+        // `==`, `!=`, `=>`, `::` belong to a script.
         if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<' | b'=' | b'>'))
+            || text[sign] == b':' && text.get(sign + 1) == Some(&b':')
             || matches!(at(text, sign.checked_sub(1)), Some(b'=' | b'!'))
         {
             continue;
         }
         let Some(key) = keys::before(text, sign + 1) else { continue };
+        // An element's name stands in its tag, not in an attribute's value.
+        if text[sign] == b'>' && !matches!(at(text, key.start.checked_sub(1)), Some(b'<' | b':')) {
+            continue;
+        }
         let Some(promise) = keys::promise(&text[key.clone()]) else { continue };
         let value = value(text, sign + 1);
         let said = &text[value.clone()];
         if said.is_empty() {
+            continue;
+        }
+        // A rule of a style sheet, a call, a button with its own name: nobody's.
+        if promise == Promise::Kind(Kind::UserName)
+            && (said.iter().any(|b| b"{}()<>".contains(b)) || said.eq_ignore_ascii_case(&text[key.clone()]))
+        {
             continue;
         }
         match promise {

@@ -23,6 +23,8 @@ pub fn looks_like(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     let flavour = if is_on_link(flavour, ends, message, header) { flavour } else { Flavour::Dns };
     let fits =
         if at_home { header.plausible(announced) && !(header.reserved && flavour == Flavour::Dns && header.questions != 1) } else { false };
+    // The capture may have cut it: its question stands in front.
+    let fits = fits || whole && at_home && !header.reserved && is_cut(message, header);
     // Away from its ports a datagram must be whole, ask one question of the Internet class, and have nothing after its end.
     let strict = !at_home && header.plausible(announced) && !header.reserved;
     let strict = strict && if whole { is_whole(message, header) } else { asks(message, header) };
@@ -39,6 +41,16 @@ fn is_on_link(flavour: Flavour, ends: &Ends, message: &[u8], header: Header) -> 
         // Announcements ask nothing.
         _ => header.questions == 0 || search::on_link(ends),
     }
+}
+
+/// Whether an answer begins with a question that can be read, and breaks off in a record behind it.
+fn is_cut(message: &[u8], header: Header) -> bool {
+    let mut reader = Reader::new(message);
+    let asked = header.questions == 1 && reader.question().is_some_and(|q| matches!(q.class & 0x7fff, 1 | 255) && q.end > q.at + 2);
+    let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
+    let read = (0..records).take_while(|_| reader.record(Section::Answer).is_some()).count();
+    // A first record at least: what is whole and announces more is no message.
+    asked && header.response && header.opcode == 0 && read > 0
 }
 
 fn is_whole(message: &[u8], header: Header) -> bool {

@@ -33,8 +33,14 @@ impl<'a> Long<'a> {
             return None;
         }
         let version = it.u32()?;
-        let destination = it.vec8()?;
-        let source = it.vec8()?;
+        let (destination, source) = if has_one_length(version) {
+            // Four bits each: nothing, or three bytes more than they say.
+            let lengths = usize::from(it.u8()?);
+            let long = |n: usize| if n == 0 { 0 } else { n + 3 };
+            (it.take(long(lengths >> 4))?, it.take(long(lengths & 15))?)
+        } else {
+            (it.vec8()?, it.vec8()?)
+        };
         if destination.len() > LONGEST_ID || source.len() > LONGEST_ID {
             return None;
         }
@@ -122,6 +128,11 @@ pub(crate) fn is_known(number: u32) -> bool {
         || number >> 8 == 0x00ff_0000
         || number >> 8 == 0x00fa_ceb0
         || is_google(number.to_be_bytes())
+}
+
+/// Whether one byte says how long both connection ids are: up to draft 21 (draft-ietf-quic-transport-21 §17.2), and in Google's Q044 to Q047.
+fn has_one_length(number: u32) -> bool {
+    (0xff00_0001..=0xff00_0015).contains(&number) || (0x5130_3434..=0x5130_3437).contains(&number)
 }
 
 /// `Q043`, `T051`: a letter and three digits.
