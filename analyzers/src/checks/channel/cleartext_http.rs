@@ -49,7 +49,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let n = requests.count(open);
         // Of a connection seen from its middle there may be answers alone.
         let first = requests.iter().find(|(r, _)| open(r) && !r.method.is_empty());
-        let first = first.map_or_else(|| ", whose requests were not captured, or not as far as their paths".to_owned(), |(r, _)| format!(", first {} {}", r.method, r.path));
+        let first = first.map_or_else(|| ", none with its request line captured whole".to_owned(), |(r, _)| format!(", first {} {}", r.method, r.path));
         return Outcome::fail(proof, EXPECTED, format!("{}{first}", in_clear(n)));
     }
     if let Some(proof) = case.seen::<Unparsed>().proof(UnparsedFact::is_clear_http2)
