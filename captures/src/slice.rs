@@ -329,6 +329,12 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                 Err(other) => return Ok(Sliced::Other(other)),
             },
             Next::Ppp => {
+                // Cisco HDLC under the same link type: its addresses are no protocol of PPP's.
+                if let (Some([0x0f | 0x8f, 0]), Some(t)) = (bytes.get(at..at + 2), half(bytes, at + 2)) {
+                    next = Next::Type(t);
+                    at += 4;
+                    continue;
+                }
                 if bytes.get(at..at + 2) == Some(&[0xff, 3]) {
                     at += 2;
                 }
@@ -343,6 +349,9 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                 };
                 match proto {
                     0x21 | 0x57 => next = Next::Ip,
+                    // RFC 3032 §4.
+                    0x281 => next = Next::Type(0x8847),
+                    0x283 => next = Next::Type(0x8848),
                     _ => return Ok(Sliced::Other(Other::PppProtocol(proto))),
                 }
             }
@@ -408,7 +417,7 @@ fn extensions(mut proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, mut a
         let len = match proto {
             0 | 43 | 60 | 135 | 139 | 140 => bytes.get(at + 1).map(|n| (*n as usize + 1) * 8),
             AH => bytes.get(at + 1).map(|n| (*n as usize + 2) * 4),
-            44 => {
+            FRAGMENT => {
                 let (Some(inner), Some(field), Some(id)) = (bytes.get(at), half(bytes, at + 2), word(bytes, at + 4)) else {
                     return Ok(Sliced::Other(Other::CutHeader));
                 };
@@ -500,9 +509,13 @@ fn transport(proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, at: usize,
     Ok(Sliced::Packet(packet))
 }
 
-/// A datagram whose first fragment is not there: whose it is, and how long it was at least.
+/// The number of fragment headers in IPv6 (RFC 8200 §4.5).
+const FRAGMENT: u8 = 44;
+
+/// A datagram whose first fragment is not there: whose it is, and how long it was at least. Of which connection nobody can tell: it is one of
+/// fragments.
 pub(crate) fn slice_lost(key: &FragmentKey, len: usize) -> Packet {
-    let (at, (key, from_hi)) = (0, Key::new(key.proto, (key.src, 0), (key.dst, 0)));
+    let (at, (key, from_hi)) = (0, Key::new(FRAGMENT, (key.src, 0), (key.dst, 0)));
     let tcp = TcpFields::default();
     Packet { key, from_hi, whole: true, conflict: false, frame: 0, at, len: 0, cut: len as u32, beyond: 0, ether: Ether::None, tcp }
 }

@@ -244,6 +244,38 @@ fn links_and_fragments() {
     assert_eq!((report.flows, report.fragments_lost, lines.len()), (1, 0, 5));
 }
 
+/// A fragment whose first one never came belongs to no connection that could be named.
+#[test]
+fn fragments_without_their_first() {
+    let mut capture = Pcap::new(1);
+    let mut f = support::ipv4(true, 17, b"the end of a datagram");
+    f[20..22].copy_from_slice(&[0, 9]);
+    capture.frame(T0, &f);
+    let (lines, report) = run(&capture.0, &Options::default());
+    assert_eq!((report.flows, report.fragments_lost), (1, 1));
+    assert_eq!(lines[0], "open ip-44 0-0");
+}
+
+/// What the link type PPP has under it: IP, labels, Cisco's HDLC.
+#[test]
+fn ppp() {
+    let ip = &udp(true, (5000, 53), b"question")[14..];
+    let label = [0, 0, 0x11, 64];
+    for head in [
+        &[0xff, 3, 0, 0x21][..],
+        &[0x21],
+        &[&[0xff, 3, 2, 0x81][..], &label].concat(),
+        &[&[2, 0x83][..], &label].concat(),
+        &[0x0f, 0, 8, 0],
+        &[0x8f, 0, 8, 0],
+    ] {
+        let mut capture = Pcap::new(9);
+        capture.frame(T0, &[head, ip].concat());
+        let (lines, _) = run(&capture.0, &Options::default());
+        assert_eq!(lines[..2], ["open udp 5000-53", "> question"], "{head:x?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
