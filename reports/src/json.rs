@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use analyzers::board::{Demands, Finding, RequirementVerdict, Rolled};
 use analyzers::encode::Digest;
 use analyzers::flow::FlowId;
-use analyzers::observation::{Certificate, RunKind, RunMode};
+use analyzers::observation::{Certificate, RunKind, RunMode, TrialResult};
 use analyzers::outcome::{Outcome, Reason};
 use analyzers::text::Text;
 use indexmap::IndexMap;
@@ -275,6 +275,13 @@ pub struct Truncated {
 }
 
 impl Report {
+    /// Whether the program was ended in every run in which it worked: the rest of what it does was not seen.
+    pub fn always_ended(&self) -> bool {
+        let honest =
+            || self.trials.iter().filter(|t| matches!(t.attack.as_str(), "control" | "pass") && t.reaction == TrialResult::Accepted);
+        honest().next().is_some() && honest().all(|t| t.cut_short)
+    }
+
     /// Joins what was judged with what was seen.
     pub fn new(demands: &Demands, catalogue: &Catalogue, findings: &[Finding], rolled: &[Rolled], exit: &Exit, tabled: Tabled) -> Report {
         let rows = findings::rows(findings, catalogue, &tabled);

@@ -338,6 +338,8 @@ pub struct TrialRow {
     pub close: Close,
     /// The version the decisive flow negotiated.
     pub version: Option<String>,
+    /// The device was ended before it could do more.
+    pub cut_short: bool,
     /// The journal line, to find what a finding cites.
     pub line: u64,
 }

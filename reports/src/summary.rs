@@ -302,6 +302,9 @@ impl<W: Write> Page<'_, W> {
             let n = words::count(coverage.not_exercised.len() as u64, "check", "checks");
             self.quiet("never met", &format!("{n} that nothing in the traffic exercised: {}", coverage.not_exercised.join(", ")))?;
         }
+        if report.always_ended() {
+            self.quiet("ended", words::ENDED)?;
+        }
         for (name, t) in &report.truncated {
             self.quiet("cut", &format!("{name}: {} rows in all, see {}", words::number(t.total), t.table))?;
         }

@@ -404,6 +404,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
                 TrialEnd::Alert | TrialEnd::Timeout | TrialEnd::Us => Close::None,
             },
             version: trial.version.map(version_word),
+            cut_short: trial.cut_short,
             line: line.n,
         };
         self.lists.push(&mut self.out.trials, row);

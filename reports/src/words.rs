@@ -38,6 +38,9 @@ pub(crate) fn listed(map: &BTreeMap<String, u64>) -> String {
     map.iter().map(|(what, n)| format!("{} {what}", number(*n))).collect::<Vec<_>>().join(", ")
 }
 
+/// Of a program that never ended by itself in a run in which it worked.
+pub(crate) const ENDED: &str = "the program, in every run in which it worked, before it ended by itself: what it does later was not seen";
+
 /// Whose frames came under the gateway's link address: `2 from 10.0.0.9`.
 pub(crate) fn disguised(map: &BTreeMap<String, u64>) -> String {
     map.iter().map(|(who, n)| format!("{} from {who}", number(*n))).collect::<Vec<_>>().join(", ")

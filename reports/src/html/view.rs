@@ -452,6 +452,7 @@ fn coverage_facts(report: &Report) -> Vec<Fact> {
         fact("Folded away", words::listed(&c.folded)),
         fact("Answers", format!("{} decided of {} in scope", words::number(c.decided), words::number(c.in_scope))),
         code("Never exercised", c.not_exercised.join(", ")),
+        report.always_ended().then(|| fact("Ended", words::ENDED)).flatten(),
     ];
     facts.into_iter().flatten().collect()
 }

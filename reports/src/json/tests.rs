@@ -139,3 +139,22 @@ fn hostile_names_are_inert() {
     assert!(!text.contains('\u{202e}'));
     assert!(value["flows"][0]["peer"].as_str().unwrap().contains("\\x1b[31m"));
 }
+
+/// What a program does after it was ended is not seen: said when no working run went on to its end.
+#[test]
+fn a_program_that_was_always_ended() {
+    let mut report = fixture::report();
+    assert!(!report.always_ended());
+    let honest = |t: &crate::rows::TrialRow| matches!(t.attack.as_str(), "control" | "pass");
+    assert!(report.trials.iter().any(honest));
+    report.trials.iter_mut().filter(|t| honest(t)).for_each(|t| t.cut_short = true);
+    assert!(report.always_ended());
+    let mut page = Vec::new();
+    crate::summary::write(&report, &crate::summary::View { paint: crate::paint::Paint::Plain, width: 200, report: None }, &mut page)
+        .unwrap();
+    assert!(String::from_utf8(page).unwrap().contains("what it does later was not seen"));
+    if let Some(one) = report.trials.iter_mut().find(|t| honest(t) && t.reaction == TrialResult::Accepted) {
+        one.cut_short = false;
+    }
+    assert!(!report.always_ended());
+}
