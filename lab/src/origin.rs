@@ -28,6 +28,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Fault;
 use crate::authority::Authority;
+use crate::names::Names;
 
 /// How an origin speaks TLS. The default is a server of today.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ struct Inner {
     manner: Manner,
     /// Names whose files come from a folder.
     folders: HashMap<String, PathBuf>,
+    /// Which name an address was given out for.
+    names: Option<Names>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
     seen: Mutex<VecDeque<Seen>>,
     connections: AtomicU64,
@@ -90,15 +93,21 @@ struct Inner {
 
 impl Origin {
     pub fn new(authority: Arc<Authority>, manner: Manner) -> Self {
-        Self::serving(authority, manner, [])
+        Self::serving(authority, manner, [], None)
     }
 
-    /// The same, with names whose files come from a folder each.
-    pub fn serving(authority: Arc<Authority>, manner: Manner, folders: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+    /// The same, with names whose files come from a folder each, and `names` that tell what a client wants that sends no SNI.
+    pub fn serving(
+        authority: Arc<Authority>,
+        manner: Manner,
+        folders: impl IntoIterator<Item = (String, PathBuf)>,
+        names: Option<Names>,
+    ) -> Self {
         Self(Arc::new(Inner {
             authority,
             manner,
             folders: folders.into_iter().map(|(name, folder)| (name.to_ascii_lowercase(), folder)).collect(),
+            names,
             configs: Mutex::default(),
             seen: Mutex::default(),
             connections: AtomicU64::new(0),
@@ -112,7 +121,8 @@ impl Origin {
         &self.0.authority
     }
 
-    /// Serves one TLS connection to its end. `address` is the one the client called; it names the server when no SNI does.
+    /// Serves one TLS connection to its end. `address` is the one the client called; where no SNI does, the name it was given out for names the
+    /// server, else the address itself.
     pub async fn serve_tls<S>(&self, io: S, address: IpAddr) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -173,7 +183,8 @@ impl Origin {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
-        let name = start.client_hello().server_name().map_or_else(|| address.to_string(), str::to_owned);
+        let meant = || self.0.names.as_ref().and_then(|names| names.name_of(address)).unwrap_or_else(|| address.to_string());
+        let name = start.client_hello().server_name().map_or_else(meant, str::to_owned);
         let config = self.config(&name).map_err(io::Error::other)?;
         Ok((name, start.into_stream(config).await?))
     }

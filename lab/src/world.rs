@@ -147,9 +147,10 @@ impl World {
             .build()
             .map_err(Fault::odd("starting the lab's threads"))?;
         let home = Arc::new(Home { dir, binds: Mutex::default(), env: Mutex::default(), runs: AtomicU64::new(0) });
+        let names = Names::new(spec.overrides.iter().cloned());
         let world = Self {
-            origin: Origin::serving(Arc::clone(&authority), spec.manner.clone(), spec.folders.iter().cloned()),
-            names: Names::new(spec.overrides.iter().cloned()),
+            origin: Origin::serving(Arc::clone(&authority), spec.manner.clone(), spec.folders.iter().cloned(), Some(names.clone())),
+            names,
             leases: Leases::new(GATEWAY_V4, RESOLVER_V4, LEASED),
             duts: duts(&home),
             stores: AtomicU64::new(0),

@@ -251,6 +251,11 @@ fn only_the_labs_root_and_the_anchors_are_trusted() {
             ],
         );
         assert!(verified.contains("Verify return code: 0"), "{verified}");
+        // Without SNI the name that the address was given out for.
+        let unnamed =
+            "openssl s_client -connect shop.test:443 -noservername -verify_hostname shop.test -verify_return_error </dev/null 2>&1";
+        let unnamed = output(&world, &["sh", "-c", unnamed]);
+        assert!(unnamed.contains("Verify return code: 0"), "{unnamed}");
     }
 }
 

@@ -410,7 +410,12 @@ impl Gateway {
             Some(request) => Start::Other { seen: request.head.clone() },
             None => hello::read(&mut stream, wait).await,
         };
-        let name = start.hello().and_then(|h| h.sni.clone()).or(host).map_or_else(|| server.ip().to_string(), |name| plain_name(&name));
+        // A hello without SNI is meant for the one name that its server's address was given out for, where that is known.
+        let given = || match &self.setup.rules.names_of(server.ip())[..] {
+            [one] => plain_name(one),
+            _ => server.ip().to_string(),
+        };
+        let name = start.hello().and_then(|h| h.sni.clone()).or(host).map_or_else(given, |name| plain_name(&name));
         let tap = self.setup.feed.open(device, server, &name);
         tap.wire(analyzers::flow::Dir::Out, start.seen());
         let progress = Progress::default();
