@@ -1,7 +1,7 @@
 #!/bin/bash
 # Whole-process throughput of `overhear analyze` beside what else is installed: benches/run.sh [CAPTURE…].
 # MB per CPU-second (user + system), best of three; peak resident memory. --jobs 1 and 2, no input hash, a made-up persona.
-# Without a capture three are used: clear HTTP and nearly all TLS, both made here (captures/examples/bench-captures.rs says of what), and a
+# Without a capture four are used: clear HTTP, downloads in clear and nearly all TLS, made here (captures/examples/bench-captures.rs says of what), and a
 # mix of real ones where ../shared/captures is there. OVERHEAR_BENCH_MB: the size of those made (300).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ make=(cargo run -q --release --locked -p overhear-captures --example bench-captu
 "${make[@]}" persona "$work/persona.toml"
 if [ $# -eq 0 ]; then
     size=${OVERHEAR_BENCH_MB:-300}
-    for kind in http tls; do
+    for kind in http bulk tls; do
         "${make[@]}" "$kind" "$work/$kind.pcapng" "$size"
         set -- "$@" "$work/$kind.pcapng"
     done

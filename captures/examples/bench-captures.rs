@@ -1,4 +1,4 @@
-//! Makes the captures that `benches/run.sh` measures on: `bench-captures persona OUT`, `bench-captures http|tls OUT MEGABYTES`.
+//! Makes the captures that `benches/run.sh` measures on: `bench-captures persona OUT`, `bench-captures http|bulk|tls OUT MEGABYTES`.
 //!
 //! The same arguments give the same bytes. Everything is Ethernet, IPv4 and TCP with a maximum segment of 1460 bytes, an acknowledgement for
 //! every second segment, sixteen connections interleaved, no loss.
@@ -12,6 +12,8 @@
 //! quarters incompressible, one quarter sparse), 12 % HTML, 8 % JSON, 10 % JavaScript, each of about 1 MB, and 5 % HTML of 1 MB that
 //! crosses the wire gzip-coded. Text is made of words of uneven frequency, with links, percent signs, entities, escapes, UUIDs,
 //! hex digests and times as such files have them.
+//!
+//! **`bulk`**: nothing but those downloads, one to four on a connection.
 //!
 //! **`tls`**: 93 % of the bytes are application data of TLS records up to 16 KiB (random bytes) in connections of 20 KB to 6 MB, whose
 //! `ClientHello` and `ServerHello` are well formed (TLS 1.3 with key shares, SNI, ALPN; each name asked by DNS before). The rest is headers
@@ -37,9 +39,9 @@ fn main() {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["persona", out] => std::fs::write(out, persona()).unwrap(),
-        [kind @ ("http" | "tls"), out, megabytes] => capture(kind == "http", out, megabytes.parse().unwrap()),
+        [kind @ ("http" | "bulk" | "tls"), out, megabytes] => capture(kind, out, megabytes.parse().unwrap()),
         _ => {
-            eprintln!("bench-captures persona OUT | http OUT MEGABYTES | tls OUT MEGABYTES");
+            eprintln!("bench-captures persona OUT | http OUT MEGABYTES | bulk OUT MEGABYTES | tls OUT MEGABYTES");
             std::process::exit(3);
         }
     }
@@ -52,11 +54,11 @@ fn persona() -> String {
     text + "\n[[value]]\nname  = \"wifi-mac\"\ntype  = \"mac\"\nvalue = \"a4:5e:60:c1:22:9b\"\n"
 }
 
-fn capture(http: bool, out: &str, megabytes: u64) {
+fn capture(kind: &str, out: &str, megabytes: u64) {
     let planted = Planted::read();
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, File::create(out).unwrap()), "bench-captures").unwrap();
     let interface = writer.interface(Link::ETHERNET, 262_144, "bench0").unwrap();
-    let mut dice = Dice(if http { 5 } else { 6 });
+    let mut dice = Dice(if kind == "tls" { 6 } else { 5 });
     let words = Words::new(&mut dice);
     let mut open: Vec<Connection> = Vec::new();
     let mut made = 0;
@@ -64,11 +66,16 @@ fn capture(http: bool, out: &str, megabytes: u64) {
     while writer.written() < megabytes * 1_000_000 || !open.is_empty() {
         while open.len() < 16 && writer.written() < megabytes * 1_000_000 {
             made += 1;
-            let mut connection = Connection::new(made, if http { 80 } else { 443 });
-            if http {
-                clear(&mut connection, &mut dice, &words, &planted);
-            } else {
-                closed(&mut connection, &mut dice, &words, &planted);
+            let mut connection = Connection::new(made, if kind == "tls" { 443 } else { 80 });
+            match kind {
+                "http" => clear(&mut connection, &mut dice, &words, &planted),
+                "bulk" => {
+                    for _ in 0..=dice.below(4) {
+                        download(&mut connection, &mut dice, &words);
+                    }
+                    connection.end();
+                }
+                _ => closed(&mut connection, &mut dice, &words, &planted),
             }
             open.push(connection);
         }
