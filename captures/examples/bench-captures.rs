@@ -1,4 +1,5 @@
 //! Makes the captures that `benches/run.sh` measures on: `bench-captures persona OUT`, `bench-captures http|bulk|tls OUT MEGABYTES`.
+//! Long, for each kind of content is made here.
 //!
 //! The same arguments give the same bytes. Everything is Ethernet, IPv4 and TCP with a maximum segment of 1460 bytes, an acknowledgement for
 //! every second segment, sixteen connections interleaved, no loss.

@@ -365,24 +365,7 @@ mod tests {
     }
 
     fn run_with(tools: Tools, bytes: &[u8]) -> Vec<Observation> {
-        let key = FlowKey::new(0, 1);
-        let ends = Ends {
-            transport: Transport::Udp,
-            a: "0.0.0.0:68".parse().unwrap(),
-            b: "255.255.255.255:67".parse().unwrap(),
-            a_mac: None,
-            b_mac: None,
-            from_start: true,
-        };
-        let mut pipeline = Pipeline::new(Arc::new(tools));
-        let mut out: Vec<Out> = Vec::new();
-        pipeline.open(key, &ends, Time(0), 1, &mut out);
-        for frame in 1..3 {
-            let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
-            pipeline.chunk(chunk, &mut out);
-        }
-        pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
-        out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+        crate::dissect::testing::datagram(tools, ("0.0.0.0:68", "255.255.255.255:67"), bytes)
     }
 
     #[track_caller]
@@ -410,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_request_is_searched() {
-        use crate::dissect::search::testing::{seeking, told};
+        use crate::dissect::testing::{seeking, told};
         let found = |message: &[u8]| told(&run_with(seeking(&[(policies::IdentifierType::Imei, "490154203237518")]), message));
         let value: &[u8] = b"490154203237518";
         for code in [12, 43, 60, 61, 77, 124, 224] {

@@ -219,16 +219,13 @@ impl<'a> Options<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use std::sync::Arc;
-
-    use policies::{IdentifierType, Time};
+    use policies::IdentifierType;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dissect::search::testing::{seeking, told};
-    use crate::flow::{Dir, FlowKey, Transport};
+    use crate::dissect::testing::{datagram, seeking, told};
     use crate::observation::Observation;
-    use crate::pipeline::{Out, Pipeline, Tools};
+    use crate::pipeline::Tools;
 
     const LINK: &[u8] = &[0, 3, 0, 1, 0x3c, 7, 0x54, 1, 2, 3];
     const LINK_AND_TIME: &[u8] = &[0, 1, 0, 1, 9, 9, 9, 9, 0x3c, 7, 0x54, 1, 2, 3];
@@ -247,19 +244,8 @@ mod tests {
     }
 
     fn run(tools: Tools, ports: (u16, u16), bytes: &[u8]) -> Vec<Observation> {
-        let key = FlowKey::new(0, 1);
-        let at = |host: &str, port| format!("[{host}]:{port}").parse().unwrap();
-        let (a, b) = (at("fe80::3e07:54ff:fe01:203", ports.0), at("ff02::1:2", ports.1));
-        let ends = Ends { transport: Transport::Udp, a, b, a_mac: None, b_mac: None, from_start: true };
-        let mut pipeline = Pipeline::new(Arc::new(tools));
-        let mut out: Vec<Out> = Vec::new();
-        pipeline.open(key, &ends, Time(0), 1, &mut out);
-        for frame in 1..3 {
-            let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
-            pipeline.chunk(chunk, &mut out);
-        }
-        pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
-        out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+        let ends = (format!("[fe80::3e07:54ff:fe01:203]:{}", ports.0), format!("[ff02::1:2]:{}", ports.1));
+        datagram(tools, (&ends.0, &ends.1), bytes)
     }
 
     #[track_caller]

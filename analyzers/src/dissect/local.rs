@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_head_is_searched() {
-        use crate::dissect::search::testing::{seeking, told};
+        use crate::dissect::testing::{seeking, told};
         let tools = || seeking(&[(policies::IdentifierType::Imei, "490154203237518")]);
         assert_eq!(told(&seen(tools(), 1900, &[b"NOTIFY * HTTP/1.1\r\nNT: a\r\n\r\n<id>490154203237518</id>"])), ["ssdp.body"]);
         assert_eq!(told(&seen(tools(), 1900, &[b"NOTIFY * HTTP/1.1\r\nNT: a\r\n\r\n", b"\x01 490154203237518"])), ["ssdp.body"]);

@@ -1,6 +1,9 @@
 //! How people log in to services whose protocol nobody reads here: commands of line protocols, prompts, and the first messages of some that are
 //! no text ([`opening`]). A credential is told by the word or number in front of it, whatever its value.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use policies::IdentifierType;
 
 use super::opening::{self, Opening};
@@ -313,6 +316,26 @@ fn plain(word: &[u8], at: usize, out: &mut Vec<Secret>) {
     }
 }
 
+/// SASL PLAIN as XMPP says it (RFC 6120 §6.4.2): an attribute names the mechanism, and what the client answers is the element's content.
+pub(crate) fn in_elements(text: &[u8]) -> Vec<Secret> {
+    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"mechanism="));
+    let mut out = Vec::new();
+    for at in SIGN.find_iter(text).take(MOST_ELEMENTS) {
+        let from = at + SIGN.needle().len();
+        let rest = text.get(from..).unwrap_or_default();
+        let named = matches!(rest, [b'"' | b'\'', name @ ..] if name.starts_with(b"PLAIN"));
+        let Some(open) = memchr::memchr(b'>', rest).filter(|_| named) else { continue };
+        let content = rest.get(open + 1..).unwrap_or_default();
+        if let Some(end) = memchr::memchr(b'<', content) {
+            plain(content[..end].trim_ascii(), from + open + 1, &mut out);
+        }
+    }
+    out
+}
+
+/// Who logs in more often on one stream has long been told.
+const MOST_ELEMENTS: usize = 16;
+
 fn is_secret(value: &[u8]) -> bool {
     !value.is_empty() && value != b"*" && value.len() <= LONGEST_LINE
 }
@@ -432,6 +455,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn elements() {
+        let told = |text: &[u8]| in_elements(text).into_iter().map(|s| (s.kind, s.value, s.at)).collect::<Vec<_>>();
+        let auth = b"<stream:stream to='a.test'><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFkYQBzZWNyZXQ=</auth>";
+        let at = auth.windows(8).position(|w| w == b"AGFkYQBz").unwrap_or(0);
+        let expect = [(IdentifierType::UserName, b"ada".to_vec(), at), (IdentifierType::Password, b"secret".to_vec(), at)];
+        assert_eq!(told(auth), expect);
+        assert_eq!(told(b"<auth mechanism=\"PLAIN\">=</auth>"), []);
+        assert_eq!(told(b"<auth mechanism='SCRAM-SHA-1'>AGFkYQBzZWNyZXQ=</auth>"), []);
+        assert_eq!(told(b"<auth mechanism='PLAIN"), []);
+    }
 
     /// What is told of a stream, whole and byte by byte: kind, value, and the place it stands at.
     #[track_caller]

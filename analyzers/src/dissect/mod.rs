@@ -25,6 +25,8 @@ pub mod quic;
 pub mod search;
 pub mod sniff;
 mod talk;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod update;
 

@@ -8,8 +8,8 @@ use policies::{IdentifierType, Time};
 use smallvec::SmallVec;
 
 use crate::chunk::Layer;
-use crate::dissect::Cx;
 use crate::dissect::marks::{Mark, Marks, Origin};
+use crate::dissect::{Cx, login};
 use crate::flow::{Dir, Ends, Transport};
 use crate::leak::{Carry, Finds, Found, Glance, Names};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
@@ -386,6 +386,10 @@ impl Cx<'_> {
             let spot = Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] };
             if is_text(&kept) {
                 self.search_text(&spot, &kept);
+                for secret in login::in_elements(&kept) {
+                    let spot = Spot { chain: secret.chain, ..spot };
+                    self.told(secret.kind, &secret.value, &spot, secret.at as u64, secret.len as u64);
+                }
             } else {
                 self.search_planted_again(&spot, &kept, true);
             }
@@ -555,39 +559,4 @@ pub(super) fn on_link(ends: &Ends) -> bool {
     let (a, b) = (ends.a.ip(), ends.b.ip());
     let speaks = ends.transport == Transport::Icmp || PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p);
     link(a) || link(b) || is_local(a) && is_local(b) && speaks
-}
-
-/// What tests of dissectors share.
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::sync::Arc;
-
-    use policies::IdentifierType;
-
-    use crate::leak::{Engine, Seed};
-    use crate::observation::{Grade, Observation};
-    use crate::pipeline::Tools;
-
-    /// Tools that seek these values.
-    pub(crate) fn seeking(planted: &[(IdentifierType, &str)]) -> Tools {
-        let seeds = planted.iter().map(|(kind, value)| Seed { name: kind.word().into(), kind: *kind, value: (*value).into() });
-        Tools { engine: Some(Arc::new(Engine::new(seeds, &[7; 32]))), ..Tools::default() }
-    }
-
-    /// Where and how values were found, each once; those that are no proof with a question mark.
-    pub(crate) fn told(seen: &[Observation]) -> Vec<String> {
-        let mut out: Vec<String> = Vec::new();
-        for seen in seen {
-            let Observation::Hit(hit) = seen else { continue };
-            let mut line = hit.place.to_string();
-            hit.chain.iter().for_each(|step| line = format!("{line} {step}"));
-            if hit.grade != Grade::Proof {
-                line.push_str(" ?");
-            }
-            if !out.contains(&line) {
-                out.push(line);
-            }
-        }
-        out
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::chunk::{Chunk, Layer, Unit};
-use crate::dissect::search::testing::{seeking, told as hits};
+use crate::dissect::testing::{seeking, told as hits};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::observation::{App, Observation};
 use crate::pipeline::{Out, Pipeline, Tools};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::chunk::{Chunk, Gap, Layer, Lost, Unit};
-use crate::dissect::search::testing::{seeking, told as hits};
+use crate::dissect::testing::{seeking, told as hits};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::observation::{NotParsed, Observation};
 use crate::pipeline::{Limits, Out, Pipeline, Tools};

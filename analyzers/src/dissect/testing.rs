@@ -1,0 +1,51 @@
+//! What tests of dissectors share.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use policies::{IdentifierType, Time};
+
+use crate::chunk::{Chunk, Layer, Unit};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use crate::leak::{Engine, Seed};
+use crate::observation::{Grade, Observation};
+use crate::pipeline::{Out, Pipeline, Tools};
+
+/// Tools that seek these values.
+pub(crate) fn seeking(planted: &[(IdentifierType, &str)]) -> Tools {
+    let seeds = planted.iter().map(|(kind, value)| Seed { name: kind.word().into(), kind: *kind, value: (*value).into() });
+    Tools { engine: Some(Arc::new(Engine::new(seeds, &[7; 32]))), ..Tools::default() }
+}
+
+/// Where and how values were found, each once; those that are no proof with a question mark.
+pub(crate) fn told(seen: &[Observation]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for seen in seen {
+        let Observation::Hit(hit) = seen else { continue };
+        let mut line = hit.place.to_string();
+        hit.chain.iter().for_each(|step| line = format!("{line} {step}"));
+        if hit.grade != Grade::Proof {
+            line.push_str(" ?");
+        }
+        if !out.contains(&line) {
+            out.push(line);
+        }
+    }
+    out
+}
+
+/// What is seen of one datagram that `a` sends to `b` twice.
+pub(crate) fn datagram(tools: Tools, (a, b): (&str, &str), bytes: &[u8]) -> Vec<Observation> {
+    let key = FlowKey::new(0, 1);
+    let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+    let ends = Ends { transport: Transport::Udp, a, b, a_mac: None, b_mac: None, from_start: true };
+    let mut pipeline = Pipeline::new(Arc::new(tools));
+    let mut out: Vec<Out> = Vec::new();
+    pipeline.open(key, &ends, Time(0), 1, &mut out);
+    for frame in 1..3 {
+        let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
+        pipeline.chunk(chunk, &mut out);
+    }
+    pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
+    out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+}
