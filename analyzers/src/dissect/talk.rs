@@ -176,6 +176,15 @@ impl Talk {
             return Want::All;
         };
         let tail = &mut it.tails[dir.index()];
+        // Joined midway: what one direction says first may be a message, though the other's bytes were the rest of one.
+        if tail.next == 0
+            && bytes.len() == chunk.bytes.len()
+            && matches!(dns::looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_))
+        {
+            self.leave(chunk.layer, cx);
+            self.state = State::New;
+            return self.sniff(chunk, cx);
+        }
         let old = tail.join(offset, bytes);
         let all = if old == 0 { bytes } else { &tail.bytes };
         let Some((at, start)) = sniff::find(all, old, chunk.layer) else {

@@ -263,6 +263,9 @@ fn over_tcp() {
             assert_eq!(told, "b.test/28 0 [101:101:101:101:101:101:101:101]\na.test/1 - []\ndns\n", "{size} {port}");
         }
     }
+    // Joined midway: the rest of a question that nobody can read, and a whole answer.
+    let midway = [(Dir::Out, vec![0xff; 40]), (Dir::Back, answer.clone())];
+    assert_eq!(told(&run(53, true, &midway)), "b.test/28 0 [101:101:101:101:101:101:101:101] answer only\ndns\n");
     for other in [&[0, 30][..], &[0, 30, 1, 2, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a'], b"\0\x1e\0\0\0\0\0\x01\0\0\0\0\0\0\x01 "] {
         assert_eq!(told(&run(5300, true, &[(Dir::Out, other.to_vec())])), "unknown\n", "{other:?}");
     }
