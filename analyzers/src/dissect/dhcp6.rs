@@ -17,7 +17,6 @@ const RELAYED: usize = 34;
 /// Option codes (IANA).
 mod option {
     pub(super) const CLIENT_ID: u16 = 1;
-    pub(super) const REQUESTED: u16 = 6;
     pub(super) const RELAY_MESSAGE: u16 = 9;
     pub(super) const VENDOR_CLASS: u16 = 16;
     pub(super) const FQDN: u16 = 39;
@@ -123,12 +122,20 @@ impl Dhcp6 {
                 cx.search_name(&Spot { place: Place::Of(place), ..*spot }, value);
             }
         }
-        for (code, data) in &options.list {
-            // What is told above, and what the protocol fixes.
-            if !matches!(*code, option::FQDN | option::VENDOR_CLASS | option::CLIENT_ID | option::REQUESTED | option::RELAY_MESSAGE) {
-                let code = code.to_string();
-                cx.search_whole(&Spot { place: Place::Field("dhcp.option:", code.as_bytes()), ..*spot }, data);
+        // What was searched above: the first of its code, and of a name no more than its labels (flags, and a byte before each and at the end).
+        let done = |code: u16, data: &[u8]| match code {
+            option::FQDN => fqdn.as_ref().is_some_and(|name| data.len() <= name.len() + 3),
+            option::VENDOR_CLASS => vendor_class.is_some(),
+            option::CLIENT_ID => true,
+            _ => false,
+        };
+        let first = |code: u16, data: &[u8]| options.first(code).is_some_and(|first| std::ptr::eq(first, data));
+        for (code, data) in options.around.iter().chain(&options.list) {
+            if first(*code, data) && done(*code, data) {
+                continue;
             }
+            let code = code.to_string();
+            cx.search_whole(&Spot { place: Place::Field("dhcp.option:", code.as_bytes()), ..*spot }, data);
         }
         if !options.tail.is_empty() {
             cx.search_whole(&Spot { place: Place::Of("dhcp.tail"), ..*spot }, options.tail);
@@ -153,18 +160,20 @@ impl Dhcp6 {
     }
 }
 
-/// Type and options of a message; of one that relays hand on, those of the client's. None for a type nobody knows.
+/// Type and options of a message; of one that relays hand on, those of the client's, with the relays' own around them. None for a type nobody
+/// knows.
 fn read(mut bytes: &[u8]) -> Option<(u8, Options<'_>)> {
+    let mut around = Vec::new();
     for _ in 0..DEEPEST {
         let kind = *bytes.first().filter(|kind| (1..=RELAY_REPLY).contains(*kind))?;
         if !matches!(kind, RELAY_FORWARD | RELAY_REPLY) {
-            return Some((kind, Options::read(bytes.get(HEADER..)?)));
+            return Some((kind, Options { around, ..Options::read(bytes.get(HEADER..)?) }));
         }
-        let options = Options::read(bytes.get(RELAYED..)?);
-        match options.first(option::RELAY_MESSAGE) {
-            Some(inner) if options.whole => bytes = inner,
-            _ => return Some((kind, options)),
-        }
+        let mut options = Options::read(bytes.get(RELAYED..)?);
+        let inner = options.list.iter().position(|(code, _)| *code == option::RELAY_MESSAGE).filter(|_| options.whole);
+        let Some(inner) = inner else { return Some((kind, Options { around, ..options })) };
+        bytes = options.list.swap_remove(inner).1;
+        around.append(&mut options.list);
     }
     None
 }
@@ -193,6 +202,8 @@ fn strings(mut rest: &[u8]) -> Option<Vec<u8>> {
 /// The options of a message, in order.
 struct Options<'a> {
     list: Vec<(u16, &'a [u8])>,
+    /// Those that relays put around it.
+    around: Vec<(u16, &'a [u8])>,
     /// They fill the message.
     whole: bool,
     /// What is left where one breaks off.
@@ -208,7 +219,7 @@ impl<'a> Options<'a> {
             list.push((u16::from_be_bytes([*c1, *c2]), data));
             rest = after;
         }
-        Options { list, whole: rest.is_empty(), tail: rest }
+        Options { list, around: Vec::new(), whole: rest.is_empty(), tail: rest }
     }
 
     fn first(&self, code: u16) -> Option<&'a [u8]> {
@@ -294,6 +305,15 @@ mod tests {
         let class = [&[0, 0, 1, 0x37, 0, 15][..], value].concat();
         assert_eq!(found(&message(1, &[option(option::VENDOR_CLASS, &class)])), ["dhcp.vendor-class"]);
         assert_eq!(found(&message(7, &[option(15, value)])), [""; 0], "what a server says");
+        // What comes again, what is no name, what stands behind one, what relays add.
+        for (code, one) in [(option::CLIENT_ID, LINK), (option::VENDOR_CLASS, b"\0\0\x01\x37\0\x01a"), (option::FQDN, b"\0\x05annas")] {
+            let told = found(&message(1, &[option(code, one), option(code, value)]));
+            assert_eq!(told, [format!("dhcp.option:{code}")], "the second one");
+        }
+        assert_eq!(found(&message(1, &[option(option::FQDN, &[&[0, 0][..], value].concat())])), ["dhcp.option:39"]);
+        assert_eq!(found(&message(1, &[option(option::FQDN, &[b"\0\x01a\0", value].concat())])), ["dhcp.option:39"]);
+        let relayed = [relayed(&message(1, &[option(option::CLIENT_ID, LINK)])), option(37, value)].concat();
+        assert_eq!(found(&relayed), ["dhcp.option:37"]);
     }
 
     proptest! {

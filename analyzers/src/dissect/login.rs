@@ -327,7 +327,9 @@ pub(crate) fn in_elements(text: &[u8]) -> Vec<Secret> {
         let Some(open) = memchr::memchr(b'>', rest).filter(|_| named) else { continue };
         let content = rest.get(open + 1..).unwrap_or_default();
         if let Some(end) = memchr::memchr(b'<', content) {
-            plain(content[..end].trim_ascii(), from + open + 1, &mut out);
+            let content = content[..end].trim_ascii_end();
+            let blanks = content.len() - content.trim_ascii_start().len();
+            plain(&content[blanks..], from + open + 1 + blanks, &mut out);
         }
     }
     out
