@@ -1243,6 +1243,10 @@ pub struct Trial {
     /// So many connections were relayed untouched before the attack began.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub after: u64,
+    /// So many connections, each with the trial's result, had begun before any of them was over or said something: none of them can be there
+    /// because of what became of another.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub together: u64,
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_unclear: bool,

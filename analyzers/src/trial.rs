@@ -473,7 +473,7 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
             format!("{counted} of {required} refusals between good controls (95 % bound on acceptance {} %)", bound_percent(counted)),
         );
     }
-    if let Some(observed) = unmet(sides) {
+    if let Some(observed) = unmet(attack, sides) {
         return undecided(Reason::TooFewAttempts, format!("refused {counted} of {counted} times; {observed}"));
     }
     if matches!(attack.defect, Defect::AddedAnchor | Defect::AddedAnchorSibling) && !(terms.pin_claimed && terms.anchor_live) {
@@ -510,13 +510,20 @@ fn connections(sides: &Sides<'_>) -> (usize, usize) {
     (most(true), most(false))
 }
 
-/// Connections of a program's runs that were not attacked by themselves, in words; what they would do was not asked.
-fn unmet(sides: &Sides<'_>) -> Option<String> {
+/// Connections of a program's runs that were not attacked by themselves and refused, in words: what they would do is not known. An attempt in
+/// which the connection did not come, or that told nothing, is none.
+fn unmet(attack: &Attack, sides: &Sides<'_>) -> Option<String> {
     if !sides.attempts().any(|(_, r)| r.trial.attempt.is_some()) {
         return None;
     }
     let (met, whole) = connections(sides);
-    let asked = |after: usize| sides.attempts().any(|(_, r)| r.trial.after == after as u64);
+    // What begins at once without attacks, and did so under attack, was attacked by itself in the same attempt.
+    let works = sides.rows.iter().filter(|r| r.trial.arm != Arm::Attack && r.trial.after == 0 && r.result == TrialResult::Accepted);
+    let together = works.map(|r| r.trial.together).max().unwrap_or(0);
+    let asked = |after: usize| {
+        let by_itself = |t: &Trial| t.after == after as u64 || t.after == 0 && t.together.min(together) > after as u64;
+        sides.attempts().any(|(i, r)| by_itself(r.trial) && sides.refused(attack, i))
+    };
     let left = (1..whole).take(LATER).filter(|after| !asked(*after)).count();
     let beyond = whole.saturating_sub(LATER + 1);
     match (left, beyond) {
@@ -616,6 +623,7 @@ mod tests {
                 cleartext_unclear: word.contains('u'),
                 cut_short: word.contains('k'),
                 after: 0,
+                together: 0,
                 cleartext: word.find('/').map(|at| Text::ours(&word[at..])).into_iter().collect(),
                 waited_ms: 0,
                 lane: u8::from(word.contains('~')),
@@ -765,6 +773,31 @@ mod tests {
         ] {
             let (verdict, observed) = with(whole, met, behind, false);
             assert!(verdict == expect && observed.ends_with(says), "{whole} {met} {behind:?}: {verdict:?} {observed}");
+        }
+        // (of the attempt behind one, how many of the honest runs and of the attacks begin at once)
+        for (result, together, expect) in [
+            (TrialResult::Rejected, (0, 0), Pass),
+            (TrialResult::None, (0, 0), Inconclusive),
+            (TrialResult::None, (2, 2), Pass),
+            // Tried again at once, or at once for another reason.
+            (TrialResult::None, (1, 2), Inconclusive),
+            (TrialResult::None, (2, 1), Inconclusive),
+        ] {
+            let before = case(&a.id, "P+ x- P+ x- P+ x- P+ x- P+", Caps::default());
+            let mut case = Case::new(Subject::default(), Caps::default());
+            let last = before.seen::<Trial>().iter().map(|(t, _)| t.n).max().unwrap();
+            for (trial, span) in before.seen::<Trial>().iter() {
+                let mut trial = Trial { attempt: Some(trial.n), ..trial.clone() };
+                trial.flows = (1..=if trial.arm == Arm::Attack { 1 } else { 2 }).map(FlowId).collect();
+                trial.together = if trial.arm == Arm::Attack { together.1 } else { together.0 };
+                if trial.n + 1 == last {
+                    // The second connection did not come.
+                    (trial.after, trial.result) = (1, result);
+                }
+                case.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+            assert_eq!(judged.verdict, expect, "{result:?} {together:?} {}", judged.observed);
         }
         let (verdict, observed) = with(1, 1, &[], true);
         assert!(

@@ -45,6 +45,8 @@ pub struct Past {
     /// Connections it was made of, and how many of them were relayed before an attack began.
     pub connections: usize,
     pub after: usize,
+    /// Connections with its result that began before any of them was over or said something.
+    pub together: usize,
     /// Nothing but these kinds of requests in clear made it an acceptance.
     pub by_clear: BTreeSet<String>,
 }
@@ -271,9 +273,18 @@ impl<'a> View<'_, 'a> {
             return None;
         }
         let works = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.after == 0 && p.result == TrialResult::Accepted);
-        let whole = works.map(|p| p.connections).max()?;
-        let asked: BTreeSet<usize> = self.tries(attack).map(|(_, p)| p.after).collect();
-        (1..whole).take(LATER).find(|after| !asked.contains(after))
+        let whole = works.clone().map(|p| p.connections).max()?;
+        let together = works.clone().map(|p| p.together).max().unwrap_or(0);
+        // What told nothing (the connection may not have come) is tried again.
+        let asked = |after: usize| {
+            let at_once = |p: &Past| p.after == 0 && p.result == TrialResult::Rejected && p.together.min(together) > after;
+            if self.tries(attack).any(|(_, p)| at_once(p)) {
+                return true;
+            }
+            let tries = || self.tries(attack).map(|(_, p)| p).filter(|p| p.after == after);
+            tries().count() >= SPARE || tries().any(|p| p.result != TrialResult::None)
+        };
+        (1..whole).take(LATER).find(|after| !asked(*after))
     }
 
     /// How often this attack was refused from the first connection on, between two controls that worked.

@@ -68,6 +68,7 @@ fn play(attacks: &[Attack], mode: Mode, seconds: i64, client: impl Fn(&Treatment
             at: now,
             by_clear: BTreeSet::new(),
             connections: 1,
+            together: 0,
             after: 0,
         });
         (history.offered_tls13, history.offered_tls12) = (true, true);
@@ -119,6 +120,7 @@ fn runs() {
             result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
             by_clear: BTreeSet::new(),
             connections: 1,
+            together: 0,
             after: 0,
             at: Time::default(),
         };
@@ -143,6 +145,7 @@ fn runs() {
 /// A program that makes connection after connection, each only when the one before worked.
 #[test]
 fn later_connections() {
+    let at_once = std::cell::Cell::new(0);
     let run = |attacks: &[Attack], mode: Mode, connections: &[bool], tries: usize| {
         let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(attacks, mode) };
         let mut history = History { offered_tls13: true, offered_tls12: true, ..History::default() };
@@ -164,8 +167,18 @@ fn later_connections() {
             let result = if arm == Arm::Attack && connections[ends] { TrialResult::Rejected } else { TrialResult::Accepted };
             // Some try again, and as many connections are met under attack as there are.
             let connections = if arm == Arm::Attack { ends + tries } else { ends + 1 };
-            let past = Past { arm, attack: id, shape: t.shape(), result, at, by_clear: BTreeSet::new(), connections, after };
-            history.past.push(past);
+            let by_clear = BTreeSet::new();
+            history.past.push(Past {
+                arm,
+                attack: id,
+                shape: t.shape(),
+                result,
+                at,
+                by_clear,
+                together: at_once.get(),
+                connections,
+                after,
+            });
         }
         out.join(" ")
     };
@@ -181,6 +194,11 @@ fn later_connections() {
     assert_eq!(run(&ca, Mode::Runs, &[false, true], 1), "C ca");
     // A device in use is not asked more than it must be.
     assert_eq!(run(&ca, Mode::Live, &[true, true], 1), "P P C ca P C");
+    // What begins at once meets the attack at once.
+    at_once.set(2);
+    assert_eq!(run(&ca, Mode::Runs, &[true, true], 1), "C ca C");
+    assert_eq!(run(&ca, Mode::Runs, &[true, true, false], 1), "C ca C C ca2");
+    at_once.set(0);
     assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, false], 1), "C cut C C cut1");
 }
 
@@ -202,7 +220,7 @@ fn a_pin_is_asked_of_later_connections_too() {
         };
         let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
         let connections = if result == TrialResult::Rejected { 1 } else { 2 };
-        history.past.push(Past { arm, attack: None, shape, result, at, by_clear, connections, after: t.after() });
+        history.past.push(Past { arm, attack: None, shape, result, at, by_clear, together: 0, connections, after: t.after() });
     }
     assert_eq!(out.join(" "), "P0 C0 P0 C0 P0 C1");
 }
@@ -220,7 +238,7 @@ fn stacks_that_come_behind_others() {
         let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
         let id = (arm == Arm::Attack).then(|| out.last().cloned()).flatten();
         let (shape, result, at, by_clear) = (t.shape(), strict(&t), Time::default(), BTreeSet::new());
-        history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+        history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
     }
     assert_eq!(out, ["host", "C", "C", "host", "C"]);
     let once = |asked: &[(String, usize)]| {
@@ -247,7 +265,7 @@ fn by_chance() {
             let id = attacked.then(|| short(&t));
             let arm = if attacked { Arm::Attack } else { Arm::Control };
             let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
-            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
         }
         assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
     }
@@ -266,6 +284,7 @@ fn what_came_once_in_clear_is_asked_again() {
         at: Time::default(),
         by_clear: clear.map(str::to_owned).into_iter().collect(),
         connections: 1,
+        together: 0,
         after: 0,
     };
     let honest = || past(Arm::Control, None, TrialResult::Accepted, None);
@@ -298,6 +317,7 @@ fn live_is_gentle() {
         result: TrialResult::Rejected,
         by_clear: BTreeSet::new(),
         connections: 1,
+        together: 0,
         after: 0,
         at: Time::from_secs(secs),
     };
@@ -327,6 +347,7 @@ fn live_backs_off_with_the_device() {
         at: Time::from_secs(secs),
         by_clear: BTreeSet::new(),
         connections: 1,
+        together: 0,
         after: 0,
     };
     let attacks = [attack("ca", Defect::UntrustedCa, &[])];
@@ -378,7 +399,7 @@ fn turns() {
             let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
             let id = (arm == Arm::Attack).then(|| "ca".to_owned());
             let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
-            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, connections: 1, after: 0 });
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
         }
         assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
     }

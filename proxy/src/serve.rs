@@ -99,18 +99,33 @@ pub struct Visit<S> {
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Mutex<Halfway>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Halfway {
+    began: std::time::Instant,
     /// A relayed connection's log.
     log: Option<SharedLog>,
     /// A control's handshake is done: what was negotiated.
     negotiated: Option<(Option<u16>, Option<Vec<u8>>)>,
     grade: Option<Evidence>,
+    /// When it first said something.
+    said: Option<std::time::Instant>,
     /// Who is told of requests that follow the first on a connection in clear.
     asked: Option<Sender<Bytes>>,
 }
 
+impl Default for Halfway {
+    /// A connection begins now.
+    fn default() -> Halfway {
+        Halfway { began: std::time::Instant::now(), log: None, negotiated: None, grade: None, said: None, asked: None }
+    }
+}
+
 impl Progress {
+    /// When the device opened the connection.
+    pub fn began(&self) -> std::time::Instant {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).began
+    }
+
     /// What the connection has shown so far: (grade, version, ALPN).
     pub fn so_far(&self) -> (Evidence, Option<u16>, Option<Vec<u8>>) {
         let half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +153,14 @@ impl Progress {
     }
 
     fn grade(&self, grade: Evidence) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).grade = Some(grade);
+        let mut half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        half.grade = Some(grade);
+        half.said.get_or_insert_with(std::time::Instant::now);
+    }
+
+    /// When the connection first said something, where it is known.
+    pub fn said_at(&self) -> Option<std::time::Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).said
     }
 }
 

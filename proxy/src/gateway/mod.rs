@@ -389,6 +389,7 @@ impl Gateway {
         host: Option<String>,
         request: Option<Request>,
     ) {
+        let progress = Progress::default();
         self.accepted.fetch_add(1, Ordering::Relaxed);
         if !self.setup.rules.enrolled(device.ip()) || self.killed.load(Ordering::SeqCst) {
             self.others.fetch_add(1, Ordering::Relaxed);
@@ -418,7 +419,6 @@ impl Gateway {
         let name = start.hello().and_then(|h| h.sni.clone()).or(host).map_or_else(given, |name| plain_name(&name));
         let tap = self.setup.feed.open(device, server, &name);
         tap.wire(analyzers::flow::Dir::Out, start.seen());
-        let progress = Progress::default();
         let onward = request.map(|r| r.onward);
         let visit = Visit { stream, start, onward, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
         let end = match visit.start.hello() {

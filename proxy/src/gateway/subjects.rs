@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use analyzers::flow::FlowKey;
 use analyzers::observation::{Arm, Evidence, Trial, TrialResult};
@@ -52,6 +53,8 @@ pub(super) struct Member {
     /// What this connection was really shown: when paused, or when the planned could not be made, not what its group is about.
     pub(super) shown: Treatment,
     pub(super) conduct: Option<Conduct>,
+    /// When it was over.
+    ended: Option<Instant>,
 }
 
 /// Connections that belong to one attempt and get one treatment.
@@ -139,6 +142,12 @@ impl Group {
 
     pub(super) fn unclear(&self) -> bool {
         self.waited || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
+    }
+
+    /// How many of its connections began before any was over or said something, of those that `agree` with the group's result.
+    fn together(&self, agree: impl Iterator<Item = bool>) -> usize {
+        let first = self.members.iter().filter_map(|m| m.ended.into_iter().chain(m.progress.said_at()).min()).min();
+        self.members.iter().zip(agree).filter(|(m, agrees)| *agrees && first.is_none_or(|first| m.progress.began() < first)).count()
     }
 
     fn running(&self) -> usize {
@@ -271,7 +280,7 @@ impl Subjects {
     /// A connection takes its place in its group. Returns its place.
     pub(super) fn join(&mut self, key: &Key, group: u64, tap: &Arc<FlowTap>, progress: &Progress, shown: &Treatment) -> Option<Place> {
         let group = self.all.get_mut(key)?.group.as_mut().filter(|g| g.id == group)?;
-        let member = Member { tap: tap.clone(), progress: progress.clone(), shown: shown.clone(), conduct: None };
+        let member = Member { tap: tap.clone(), progress: progress.clone(), shown: shown.clone(), conduct: None, ended: None };
         if group.members.len() >= MOST_MEMBERS {
             group.beyond += 1;
             return Some(Place::Beyond(Box::new(member)));
@@ -306,6 +315,7 @@ impl Subjects {
             Place::Kept(at) => {
                 if let Some(member) = group.members.get_mut(at) {
                     member.conduct = Some(conduct);
+                    member.ended = Some(Instant::now());
                 }
             }
             Place::Beyond(member) => {
@@ -512,6 +522,7 @@ impl Subjects {
         let looked: Vec<Look> = members().map(|m| m.look(&group, veil)).collect();
         let result = worst(looked.iter().map(|l| l.result));
         // The decisive connection: of those with the group's result the one that went farthest.
+        let together = group.together(looked.iter().map(|l| l.result == result));
         let decisive = looked.iter().filter(|l| l.result == result).max_by_key(|l| l.grade)?;
         let mut cleartext = group.cleartext.clone();
         if arm != Arm::Attack {
@@ -537,6 +548,7 @@ impl Subjects {
             cleartext_unclear: group.unclear(),
             cut_short: group.cut_short,
             after: group.treatment.after() as u64,
+            together: together as u64,
             cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,
             lane: key.lane,
@@ -552,6 +564,7 @@ impl Subjects {
             at: group.started,
             connections: group.given,
             after: group.treatment.after(),
+            together,
             by_clear,
         };
         state.history.past.push(past);
