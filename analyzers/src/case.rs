@@ -1,6 +1,7 @@
 //! What is known about one subject, as distinct facts; and the token without which nothing passes.
 
 use std::any::Any;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -24,7 +25,57 @@ pub struct Span {
     pub last: LineNo,
 }
 
-type Map<K> = IndexMap<Arc<K>, Span, foldhash::fast::FixedState>;
+/// Facts in the order they were first seen. Most cases have few of a kind, and there are many cases.
+#[derive(Debug)]
+pub enum Map<K> {
+    Few(Vec<(Arc<K>, Span)>),
+    Many(IndexMap<Arc<K>, Span, foldhash::fast::FixedState>),
+}
+
+/// So many are looked through one by one.
+const FEW: usize = 8;
+
+impl<K: Eq + Hash> Map<K> {
+    fn len(&self) -> usize {
+        match self {
+            Map::Few(list) => list.len(),
+            Map::Many(map) => map.len(),
+        }
+    }
+
+    fn get_mut(&mut self, key: &Arc<K>) -> Option<&mut Span> {
+        match self {
+            Map::Few(list) => list.iter_mut().find(|(known, _)| known == key).map(|(_, span)| span),
+            Map::Many(map) => map.get_mut(key),
+        }
+    }
+
+    /// Adds a fact that is not there yet.
+    fn insert(&mut self, key: Arc<K>, span: Span) {
+        if let Map::Few(list) = self {
+            if list.len() < FEW {
+                list.reserve_exact(if list.is_empty() { 1 } else { list.len() });
+                list.push((key, span));
+                return;
+            }
+            let mut map = IndexMap::with_hasher(foldhash::fast::FixedState::with_seed(7));
+            map.extend(list.drain(..));
+            *self = Map::Many(map);
+        }
+        if let Map::Many(map) = self {
+            map.insert(key, span);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&K, &Span)> {
+        let (few, many) = match self {
+            Map::Few(list) => (Some(list), None),
+            Map::Many(map) => (None, Some(map)),
+        };
+        let few = few.into_iter().flatten().map(|(k, s)| (&**k, s));
+        few.chain(many.into_iter().flatten().map(|(k, s)| (&**k, s)))
+    }
+}
 
 /// The distinct facts of one kind.
 #[derive(Debug)]
@@ -55,8 +106,8 @@ where
 #[derive(Debug)]
 pub struct Case {
     pub subject: Subject,
-    /// One slot per kind, made when the kind is first seen.
-    facts: [Option<Box<dyn AnyFacts>>; observation::KINDS],
+    /// By the number of their kind, which few cases have many of.
+    facts: Vec<(u8, Box<dyn AnyFacts>)>,
     caps: Caps,
     /// Lines folded in from subjects past the cap: overflowed by definition.
     folded: bool,
@@ -79,7 +130,7 @@ impl Default for Caps {
 
 impl Case {
     pub fn new(subject: Subject, caps: Caps) -> Case {
-        Case { subject, facts: [const { None }; observation::KINDS], caps, folded: false, lines: 0, last: 0 }
+        Case { subject, facts: Vec::new(), caps, folded: false, lines: 0, last: 0 }
     }
 
     /// A case that stands for many subjects: always overflowed.
@@ -119,10 +170,12 @@ impl Case {
         self.lines += 1;
         self.last = n;
         let cap = if K::INDEX == <observation::Trial as Kind>::INDEX { self.caps.trials } else { self.caps.facts };
-        let slot = self.facts[K::INDEX].get_or_insert_with(|| {
-            Box::new(Facts::<K> { map: Map::with_hasher(foldhash::fast::FixedState::with_seed(7)), overflowed: false })
+        let at = self.facts.iter().position(|(kind, _)| usize::from(*kind) == K::INDEX);
+        let at = at.unwrap_or_else(|| {
+            self.facts.push((K::INDEX as u8, Box::new(Facts::<K> { map: Map::Few(Vec::new()), overflowed: false })));
+            self.facts.len() - 1
         });
-        let Some(facts) = slot.as_any_mut().downcast_mut::<Facts<K>>() else { return };
+        let Some(facts) = self.facts.get_mut(at).and_then(|(_, f)| f.as_any_mut().downcast_mut::<Facts<K>>()) else { return };
         if let Some(span) = facts.map.get_mut(key) {
             span.count += 1;
             span.last = n;
@@ -138,7 +191,8 @@ impl Case {
     where
         K::Key: Send + Sync,
     {
-        let facts = self.facts[K::INDEX].as_ref().and_then(|f| f.as_any().downcast_ref::<Facts<K>>());
+        let of_kind = self.facts.iter().find(|(kind, _)| usize::from(*kind) == K::INDEX);
+        let facts = of_kind.and_then(|(_, f)| f.as_any().downcast_ref::<Facts<K>>());
         if self.folded || facts.is_some_and(|f| f.overflowed) {
             Seen::Overflowed(facts.map(|f| &f.map))
         } else {
@@ -271,7 +325,7 @@ pub enum Seen<'c, K: Kind> {
 impl<'c, K: Kind> Seen<'c, K> {
     pub fn iter(&self) -> impl Iterator<Item = (&'c K::Key, &'c Span)> + use<'c, K> {
         let (Seen::All(map) | Seen::Overflowed(map)) = *self;
-        map.into_iter().flat_map(|m| m.iter().map(|(k, s)| (&**k, s)))
+        map.into_iter().flat_map(Map::iter)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -39,10 +39,10 @@ pub enum Out {
         at: Time,
         frame: u64,
     },
-    Seen(Draft),
+    Seen(Box<Draft>),
     /// A trial (live), whose `flows` the scribe fills in: a group of flows is judged after some of them have closed.
     Tried {
-        draft: Draft,
+        draft: Box<Draft>,
         flows: Vec<FlowKey>,
     },
     /// A personal value for sealed storage; its token is in the `Hit` line.
@@ -320,7 +320,7 @@ impl Pipeline {
 
     /// A link address was bound to an IP address.
     pub fn link(&mut self, fact: Neighbour, time: Time, frame: u64, out: &mut impl Sink) {
-        out.put(Out::Seen(Draft { at: time, frame, flow: None, about: None, seen: fact.into() }));
+        out.put(Out::Seen(Box::new(Draft { at: time, frame, flow: None, about: None, seen: fact.into() })));
     }
 
     /// Something odd below the flows, or about a flow's transport.
@@ -333,7 +333,7 @@ impl Pipeline {
             return;
         }
         let seen = Odd { what, detail: Text::ours(detail), offset: None }.into();
-        out.put(Out::Seen(Draft { at: time, frame, flow: None, about: None, seen }));
+        out.put(Out::Seen(Box::new(Draft { at: time, frame, flow: None, about: None, seen })));
     }
 
     /// A secret that became known while running (a DSB in a pipe, the proxy's own).

@@ -133,13 +133,13 @@ impl Scribe {
                 self.flows_seen += 1;
                 self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends, subject: None, answers: None });
             }
-            Out::Seen(draft) => self.draft(draft, desk),
+            Out::Seen(draft) => self.written(*draft, None, desk),
             Out::Tried { mut draft, flows } => {
                 if let Observation::Trial(trial) = &mut draft.seen {
                     trial.flows = flows.iter().filter_map(|f| self.number(*f)).collect();
                 }
                 let subject = flows.iter().find_map(|f| self.subject_of(*f));
-                self.written(draft, subject, desk);
+                self.written(*draft, subject, desk);
             }
             Out::Sealed(value) => {
                 let flow = self.flows.get(&value.flow).map(|e| e.id);
@@ -164,10 +164,6 @@ impl Scribe {
             Some(entry) => entry.subject.clone(),
             None => self.closed.get(&flow).and_then(|(_, subject)| subject.clone()),
         }
-    }
-
-    fn draft(&mut self, draft: Draft, desk: &mut impl Desk) {
-        self.written(draft, None, desk);
     }
 
     fn written(&mut self, draft: Draft, known: Option<Subject>, desk: &mut impl Desk) {

@@ -137,7 +137,7 @@ impl Feed {
     pub fn put(&self, about: Option<About>, seen: impl Into<Observation>) {
         let draft = Draft { at: self.now(), frame: 0, flow: None, about, seen: seen.into() };
         if let Some(lane) = self.lanes.first() {
-            let _ = lane.notes.send(Note::Put(Box::new(Out::Seen(draft))));
+            let _ = lane.notes.send(Note::Put(Box::new(Out::Seen(Box::new(draft)))));
         }
     }
 
@@ -176,7 +176,7 @@ impl FlowTap {
     /// A fact about this flow.
     pub fn put(&self, seen: impl Into<Observation>) {
         let draft = Draft { at: self.feed.now(), frame: 0, flow: Some(self.flow), about: None, seen: seen.into() };
-        self.send(Note::Put(Box::new(Out::Seen(draft))));
+        self.send(Note::Put(Box::new(Out::Seen(Box::new(draft)))));
     }
 
     /// What the device says from now on it says to an attacker.
@@ -187,7 +187,7 @@ impl FlowTap {
     /// A trial of which this flow is the last.
     pub fn tried(&self, trial: analyzers::observation::Trial, flows: Vec<FlowKey>) {
         let draft = Draft { at: self.feed.now(), frame: 0, flow: Some(self.flow), about: None, seen: trial.into() };
-        self.send(Note::Put(Box::new(Out::Tried { draft, flows })));
+        self.send(Note::Put(Box::new(Out::Tried { draft: Box::new(draft), flows })));
     }
 
     /// The flow has ended.

@@ -181,6 +181,10 @@ impl<F: FnMut(Table, Row<'_>)> Lists<F> {
             (self.hook)(table, row.row());
         }
         if fits {
+            // Doubled, a list would take up to twice the room its limit needs.
+            if list.len() == list.capacity() {
+                list.reserve_exact(list.len().max(64).min(self.limits.rows - list.len()));
+            }
             list.push(row);
         }
     }

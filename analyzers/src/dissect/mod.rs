@@ -203,7 +203,7 @@ impl Cx<'_> {
     }
 
     fn put(&mut self, at: Time, frame: u64, seen: Observation) {
-        self.out.put(Out::Seen(Draft { at, frame, flow: Some(self.flow), about: None, seen }));
+        self.out.put(Out::Seen(Box::new(Draft { at, frame, flow: Some(self.flow), about: None, seen })));
     }
 
     /// Writes the flow's `Bound` line if it has none.
@@ -292,7 +292,7 @@ impl Cx<'_> {
 
     /// An address was bound to a link address: a fact of no one flow.
     pub fn neighbour(&mut self, fact: Neighbour) {
-        self.out.put(Out::Seen(Draft { at: self.at, frame: self.frame, flow: None, about: None, seen: fact.into() }));
+        self.out.put(Out::Seen(Box::new(Draft { at: self.at, frame: self.frame, flow: None, about: None, seen: fact.into() })));
     }
 
     /// Encrypted bytes stayed closed.
