@@ -199,7 +199,8 @@ struct Live {
 #[derive(Debug)]
 pub struct Pipeline {
     tools: Arc<Tools>,
-    flows: HashMap<FlowKey, Live, foldhash::fast::FixedState>,
+    /// Boxed, for the map has room for twice as many as there are.
+    flows: HashMap<FlowKey, Box<Live>, foldhash::fast::FixedState>,
     keys: Keys,
 }
 
@@ -215,7 +216,7 @@ impl Pipeline {
         if !self.tools.intercepted.is_empty() && self.tools.intercepted.contains(&ends.community_id()) {
             known.exposure = Exposure::Interceptor;
         }
-        self.flows.insert(flow, Live { known, talk: Talk::default(), unknown: 0 });
+        self.flows.insert(flow, Box::new(Live { known, talk: Talk::default(), unknown: 0 }));
     }
 
     /// The flow's server is an attacker's: what is decrypted of it can be read by anybody who does the same.
@@ -263,6 +264,13 @@ impl Pipeline {
         let want = live.talk.gap(&gap, &mut cx);
         cx.missed(&gap);
         want
+    }
+
+    /// Nothing was heard of the flow for long: what is kept of it takes no more room than it must.
+    pub fn rest(&mut self, flow: FlowKey) {
+        if let Some(live) = self.flows.get_mut(&flow) {
+            live.talk.rest();
+        }
     }
 
     /// A flow has ended; `counts` are its source's.

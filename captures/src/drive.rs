@@ -46,6 +46,8 @@ pub trait Drive: Send {
     fn passed(&mut self, flow: FlowKey, dir: Dir, len: u64, time: Time);
     fn gap(&mut self, gap: Gap, out: &mut Outs<Self::Out>) -> Want;
     fn close(&mut self, flow: FlowKey, end: FlowEnd, counts: &Counts, time: Time, frame: u64, out: &mut Outs<Self::Out>);
+    /// Nothing was heard of a flow for long: what is kept of it may be packed.
+    fn rest(&mut self, _flow: FlowKey) {}
     fn link(&mut self, fact: Neighbour, time: Time, frame: u64, out: &mut Outs<Self::Out>);
     fn odd(&mut self, flow: Option<FlowKey>, what: OddKind, detail: &str, time: Time, frame: u64, out: &mut Outs<Self::Out>);
     fn key(&mut self, secret: &Secret);
@@ -74,6 +76,10 @@ impl Drive for Pipeline {
 
     fn close(&mut self, flow: FlowKey, end: FlowEnd, counts: &Counts, time: Time, frame: u64, out: &mut Outs<Out>) {
         self.close(flow, end, counts, time, frame, out);
+    }
+
+    fn rest(&mut self, flow: FlowKey) {
+        self.rest(flow);
     }
 
     fn link(&mut self, fact: Neighbour, time: Time, frame: u64, out: &mut Outs<Out>) {

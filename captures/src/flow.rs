@@ -59,6 +59,8 @@ pub(crate) struct Tcp {
 pub(crate) const OPEN: u8 = 0;
 pub(crate) const CLOSED: u8 = 1;
 pub(crate) const DATAGRAM: u8 = 2;
+/// Open TCP that was silent for long.
+pub(crate) const RESTING: u8 = 3;
 
 /// What a flow needs of its shard.
 pub(crate) struct Run<'s, P: Drive> {
@@ -328,12 +330,23 @@ impl Flow {
         }
     }
 
+    /// Nothing that is missing will come any more.
+    pub(crate) fn rest<P: Drive>(&mut self, run: &mut Run<'_, P>) {
+        self.settle(run, false);
+    }
+
     pub(crate) fn finish<P: Drive>(&mut self, run: &mut Run<'_, P>) {
+        self.settle(run, true);
+        self.flush_passed(self.last.time, run);
+    }
+
+    /// Delivers what waits in both directions, holes or not.
+    fn settle<P: Drive>(&mut self, run: &mut Run<'_, P>, over: bool) {
         if let Some(tcp) = self.tcp.as_deref_mut() {
             for dir in Dir::BOTH {
                 let d = dir.index();
                 if self.want[d] == Want::Nothing {
-                    self.counts.missing[d] += tcp.halves[d].skipped();
+                    self.counts.missing[d] += if over { tcp.halves[d].skipped() } else { 0 };
                     continue;
                 }
                 let mut take = Deliver {
@@ -347,11 +360,16 @@ impl Flow {
                     at_hand: (&[], &[]),
                 };
                 let mut budget = *take.run.budget;
-                tcp.halves[d].finish(&mut budget, &mut take);
-                tcp.halves[d].forget(&mut budget);
+                if over {
+                    tcp.halves[d].finish(&mut budget, &mut take);
+                } else {
+                    tcp.halves[d].rest(&mut budget, &mut take);
+                }
+                if over || *take.want == Want::Nothing {
+                    tcp.halves[d].forget(&mut budget);
+                }
                 *run.budget = budget;
             }
         }
-        self.flush_passed(self.last.time, run);
     }
 }

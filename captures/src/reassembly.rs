@@ -379,6 +379,14 @@ impl Half {
         self.recent = VecDeque::new();
     }
 
+    /// Holes will not be filled; what was delivered is still remembered, in no more room than it takes.
+    pub(crate) fn rest(&mut self, budget: &mut usize, take: &mut impl Take) {
+        self.begin(budget, take);
+        self.flush(budget, take);
+        self.held = VecDeque::new();
+        self.recent.shrink_to_fit();
+    }
+
     /// Keeps a segment at the start of a stream whose beginning is not known, if it follows what is kept.
     fn wait(&mut self, s: &Segment<'_>, budget: &mut usize) -> bool {
         let cost = s.bytes.len() + SEGMENT;

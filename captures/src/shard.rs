@@ -10,7 +10,7 @@ use analyzers::observation::{Neighbour, OddKind, is_local};
 use policies::Time;
 
 use crate::drive::{Drive, Outs};
-use crate::flow::{CLOSED, DATAGRAM, Flow, OPEN, Run, Seen};
+use crate::flow::{CLOSED, DATAGRAM, Flow, OPEN, RESTING, Run, Seen};
 use crate::reassembly::{Origin, Was};
 use crate::slice::{ACK, Key, RST, SYN, macs};
 
@@ -24,7 +24,10 @@ pub struct Limits {
     /// Silence after which an open TCP connection is taken for dead, in seconds. RFC 9293 knows no limit; RFC 5382 asks translators for
     /// 2 h 4 min, push connections of phones are refreshed within 30 minutes.
     pub tcp_idle: u32,
-    /// The same for datagrams and for TCP that was never answered. RFC 4787 recommends 5 minutes.
+    /// Silence after which nobody will fill the holes of an open TCP connection, in seconds, and what is kept of it is packed. A sender that
+    /// waits for an acknowledgement tries again within two minutes (Linux; RFC 6298 §2.5 asks for one at least).
+    pub tcp_rest: u32,
+    /// The same as `tcp_idle` for datagrams and for TCP that was never answered. RFC 4787 recommends 5 minutes.
     pub datagram_idle: u32,
     /// After its end a connection's late packets still belong to it for so long.
     pub linger: u32,
@@ -32,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { flows: 2048, held: 2 << 20, tcp_idle: 3600, datagram_idle: 300, linger: 30 }
+        Limits { flows: 2048, held: 2 << 20, tcp_idle: 3600, tcp_rest: 300, datagram_idle: 300, linger: 30 }
     }
 }
 
@@ -60,8 +63,8 @@ pub(crate) struct Shard<P: Drive> {
     table: HashMap<TableKey, u32, BuildHasherDefault<Ready>>,
     flows: Vec<Flow>,
     free: Vec<u32>,
-    /// Open TCP, closed TCP, everything else: each in order of last packet.
-    lists: [List; 3],
+    /// Open TCP, closed TCP, everything else, open TCP that rests: each in order of last packet.
+    lists: [List; 4],
     budget: usize,
     next: u64,
     late_secrets: u64,
@@ -111,7 +114,7 @@ impl<P: Drive> Shard<P> {
             table: HashMap::default(),
             flows: Vec::new(),
             free: Vec::new(),
-            lists: [List { head: NONE, tail: NONE }; 3],
+            lists: [List { head: NONE, tail: NONE }; 4],
             budget: limits.held,
             next: 0,
             late_secrets: 0,
@@ -157,7 +160,7 @@ impl<P: Drive> Shard<P> {
     /// The clock has moved: silent flows end.
     pub(crate) fn tick(&mut self, clock: Time, at: Origin) {
         self.outs.cause = at.frame;
-        for list in [OPEN, CLOSED, DATAGRAM] {
+        for list in [RESTING, OPEN, CLOSED, DATAGRAM] {
             loop {
                 let i = self.list(list).head;
                 if i == NONE || !self.is_stale(i, clock) {
@@ -167,7 +170,24 @@ impl<P: Drive> Shard<P> {
                 self.end(i);
             }
         }
+        loop {
+            let i = self.list(OPEN).head;
+            if i == NONE || !self.is_silent(i, clock, self.limits.tcp_rest) {
+                break;
+            }
+            self.rest(i);
+        }
         self.drive.tick(clock, at.frame, &mut self.outs);
+    }
+
+    /// Nothing was heard of a connection for long: its holes are given up, and it is packed until it speaks again.
+    fn rest(&mut self, i: u32) {
+        self.unlink(i);
+        self.append(i, RESTING);
+        let Some(flow) = self.flows.get_mut(i as usize) else { return };
+        let mut run = Run { drive: &mut self.drive, outs: &mut self.outs, budget: &mut self.budget };
+        flow.rest(&mut run);
+        self.drive.rest(flow.id);
     }
 
     pub(crate) fn link(&mut self, fact: Neighbour, at: Origin) {
@@ -323,21 +343,25 @@ impl<P: Drive> Shard<P> {
             return;
         }
         let age = |i: u32| self.flows.get(i as usize).map_or(Time::MAX, |f| f.clock);
-        let (open, other) = (self.list(OPEN).head, self.list(DATAGRAM).head);
-        let i = if age(other) <= age(open) { other } else { open };
+        // The last of equals.
+        let oldest = [RESTING, OPEN, DATAGRAM].into_iter().map(|list| self.list(list).head).rev().min_by_key(|i| age(*i));
+        let i = oldest.unwrap_or(NONE);
         self.counts.evicted += 1;
         self.close(i, FlowEnd::Evicted);
     }
 
     fn is_stale(&self, i: u32, clock: Time) -> bool {
-        self.flows.get(i as usize).is_some_and(|f| {
-            let limit = match f.list {
-                OPEN => self.limits.tcp_idle,
-                CLOSED => self.limits.linger,
-                _ => self.limits.datagram_idle,
-            };
-            clock.0.saturating_sub(f.clock.0) > i64::from(limit) * 1_000_000_000
-        })
+        let limit = self.flows.get(i as usize).map(|f| match f.list {
+            OPEN | RESTING => self.limits.tcp_idle,
+            CLOSED => self.limits.linger,
+            _ => self.limits.datagram_idle,
+        });
+        limit.is_some_and(|limit| self.is_silent(i, clock, limit))
+    }
+
+    /// Whether the flow had no packet for more than `limit` seconds.
+    fn is_silent(&self, i: u32, clock: Time, limit: u32) -> bool {
+        self.flows.get(i as usize).is_some_and(|f| clock.0.saturating_sub(f.clock.0) > i64::from(limit) * 1_000_000_000)
     }
 
     /// The flow had a packet: to the end of its list.

@@ -200,6 +200,44 @@ fn silence() {
     check(">S100 <S300,101 >101:a wait3700 >102:b >103:c", &[OPEN, ">0 a", "close Idle at 3", JOIN, ">0 b", ">1 c", "close EndOfRun at 5"]);
 }
 
+/// A sender tries again within minutes: after them holes stay, and the connection is still the same.
+#[test]
+fn holes_of_the_silent() {
+    let before = ">S100 <S300,101 >101:ab >105:ef";
+    check(&format!("{before} wait250 >103:cd >107:g"), &[OPEN, ">0 ab", ">2 cd", ">4 ef", ">6 g", "close EndOfRun at 6 reordered 1"]);
+    check(
+        &format!("{before} wait310 >107:g >109:i wait400 >111:k wait3700 >112:l >F113"),
+        &[
+            OPEN,
+            ">0 ab",
+            ">2 gap 2 Sequence",
+            ">4 ef",
+            ">6 g",
+            ">7 gap 1 Sequence",
+            ">8 i",
+            ">9 gap 1 Sequence",
+            ">10 k",
+            "close Idle at 7 reordered 3 missing 4",
+            JOIN,
+            ">0 l",
+            "close EndOfRun at 9",
+        ],
+    );
+    // What was delivered is still compared with.
+    check(
+        &format!("{before} wait310 >101:aX >107:g"),
+        &[
+            OPEN,
+            ">0 ab",
+            ">2 gap 2 Sequence",
+            ">4 ef",
+            "odd ConflictingSegment",
+            ">6 g",
+            "close EndOfRun at 6 again 1 reordered 1 differ 1 missing 2",
+        ],
+    );
+}
+
 /// Out-of-order bytes are held only up to the limit; then the hole is given up.
 #[test]
 fn memory() {

@@ -47,6 +47,10 @@ impl Marks {
         self.list.push(mark);
     }
 
+    pub fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
+    }
+
     /// Where `len` kept bytes from `at` came from: their place in the stream and the frame that completed them.
     pub fn origin(&self, at: u64, len: u64) -> Origin {
         let first = self.mark(at);

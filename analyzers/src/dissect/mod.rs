@@ -43,6 +43,9 @@ pub trait Dissector: Send + std::fmt::Debug {
     /// Bytes that will not come. The next chunk of this direction starts after them.
     fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want;
 
+    /// Nothing was heard for long: what is kept takes no more room than it must.
+    fn rest(&mut self) {}
+
     /// The flow has closed: say what is left to say. `counts` tell who sent FIN or RST.
     fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>);
 }

@@ -126,6 +126,17 @@ enum Window {
     Done,
 }
 
+impl Trail {
+    /// Gives back what is not used of its room.
+    pub fn rest(&mut self) {
+        if let Window::Open(kept, marks) = &mut self.window {
+            kept.shrink_to_fit();
+            marks.shrink_to_fit();
+        }
+        self.carry.shrink_to_fit();
+    }
+}
+
 /// So much of each direction of an unknown stream is taken apart: logins and the first messages of most protocols stand there, and what is
 /// kept of a flow stays small.
 const WINDOW: usize = 64 << 10;
@@ -371,6 +382,10 @@ impl Cx<'_> {
         if let Window::Open(kept, marks) = &mut trail.window {
             let n = bytes.len().min(WINDOW - kept.len());
             marks.note(Mark { at: kept.len() as u64, offset, frame: self.frame, time: self.at });
+            // Doubled, half of it would often stay unused.
+            if kept.capacity() - kept.len() < n {
+                kept.reserve_exact(n.max(kept.len() / 4));
+            }
             kept.extend_from_slice(&bytes[..n]);
             beyond -= n;
             if kept.len() >= WINDOW {

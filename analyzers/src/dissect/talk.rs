@@ -215,6 +215,18 @@ impl Talk {
         want
     }
 
+    /// Nothing was heard for long: what is kept takes no more room than it must.
+    pub fn rest(&mut self) {
+        match &mut self.state {
+            State::Known(dissector) => dissector.rest(),
+            State::Opaque(it) => {
+                it.trails.iter_mut().for_each(search::Trail::rest);
+                it.tails.iter_mut().for_each(|tail| tail.bytes.shrink_to_fit());
+            }
+            State::New | State::Sniffing(_) => {}
+        }
+    }
+
     /// The conversation nobody knew is over: another one begins in it.
     fn leave(&mut self, layer: Layer, cx: &mut Cx<'_>) {
         self.give_up(cx, layer);

@@ -26,6 +26,10 @@ impl Carry {
     pub fn offset(&self) -> u64 {
         self.seen
     }
+
+    pub fn shrink_to_fit(&mut self) {
+        self.tail.shrink_to_fit();
+    }
 }
 
 impl Engine {
