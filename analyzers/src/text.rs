@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +14,16 @@ pub const LONGEST: usize = 1024;
 ///
 /// Holds no control characters, no bidirectional overrides and no undecodable bytes (they are written `\xNN`), and personal
 /// values have been replaced by a [`Veil`]. There is no way to make one from wire bytes without a veil.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Text(Box<str>);
+///
+/// Cheap to clone: a name stands in many facts, and in many rows.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text(Arc<str>);
+
+impl Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.0)
+    }
+}
 
 /// A journal may come from anywhere: what is read is made as harmless as what was written.
 impl<'de> Deserialize<'de> for Text {
@@ -62,7 +70,7 @@ impl Text {
         }
         escape(&bytes[at..], &mut out);
         cut(&mut out);
-        Text(out.into_boxed_str())
+        Text(out.into())
     }
 
     /// Words of our own (a constant, a file name the operator gave, a number): escaped, never veiled.
@@ -70,7 +78,7 @@ impl Text {
         let mut out = String::with_capacity(words.as_ref().len());
         escape(words.as_ref().as_bytes(), &mut out);
         cut(&mut out);
-        Text(out.into_boxed_str())
+        Text(out.into())
     }
 
     pub fn as_str(&self) -> &str {

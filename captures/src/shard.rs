@@ -309,7 +309,13 @@ impl<P: Drive> Shard<P> {
         let i = self.free.pop().unwrap_or(self.flows.len() as u32);
         match self.flows.get_mut(i as usize) {
             Some(slot) => *slot = flow,
-            None => self.flows.push(flow),
+            None => {
+                // Doubled, half of the room would often stay unused.
+                if self.flows.len() == self.flows.capacity() {
+                    self.flows.reserve_exact((self.flows.len() / 4).max(16));
+                }
+                self.flows.push(flow);
+            }
         }
         self.table.insert(TableKey(p.key), i);
         self.append(i, DATAGRAM);

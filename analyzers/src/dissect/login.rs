@@ -28,10 +28,10 @@ pub(crate) struct Logins {
     /// What the next line answers.
     asked: Asked,
     /// A user's name was given, in a line that begins there: what comes as `PASS` is its password, for so many lines.
-    user: Option<(Secret, u64)>,
+    user: Option<Box<(Secret, u64)>>,
     patience: u8,
     /// What came as `PASS` without a user: IRC's if a nickname follows (RFC 2812 §3.1.1).
-    held: Option<(Secret, u64)>,
+    held: Option<Box<(Secret, u64)>>,
     /// Strings that are left of an array of Redis.
     array: u32,
     over: bool,
@@ -94,11 +94,11 @@ impl Logins {
                 let whole = std::mem::take(&mut self.line);
                 let held = self.held.take();
                 self.read(whole.trim_ascii_end(), &mut found);
-                if let Some((secret, at)) = held.filter(|_| is_of_irc(&whole)) {
+                if let Some((secret, at)) = held.filter(|_| is_of_irc(&whole)).map(|held| *held) {
                     told(secret, at);
                 }
                 if found.iter().any(|secret| secret.kind == IdentifierType::Password)
-                    && let Some((user, at)) = self.user.take()
+                    && let Some((user, at)) = self.user.take().map(|user| *user)
                 {
                     told(user, at);
                 }
@@ -128,7 +128,7 @@ impl Logins {
             Asked::String => {
                 self.array = self.array.saturating_sub(1);
                 if self.user.is_none() && self.array > 0 {
-                    (self.user, self.patience) = (Some((plain(IdentifierType::UserName), self.start)), PATIENCE);
+                    (self.user, self.patience) = (Some(Box::new((plain(IdentifierType::UserName), self.start))), PATIENCE);
                     self.asked = Asked::Length;
                 } else if is_secret(line) {
                     out.push(plain(IdentifierType::Password));
@@ -185,7 +185,7 @@ impl Logins {
         let word = if news { words.next().map_or(&b""[..], |(word, _)| word) } else { first };
         if is(word, "USER") {
             let name = words.next().filter(|(name, _)| !is(name, "anonymous") && !is(name, "ftp"));
-            self.user = name.map(|(name, at)| (secret(IdentifierType::UserName, name, at), self.start));
+            self.user = name.map(|(name, at)| Box::new((secret(IdentifierType::UserName, name, at), self.start)));
             self.patience = PATIENCE;
         } else if is(word, "PASS") {
             let rest = line.get(words.at..).unwrap_or_default().trim_ascii();
@@ -194,7 +194,7 @@ impl Logins {
             } else if self.user.is_some() {
                 out.push(password);
             } else if !news {
-                self.held = Some((password, self.start));
+                self.held = Some(Box::new((password, self.start)));
             }
         } else if is(first, "AUTH") {
             // SMTP (RFC 4954), POP3 (RFC 5034).
@@ -352,7 +352,7 @@ pub(crate) struct Prompts {
     answer: Vec<u8>,
     /// Where the answer begins in its stream.
     start: u64,
-    user: Option<(Secret, u64)>,
+    user: Option<Box<(Secret, u64)>>,
     seen: u64,
 }
 
@@ -400,11 +400,11 @@ impl Prompts {
                 let kind = if password { IdentifierType::Password } else { IdentifierType::UserName };
                 let secret = Secret { kind, value, at: 0, len, chain: &[] };
                 if password {
-                    for (secret, start) in self.user.take().into_iter().chain([(secret, self.start)]) {
+                    for (secret, start) in self.user.take().map(|user| *user).into_iter().chain([(secret, self.start)]) {
                         told(dir, secret, start);
                     }
                 } else {
-                    self.user = Some((secret, self.start));
+                    self.user = Some(Box::new((secret, self.start)));
                 }
             }
             // Whoever types makes mistakes.
