@@ -15,6 +15,15 @@ use crate::text::Text;
 /// Connections behind the first of a run that are attacked by themselves; a program of one more is met in all.
 pub const LATER: usize = 8;
 
+/// Refusals that tell something about a client whose check comes after the handshake, in a lab: its data may race the check, and one that
+/// loses the race in four of ten attempts is met in all but one of 160 runs.
+const LATE: u32 = 10;
+
+/// How many refusals a pass needs instead of `required` where they come after the handshake. A device in use is asked twice as often only.
+pub fn required_late(required: u32, in_lab: bool) -> u32 {
+    if in_lab { required.max(LATE) } else { required.saturating_mul(2) }
+}
+
 /// What the end of one attempt looked like to the gateway; [`classify`] says what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -424,6 +433,9 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         Defect::AddedAnchor | Defect::AddedAnchorSibling => terms.required.max(terms.pin_trials),
         _ => terms.required.max(1),
     };
+    let late = sides.attempts().any(|(i, row)| sides.refused(attack, i) && row.trial.grade >= Evidence::E3);
+    let in_lab = sides.attempts().any(|(_, row)| row.trial.attempt.is_some());
+    let required = if late { required_late(required, in_lab) } else { required };
     let undecided = |reason: Reason, observed: String| Outcome::inconclusive(reason, all.clone(), attack.expect.clone(), observed);
 
     let unclear = sides.attempts().filter(|(_, row)| row.unclear).count();
@@ -470,7 +482,11 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     if counted < required {
         return undecided(
             Reason::TooFewAttempts,
-            format!("{counted} of {required} refusals between good controls (95 % bound on acceptance {} %)", bound_percent(counted)),
+            format!(
+                "{counted} of {required} refusals between good controls (95 % bound on acceptance {} %){}",
+                bound_percent(counted),
+                if late { "; it refuses after the handshake, when its data may have been on its way" } else { "" }
+            ),
         );
     }
     if let Some(observed) = unmet(attack, sides) {
@@ -705,7 +721,7 @@ mod tests {
     #[test]
     fn a_client_whose_check_comes_late() {
         let a = attack("cert.self-signed", Defect::SelfSigned, &[]);
-        let mut racing = case(&a.id, "P+ x_ P+ x_ P+ x_ P+", Caps::default());
+        let mut racing = case(&a.id, &format!("P+{}", " x_ P+".repeat(6)), Caps::default());
         let other = |n: u64, result| {
             let (trial, _) = racing.seen::<Trial>().iter().nth(1).map(|(t, s)| (t.clone(), s)).unwrap();
             Trial { n, attack: Some(Text::ours("cert.expired")), result, grade: Evidence::E3, ..trial }
@@ -723,6 +739,18 @@ mod tests {
             early.add(&Line { n: span.first, at: Time(20), frame: None, flow: None, subject: None, seen: trial.clone().into() });
         }
         assert_eq!(says(&early), None);
+        // By chance all refusals were in time: more of them are needed, in a lab as many as make that unlikely.
+        for (refusals, in_lab, expect) in
+            [(5, false, Some(Reason::TooFewAttempts)), (6, false, None), (9, true, Some(Reason::TooFewAttempts)), (10, true, None)]
+        {
+            let late = case(&a.id, &format!("P+{}", " x_ P+".repeat(refusals)), Caps::default());
+            let mut runs = Case::new(Subject::default(), Caps::default());
+            for (trial, span) in late.seen::<Trial>().iter() {
+                let trial = Trial { attempt: in_lab.then_some(trial.n), ..trial.clone() };
+                runs.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            assert_eq!(says(&runs), expect, "{refusals} {in_lab}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
-use analyzers::trial::LATER;
+use analyzers::trial::{LATER, required_late};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Defect, Need, Time};
 
@@ -45,6 +45,8 @@ pub struct Past {
     /// Connections it was made of, and how many of them were relayed before an attack began.
     pub connections: usize,
     pub after: usize,
+    /// A refusal after the handshake.
+    pub late: bool,
     /// Connections with its result that began before any of them was over or said something.
     pub together: usize,
     /// Nothing but these kinds of requests in clear made it an acceptance.
@@ -258,12 +260,14 @@ impl<'a> View<'_, 'a> {
 
     /// How many refusals of this attack a pass needs.
     fn required(self, attack: &Attack) -> usize {
-        match attack.defect {
+        let required = match attack.defect {
             Defect::AddedAnchor | Defect::AddedAnchorSibling => {
-                self.terms.thresholds.pin_trials.max(self.terms.required.of(attack.severity)) as usize
+                self.terms.thresholds.pin_trials.max(self.terms.required.of(attack.severity))
             }
-            _ => (self.terms.required.of(attack.severity) as usize).max(1),
-        }
+            _ => self.terms.required.of(attack.severity).max(1),
+        };
+        let late = self.tries(attack).any(|(_, p)| p.late);
+        (if late { required_late(required, self.terms.mode == Mode::Runs) } else { required }) as usize
     }
 
     /// How many connections to let through before this attack begins, where the device makes more than one: it may stop after the first that

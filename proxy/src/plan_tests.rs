@@ -68,6 +68,7 @@ fn play(attacks: &[Attack], mode: Mode, seconds: i64, client: impl Fn(&Treatment
             at: now,
             by_clear: BTreeSet::new(),
             connections: 1,
+            late: false,
             together: 0,
             after: 0,
         });
@@ -120,6 +121,7 @@ fn runs() {
             result: if arm == Arm::Control { TrialResult::Rejected } else { TrialResult::Accepted },
             by_clear: BTreeSet::new(),
             connections: 1,
+            late: false,
             together: 0,
             after: 0,
             at: Time::default(),
@@ -145,7 +147,7 @@ fn runs() {
 /// A program that makes connection after connection, each only when the one before worked.
 #[test]
 fn later_connections() {
-    let at_once = std::cell::Cell::new(0);
+    let (at_once, late) = (std::cell::Cell::new(0), std::cell::Cell::new(false));
     let run = |attacks: &[Attack], mode: Mode, connections: &[bool], tries: usize| {
         let terms = Terms { required: Repeats { critical: 1, high: 1, medium: 1, low: 1, info: 1 }, ..terms(attacks, mode) };
         let mut history = History { offered_tls13: true, offered_tls12: true, ..History::default() };
@@ -175,6 +177,7 @@ fn later_connections() {
                 result,
                 at,
                 by_clear,
+                late: late.get() && result == TrialResult::Rejected,
                 together: at_once.get(),
                 connections,
                 after,
@@ -199,6 +202,13 @@ fn later_connections() {
     assert_eq!(run(&ca, Mode::Runs, &[true, true], 1), "C ca C");
     assert_eq!(run(&ca, Mode::Runs, &[true, true, false], 1), "C ca C C ca2");
     at_once.set(0);
+    // A refusal after the handshake may have come too late for what was sent.
+    late.set(true);
+    let asked = run(&ca, Mode::Runs, &[true], 1);
+    assert_eq!((asked.matches("ca").count(), asked.ends_with("ca C")), (10, true), "{asked}");
+    let asked = run(&ca, Mode::Live, &[true], 1);
+    assert_eq!(asked.matches("ca").count(), 2, "{asked}");
+    late.set(false);
     assert_eq!(run(&[attack("cut", Defect::TlsBlocked, &[])], Mode::Runs, &[true, false], 1), "C cut C C cut1");
 }
 
@@ -220,7 +230,7 @@ fn a_pin_is_asked_of_later_connections_too() {
         };
         let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
         let connections = if result == TrialResult::Rejected { 1 } else { 2 };
-        history.past.push(Past { arm, attack: None, shape, result, at, by_clear, together: 0, connections, after: t.after() });
+        history.past.push(Past { arm, attack: None, shape, result, at, by_clear, late: false, together: 0, connections, after: t.after() });
     }
     assert_eq!(out.join(" "), "P0 C0 P0 C0 P0 C1");
 }
@@ -238,7 +248,7 @@ fn stacks_that_come_behind_others() {
         let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
         let id = (arm == Arm::Attack).then(|| out.last().cloned()).flatten();
         let (shape, result, at, by_clear) = (t.shape(), strict(&t), Time::default(), BTreeSet::new());
-        history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
+        history.past.push(Past { arm, attack: id, shape, result, at, by_clear, late: false, together: 0, connections: 1, after: 0 });
     }
     assert_eq!(out, ["host", "C", "C", "host", "C"]);
     let once = |asked: &[(String, usize)]| {
@@ -265,7 +275,7 @@ fn by_chance() {
             let id = attacked.then(|| short(&t));
             let arm = if attacked { Arm::Attack } else { Arm::Control };
             let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
-            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, late: false, together: 0, connections: 1, after: 0 });
         }
         assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
     }
@@ -284,6 +294,7 @@ fn what_came_once_in_clear_is_asked_again() {
         at: Time::default(),
         by_clear: clear.map(str::to_owned).into_iter().collect(),
         connections: 1,
+        late: false,
         together: 0,
         after: 0,
     };
@@ -317,6 +328,7 @@ fn live_is_gentle() {
         result: TrialResult::Rejected,
         by_clear: BTreeSet::new(),
         connections: 1,
+        late: false,
         together: 0,
         after: 0,
         at: Time::from_secs(secs),
@@ -347,6 +359,7 @@ fn live_backs_off_with_the_device() {
         at: Time::from_secs(secs),
         by_clear: BTreeSet::new(),
         connections: 1,
+        late: false,
         together: 0,
         after: 0,
     };
@@ -399,7 +412,7 @@ fn turns() {
             let arm = if matches!(t, Treatment::Attack { .. }) { Arm::Attack } else { Arm::Control };
             let id = (arm == Arm::Attack).then(|| "ca".to_owned());
             let (shape, at, by_clear) = (t.shape(), Time::default(), BTreeSet::new());
-            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, together: 0, connections: 1, after: 0 });
+            history.past.push(Past { arm, attack: id, shape, result, at, by_clear, late: false, together: 0, connections: 1, after: 0 });
         }
         assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
     }

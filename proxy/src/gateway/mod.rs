@@ -65,6 +65,8 @@ const HEALTH: Duration = Duration::from_secs(60);
 const HEALTH_LEAST: usize = 4;
 /// How long the end of a process run waits for attacks that still listen, beyond the time in which a silent connection is watched.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Refusals of one attack that are progress; a pass needs fewer.
+const MOST_ASKED: usize = 16;
 
 /// Questions to the policy, which the binary answers.
 pub trait Rules: Send + Sync + std::fmt::Debug {
@@ -362,12 +364,15 @@ impl Gateway {
         out
     }
 
-    /// How many different questions this device was asked so far: an attack, at the first connection or behind so many.
+    /// How much this device was asked so far: an attack, at the first connection or behind so many, and each refusal up to those that may be needed.
     pub fn asked(&self, device: IpAddr) -> usize {
         let subjects = self.subjects();
         let past = subjects.all.iter().filter(|(k, _)| k.device == device).flat_map(|(_, s)| &s.history.past);
-        let asked: std::collections::BTreeSet<_> = past.filter_map(|p| Some((p.attack.as_deref()?, p.after))).collect();
-        asked.len()
+        let mut asked: std::collections::BTreeMap<_, usize> = std::collections::BTreeMap::new();
+        for p in past.filter(|p| p.attack.is_some() || p.arm == Arm::Control && p.result == TrialResult::Rejected) {
+            *asked.entry((p.attack.as_deref(), p.after)).or_insert(1) += usize::from(p.result == TrialResult::Rejected);
+        }
+        asked.values().map(|refused| refused.min(&MOST_ASKED)).sum()
     }
 
     /// Peers that the device was seen to ask over TLS.

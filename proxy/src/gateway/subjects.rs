@@ -564,6 +564,7 @@ impl Subjects {
             at: group.started,
             connections: group.given,
             after: group.treatment.after(),
+            late: result == TrialResult::Rejected && trial.grade >= Evidence::E3,
             together,
             by_clear,
         };
