@@ -301,6 +301,9 @@ impl Ended {
 /// How often a paused lab looks whether it goes on.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a program may go on after it has accepted an attack: some try the same again until their time is up.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Runs without a TLS connection, after which a program is given up.
 const MUTE: u64 = 3;
 
@@ -333,28 +336,35 @@ impl Campaign {
             }
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             gateway.begin_run(device, attempt);
-            let ran = tokio::select! {
-                ran = dut.run(self.order.clone()) => Some(ran.map_err(said)?),
-                // Letting go of a run ends it with all its children.
-                () = self.reins.let_go() => None,
+            // Letting go of a run ends it with all its children.
+            let (ran, answered) = tokio::select! {
+                ran = dut.run(self.order.clone()) => (Some(ran.map_err(said)?), false),
+                () = gateway.answered(device, GRACE) => (None, true),
+                () = self.reins.let_go() => (None, false),
             };
             let cut_short = ran.as_ref().is_none_or(|run| run.left_running);
             gateway.end_run(device, cut_short).await;
             if self.reins.broken() {
                 return Ok(Ended::Broken);
             }
-            let Some(run) = ran else { return Ok(Ended::Operator) };
-            if let Exit::NotStarted(why) = &run.exit {
+            if ran.is_none() && !answered {
+                return Ok(Ended::Operator);
+            }
+            if let Some(Exit::NotStarted(why)) = ran.as_ref().map(|run| &run.exit) {
                 return Err(Fault::new(
                     format!("the program could not be started: {why}"),
                     "check its name; it runs with this machine's files",
                 ));
             }
-            self.left_running.fetch_add(u64::from(run.left_running && run.exit != Exit::TimedOut), Ordering::Relaxed);
+            let left_running = ran.as_ref().is_some_and(|run| run.left_running && run.exit != Exit::TimedOut);
+            self.left_running.fetch_add(u64::from(left_running), Ordering::Relaxed);
             let left = self.left_on(device);
             self.say(attempt);
             let seen = self.seen();
-            if seen == 0 && own >= MUTE {
+            if let Some(run) = ran
+                && seen == 0
+                && own >= MUTE
+            {
                 return Ok(Ended::Mute(run.exit));
             }
             if left == 0 && seen > 0 {

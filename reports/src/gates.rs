@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use analyzers::board::{Demands, Finding, Needed, RequirementVerdict, Rolled, leaves_undecided};
 use analyzers::observation::{Run, RunKind};
-use analyzers::outcome::{Outcome, Verdict};
+use analyzers::outcome::{Outcome, Reason, Verdict};
 use analyzers::text::Text;
 use policies::Severity;
 use serde::Deserialize;
@@ -150,6 +150,8 @@ pub struct Exit {
     pub uncounted: u64,
     /// Fails that somebody answers for.
     pub waived: u64,
+    /// Needed attacks that could not be tested because the device does not take the lab's flawless chain: neither green nor undecided.
+    pub untested: u64,
     /// A live run in which no needed attack came to an answer.
     pub nothing_decided: bool,
     /// Ids of `--require` that failed or are undecided.
@@ -171,7 +173,14 @@ impl Exit {
                 )
             }
             _ if self.needed.pass == 0 => "nothing needed failed, and nothing needed could be decided".to_owned(),
-            _ => "nothing needed failed and nothing needed is undecided".to_owned(),
+            _ => {
+                let mut out = "nothing needed failed and nothing needed is undecided".to_owned();
+                if self.untested > 0 {
+                    let attacks = s(self.untested, "selected attack was not tested", "selected attacks were not tested");
+                    out = format!("{out}; {attacks}, for the device does not take the lab's own chain");
+                }
+                out
+            }
         }
     }
 }
@@ -209,7 +218,10 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
                 }
             }
             Outcome::Judged(j) if j.verdict == Verdict::Pass => exit.needed.pass += 1,
-            outcome => exit.needed.undecided += u64::from(leaves_undecided(outcome, finding.active)),
+            outcome => {
+                exit.untested += u64::from(*outcome == Outcome::NotTested(Reason::LabCaNotTrusted));
+                exit.needed.undecided += u64::from(leaves_undecided(outcome, finding.active));
+            }
         }
     }
     for id in &gates.require {
@@ -357,6 +369,22 @@ mod tests {
             ("cert.a fail!", 0),
         ] {
             check(true, rows, &gates(), expect);
+        }
+    }
+
+    #[test]
+    fn what_a_green_run_did_not_test_is_said() {
+        let demands = fixture::demands();
+        let selection = Selection::attacks(&demands, vec!["cert.a".into()], Vec::new());
+        for (rows, says) in [
+            (
+                "cert.a pass, cert.a lab-ca-not-trusted",
+                "is undecided; 1 selected attack was not tested, for the device does not take the lab's own chain",
+            ),
+            ("cert.a pass", "nothing needed is undecided"),
+        ] {
+            let exit = exit_code(&fixture::findings(rows), &[], &selection, &gates());
+            assert!(exit.code == 0 && exit.sentence().ends_with(says), "{rows}: {}", exit.sentence());
         }
     }
 

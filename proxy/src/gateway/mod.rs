@@ -311,6 +311,20 @@ impl Gateway {
         }
     }
 
+    /// Waits until `device` has accepted an attack and `grace` has passed: what it does now is to try the same again and again.
+    pub async fn answered(&self, device: IpAddr, grace: Duration) {
+        let mut since = None;
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            if self.subjects().accepts(device, &*self.setup.veil.0) {
+                let since = since.get_or_insert_with(tokio::time::Instant::now);
+                if since.elapsed() >= grace {
+                    return;
+                }
+            }
+        }
+    }
+
     /// The run is over: waits at most `wait` for attacks that still listen, then writes the trials of all groups.
     pub async fn conclude(&self, wait: Duration) {
         let until = tokio::time::Instant::now() + wait;

@@ -411,6 +411,13 @@ impl Subjects {
         }
     }
 
+    /// Whether `device` has accepted an attack in the run that is going on. A request in clear may be chance, and is none here.
+    pub(super) fn accepts(&self, device: IpAddr, veil: &dyn Veil) -> bool {
+        let groups = self.all.iter().filter(|(k, _)| k.device == device).filter_map(|(_, s)| s.group.as_ref());
+        let mut attacked = groups.filter(|g| g.treatment.defect().is_some_and(|d| *d != Defect::TlsBlocked) && !g.cleartext_followed);
+        attacked.any(|g| g.members.iter().any(|m| m.conduct.is_some() && m.look(g, veil).result == TrialResult::Accepted))
+    }
+
     /// Connections of `device` that still run under an attack.
     pub(super) fn attacks_running(&self, device: IpAddr) -> usize {
         let groups = self.all.iter().filter(|(k, _)| k.device == device).filter_map(|(_, s)| s.group.as_ref());
