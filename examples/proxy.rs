@@ -47,6 +47,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector};
 
 /// Where transparent contenders listen; the script redirects to it.
+/// As the program has it.
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const PORT: u16 = 5000;
 const HOST: &str = "a.bench.test";
 /// Of a load.

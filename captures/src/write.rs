@@ -92,23 +92,41 @@ impl<W: Write> Writer<W> {
 
     /// Writes a packet.
     pub fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+        let mut block = std::mem::take(&mut self.block);
+        block.clear();
+        let written = self.encode(packet, &mut block).and_then(|()| self.blocks(&block));
+        self.block = block;
+        written
+    }
+
+    /// Puts a packet's block behind what `into` holds: such blocks, for [`blocks`](Self::blocks) to write later.
+    pub fn encode(&self, packet: &Packet<'_>, into: &mut Vec<u8>) -> io::Result<()> {
         if packet.interface >= self.interfaces {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a packet of an interface that was not described"));
         }
-        self.begin(ENHANCED);
-        self.word(packet.interface);
-        self.time(packet.time);
-        self.word(packet.bytes.len() as u32);
-        self.word(packet.len.max(packet.bytes.len() as u32));
-        self.block.extend_from_slice(packet.bytes);
-        self.pad();
+        let from = into.len();
+        begin(into, ENHANCED);
+        word(into, packet.interface);
+        time(into, packet.time);
+        word(into, packet.bytes.len() as u32);
+        word(into, packet.len.max(packet.bytes.len() as u32));
+        into.extend_from_slice(packet.bytes);
+        pad(into);
         if !packet.comments.is_empty() {
             for comment in packet.comments {
-                self.option(COMMENT, comment.as_bytes());
+                option(into, COMMENT, comment.as_bytes());
             }
-            self.end_options();
+            word(into, 0);
         }
-        self.end()
+        end(into, from);
+        Ok(())
+    }
+
+    /// Writes blocks that were made before.
+    pub fn blocks(&mut self, blocks: &[u8]) -> io::Result<()> {
+        self.out.write_all(blocks)?;
+        self.bytes += blocks.len() as u64;
+        Ok(())
     }
 
     /// What the capturing side counted on an interface so far: packets seen, and of these not captured.
@@ -139,43 +157,26 @@ impl<W: Write> Writer<W> {
 
     fn begin(&mut self, kind: u32) {
         self.block.clear();
-        self.word(kind);
-        // The length, once it is known.
-        self.word(0);
+        begin(&mut self.block, kind);
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let len = (self.block.len() + 4) as u32;
-        if let Some(place) = self.block.get_mut(4..8) {
-            place.copy_from_slice(&len.to_le_bytes());
-        }
-        self.word(len);
+        end(&mut self.block, 0);
         self.out.write_all(&self.block)?;
-        self.bytes += u64::from(len);
+        self.bytes += self.block.len() as u64;
         Ok(())
     }
 
-    fn word(&mut self, word: u32) {
-        self.block.extend_from_slice(&word.to_le_bytes());
+    fn word(&mut self, value: u32) {
+        word(&mut self.block, value);
     }
 
-    /// Nanoseconds in two halves, the upper first. There is no time before 1970 in this format.
-    fn time(&mut self, time: Time) {
-        let nanos = time.0.max(0).unsigned_abs();
-        self.word((nanos >> 32) as u32);
-        self.word(nanos as u32);
+    fn time(&mut self, at: Time) {
+        time(&mut self.block, at);
     }
 
-    /// An option; a value longer than the format allows is cut at a character.
     fn option(&mut self, code: u16, value: &[u8]) {
-        let mut len = value.len().min(u16::MAX as usize);
-        while len < value.len() && len > 0 && value.get(len).is_some_and(|b| b & 0xc0 == 0x80) {
-            len -= 1;
-        }
-        self.block.extend_from_slice(&code.to_le_bytes());
-        self.block.extend_from_slice(&(len as u16).to_le_bytes());
-        self.block.extend_from_slice(value.get(..len).unwrap_or(value));
-        self.pad();
+        option(&mut self.block, code, value);
     }
 
     fn end_options(&mut self) {
@@ -183,8 +184,50 @@ impl<W: Write> Writer<W> {
     }
 
     fn pad(&mut self) {
-        self.block.resize(self.block.len().next_multiple_of(4), 0);
+        pad(&mut self.block);
     }
+}
+
+fn begin(block: &mut Vec<u8>, kind: u32) {
+    word(block, kind);
+    // The length, once it is known.
+    word(block, 0);
+}
+
+/// The block that began at `from` is over. What stands before it are whole blocks, whose lengths are multiples of four.
+fn end(block: &mut Vec<u8>, from: usize) {
+    let len = (block.len() - from + 4) as u32;
+    if let Some(place) = block.get_mut(from + 4..from + 8) {
+        place.copy_from_slice(&len.to_le_bytes());
+    }
+    word(block, len);
+}
+
+fn word(block: &mut Vec<u8>, word: u32) {
+    block.extend_from_slice(&word.to_le_bytes());
+}
+
+/// Nanoseconds in two halves, the upper first. There is no time before 1970 in this format.
+fn time(block: &mut Vec<u8>, time: Time) {
+    let nanos = time.0.max(0).unsigned_abs();
+    word(block, (nanos >> 32) as u32);
+    word(block, nanos as u32);
+}
+
+/// An option; a value longer than the format allows is cut at a character.
+fn option(block: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let mut len = value.len().min(u16::MAX as usize);
+    while len < value.len() && len > 0 && value.get(len).is_some_and(|b| b & 0xc0 == 0x80) {
+        len -= 1;
+    }
+    block.extend_from_slice(&code.to_le_bytes());
+    block.extend_from_slice(&(len as u16).to_le_bytes());
+    block.extend_from_slice(value.get(..len).unwrap_or(value));
+    pad(block);
+}
+
+fn pad(block: &mut Vec<u8>) {
+    block.resize(block.len().next_multiple_of(4), 0);
 }
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {

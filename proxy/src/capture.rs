@@ -45,17 +45,17 @@ impl Source {
     }
 
     /// The next packet with its length on the wire; `None` when none came for a while. An empty one is not to be written.
-    fn take(&mut self) -> io::Result<Option<(Time, u32, Vec<u8>)>> {
+    fn take(&mut self) -> io::Result<Option<(Time, u32, &[u8])>> {
         match self {
             Source::Interface(packets, look, disguised) => {
                 let Some(packet) = packets.take().map_err(io::Error::other)? else { return Ok(None) };
                 if !packet.ours {
                     disguised.look(packet.bytes);
                 }
-                let bytes = if look(packet.bytes) { packet.bytes.to_vec() } else { Vec::new() };
+                let bytes = if look(packet.bytes) { packet.bytes } else { &[] };
                 Ok(Some((packet.time, packet.len as u32, bytes)))
             }
-            Source::Sockets(synthesis) => Ok(synthesis.take().map(|(time, bytes)| (time, bytes.len() as u32, bytes.to_vec()))),
+            Source::Sockets(synthesis) => Ok(synthesis.take().map(|(time, bytes)| (time, bytes.len() as u32, bytes))),
         }
     }
 
@@ -101,6 +101,29 @@ const HELD_BYTES: usize = 32 << 20;
 /// How long packets are still taken after the end was asked for.
 const LAST: Duration = Duration::from_secs(3);
 
+/// How long packets are gathered to be written together, and up to how much.
+const BATCH: Duration = Duration::from_millis(20);
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Packets that wait together, as the blocks that will be written: each is copied once on its way.
+struct Batch {
+    began: Instant,
+    blocks: Vec<u8>,
+}
+
+impl Batch {
+    fn new(room: Option<Vec<u8>>) -> Batch {
+        // The last packet may be as large as they get.
+        let mut blocks = room.unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES + (72 << 10)));
+        blocks.clear();
+        Batch { began: Instant::now(), blocks }
+    }
+
+    fn is_full(&self) -> bool {
+        self.blocks.len() >= BATCH_BYTES || self.began.elapsed() >= BATCH
+    }
+}
+
 /// Writes packets and secrets until told to stop; what they cannot show.
 pub fn record(
     mut source: Source,
@@ -112,7 +135,10 @@ pub fn record(
 ) -> io::Result<Recorded> {
     let mut writer = Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
     let number = writer.interface(source.link(), 0, name)?;
-    let mut held: VecDeque<(Instant, Time, u32, Vec<u8>)> = VecDeque::new();
+    let mut held: VecDeque<Batch> = VecDeque::new();
+    let mut open: Option<Batch> = None;
+    // Room that was written out of, while packets keep coming.
+    let mut spare: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let mut received = 0;
     let mut ending: Option<Instant> = None;
@@ -123,13 +149,15 @@ pub fn record(
         match source.take()? {
             Some((time, len, packet)) if !packet.is_empty() => {
                 received += 1;
-                bytes += packet.len();
                 newest = time;
-                held.push_back((Instant::now(), time, len, packet));
+                let batch = open.get_or_insert_with(|| Batch::new(spare.pop()));
+                let before = batch.blocks.len();
+                writer.encode(&Packet { interface: number, time, len, bytes: packet, comments: &[] }, &mut batch.blocks)?;
+                bytes += batch.blocks.len() - before;
             }
             None if ending.is_some_and(|since| since.elapsed() >= HELD * 2) => break,
             Some((time, ..)) => newest = time,
-            None => {}
+            None => spare = Vec::new(),
         }
         if stop.load(Ordering::Relaxed) && ending.is_none() {
             ending = Some(Instant::now());
@@ -144,18 +172,22 @@ pub fn record(
         if !known.is_empty() {
             writer.secrets(&known)?;
         }
-        while held.front().is_some_and(|(since, ..)| since.elapsed() >= HELD || bytes > HELD_BYTES) {
-            let Some((_, time, len, packet)) = held.pop_front() else { break };
-            bytes -= packet.len();
-            writer.packet(&Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
+        if open.as_ref().is_some_and(Batch::is_full) {
+            held.extend(open.take());
+        }
+        while held.front().is_some_and(|batch| batch.began.elapsed() >= HELD + BATCH || bytes > HELD_BYTES) {
+            let Some(batch) = held.pop_front() else { break };
+            bytes -= batch.blocks.len();
+            writer.blocks(&batch.blocks)?;
+            spare.push(batch.blocks);
         }
     }
     let known: Vec<Secret> = secrets.try_iter().collect();
     if !known.is_empty() {
         writer.secrets(&known)?;
     }
-    for (_, time, len, packet) in held {
-        writer.packet(&Packet { interface: number, time, len, bytes: &packet, comments: &[] })?;
+    for batch in held.into_iter().chain(open) {
+        writer.blocks(&batch.blocks)?;
     }
     if let Source::Interface(packets, ..) = &mut source {
         unread |= packets.settle().is_err();
