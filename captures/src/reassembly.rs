@@ -3,6 +3,8 @@
 //! Bytes that come in order are passed on where they lie; only those ahead of a hole are copied, within a budget.
 //! Where segments overlap, the bytes that came first count, and later ones are compared with them: byte by byte while both are in memory, by
 //! a digest after that. What can be compared in neither way is counted.
+//!
+//! Long, for what becomes of a segment in any place and state is one story.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
