@@ -1,14 +1,14 @@
 //! What ran over QUIC is testable another way
 //!
 //! # What it does
-//! Counts QUIC flows of the device, and looks whether it goes on over TLS when the gateway blocks QUIC.
+//! Counts QUIC flows of the device to each peer, and looks whether it goes on over TLS to the same peer when the gateway blocks QUIC.
 //!
 //! # Why it matters
 //! QUIC hides even the handshake from a tester on the path. What runs only there is untested, and must be said to be.
 //!
 //! # How it is judged
-//! *Pass*: QUIC was blocked, hellos over QUIC were seen, and the device went on over TLS. Undecided: QUIC was seen and stayed
-//! closed. Not applicable: the device never spoke QUIC. It never fails.
+//! *Pass*: QUIC was blocked, hellos over QUIC were seen, and the device went on over TLS to the same name, or where QUIC named none to
+//! the same address. Undecided: QUIC was seen and stayed closed. Not applicable: the device never spoke QUIC to that peer. It never fails.
 //!
 //! # Evidence
 //! The `hello` and `flow` lines, and the `standing` line that says what the gateway did to QUIC.
@@ -26,7 +26,7 @@ use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
 pub(crate) const RULE: Rule =
-    Rule { scope: Scope::Device, severity: Severity::Info, mode: Mode::Both, needs: &[], judge, examples: EXAMPLES };
+    Rule { scope: Scope::Peer, severity: Severity::Info, mode: Mode::Both, needs: &[], judge, examples: EXAMPLES };
 
 const EXPECTED: &str = "with QUIC blocked, the device goes on over TLS";
 
