@@ -49,6 +49,7 @@ reasons! {
     ClearUnclear = "clear-unclear", "it cannot be told whether traffic in clear stands in for the attacked TLS";
     CutShort = "cut-short", "the device was ended before the time was over in which it may yet react";
     Racy = "racy", "the client is seen to send data before its check is done: whether a refusal came in time is chance";
+    Intermittent = "intermittent", "the client accepts one attack at times and refuses it at times: whether it refuses another is chance";
     OpeningOnly = "opening-only", "the device sent its protocol's fixed opening and nothing of its own";
     Silent = "silent", "the connection stayed open and nothing came";
     NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes other causes than a pin";

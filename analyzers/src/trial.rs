@@ -19,7 +19,7 @@ pub const LATER: usize = 8;
 /// loses the race in four of ten attempts is met in all but one of 160 runs.
 const LATE: u32 = 10;
 
-/// How many refusals a pass needs instead of `required` where they come after the handshake. A device in use is asked twice as often only.
+/// How many refusals are asked for instead of `required` where they come after the handshake, or where the client does not always do the same. A device in use is asked twice as often only.
 pub fn required_late(required: u32, in_lab: bool) -> u32 {
     if in_lab { required.max(LATE) } else { required.saturating_mul(2) }
 }
@@ -224,6 +224,18 @@ impl<'c> Sides<'c> {
         accepted.trial.attack.as_ref().map(Text::as_str)
     }
 
+    /// An attack on its checks that the same client accepted in one attempt and refused in time in another.
+    fn intermittent(&self) -> Option<&'c str> {
+        let of = |result: TrialResult| {
+            let asks = |r: &&Row<'c>| r.trial.arm == Arm::Attack && r.trial.attack.as_ref().is_some_and(|id| is_of_checks(id.as_str()));
+            self.rows.iter().filter(asks).filter(move |r| r.result == result && !r.trial.only_by_clear())
+        };
+        let question = |r: &Row<'c>| (r.trial.attack.as_ref(), r.trial.after);
+        let in_time = || of(TrialResult::Rejected).filter(|r| r.trial.grade < Evidence::E3);
+        let accepted = of(TrialResult::Accepted).find(|row| in_time().any(|r| question(r) == question(row)))?;
+        accepted.trial.attack.as_ref().map(Text::as_str)
+    }
+
     /// Whether attempt `i` was refused: in words or by leaving, or with an alert that only the defect can have caused.
     fn refused(&self, attack: &Attack, i: usize) -> bool {
         let Some(row) = self.rows.get(i) else { return false };
@@ -239,6 +251,11 @@ impl<'c> Sides<'c> {
             _ => false,
         }
     }
+}
+
+/// Whether the attack asks what the client checks of a server, and not which versions it speaks or what it does without TLS.
+pub fn is_of_checks(attack: &str) -> bool {
+    !matches!(attack, "tls.version-tls11" | "tls.downgrade-marker-12" | "channel.tls-block-fallback")
 }
 
 /// Whether the device asks its peer in clear for something new again and again while nothing is done to its TLS.
@@ -456,6 +473,16 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
         return undecided(
             Reason::Racy,
             format!("{refusals} refusals after the handshake; {other} was refused at times and accepted at times"),
+        );
+    }
+    // The same without a race: it is another code path that runs at times, or chance.
+    if refusals > 0
+        && attack.defect != Defect::TlsBlocked
+        && let Some(other) = sides.intermittent()
+    {
+        return undecided(
+            Reason::Intermittent,
+            format!("{refusals} refusals; {other} was refused at times and accepted at times by the same client"),
         );
     }
     if refusals == 0 {
@@ -739,6 +766,14 @@ mod tests {
             early.add(&Line { n: span.first, at: Time(20), frame: None, flow: None, subject: None, seen: trial.clone().into() });
         }
         assert_eq!(says(&early), None);
+        // Accepted at times and refused in the handshake at others: no race, and no less chance.
+        let (trial, _) = early.seen::<Trial>().iter().find(|(t, _)| t.n == 20).map(|(t, s)| (t.clone(), s)).unwrap();
+        let in_time = Trial { n: 22, grade: Evidence::E2, ..trial };
+        for (id, expect) in [("tls.version-tls11", None), ("cert.expired", Some(Reason::Intermittent))] {
+            let trial = Trial { attack: Some(Text::ours(id)), ..in_time.clone() };
+            early.add(&Line { n: 22, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
+            assert_eq!(says(&early), expect, "{id}");
+        }
         // By chance all refusals were in time: more of them are needed, in a lab as many as make that unlikely.
         for (refusals, in_lab, expect) in
             [(5, false, Some(Reason::TooFewAttempts)), (6, false, None), (9, true, Some(Reason::TooFewAttempts)), (10, true, None)]

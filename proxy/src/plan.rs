@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
-use analyzers::trial::{LATER, required_late};
+use analyzers::trial::{LATER, is_of_checks, required_late};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Defect, Need, Time};
 
@@ -266,8 +266,17 @@ impl<'a> View<'_, 'a> {
             }
             _ => self.terms.required.of(attack.severity).max(1),
         };
-        let late = self.tries(attack).any(|(_, p)| p.late);
+        let late = self.tries(attack).any(|(_, p)| p.late) || self.intermittent();
         (if late { required_late(required, self.terms.mode == Mode::Runs) } else { required }) as usize
+    }
+
+    /// Whether this client accepted an attack on its checks in one attempt and refused it in another: what it did with the others may be chance.
+    fn intermittent(self) -> bool {
+        let of = |result: TrialResult| {
+            let asks = |p: &&Past| p.attack.as_deref().is_some_and(is_of_checks) && p.by_clear.is_empty();
+            self.history.past.iter().filter(asks).filter(move |p| p.result == result)
+        };
+        of(TrialResult::Accepted).any(|a| of(TrialResult::Rejected).any(|r| !r.late && (&r.attack, r.after) == (&a.attack, a.after)))
     }
 
     /// How many connections to let through before this attack begins, where the device makes more than one: it may stop after the first that

@@ -50,14 +50,18 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Whether a failure of this check refutes a requirement that the policy counts: it counts then, though it is not needed.
+    /// Whether a failure of this check refutes a requirement that the policy counts, or a claim: it counts then, though it is not needed.
     fn refutes(&self, check: &str, active: bool) -> bool {
         let asked = match &self.scope {
             Scope::Passive => !active,
             Scope::Attacks { selected, .. } => active && selected.iter().any(|id| id == check),
         };
         let profile = &self.demands.policy.profile;
-        asked && self.demands.requirements.iter().any(|r| profile.has_requirement(&r.id) && r.supports.iter().any(|id| id == check))
+        // These fail only against what the maker or the operator has claimed.
+        let claimed = matches!(check, "pin.absent" | "pin.scope" | "cert.user-ca-trusted");
+        asked
+            && (claimed && active
+                || self.demands.requirements.iter().any(|r| profile.has_requirement(&r.id) && r.supports.iter().any(|id| id == check)))
     }
 
     fn is_live(&self) -> bool {
@@ -369,6 +373,21 @@ mod tests {
             ("cert.a fail!", 0),
         ] {
             check(true, rows, &gates(), expect);
+        }
+    }
+
+    /// A pin is asked for by whoever claims it, not by the profile.
+    #[test]
+    fn a_claim_that_does_not_hold_counts() {
+        let demands = fixture::demands();
+        let selection = |selected: &str| Selection::attacks(&demands, vec!["cert.a".into(), selected.into()], Vec::new());
+        for (selected, rows, expect) in [
+            ("pin.absent", "cert.a pass, pin.absent fail", 1),
+            ("pin.absent", "cert.a pass, pin.absent inconclusive", 0),
+            ("x.a", "cert.a pass, x.a fail", 0),
+        ] {
+            let findings = fixture::findings(rows);
+            assert_eq!(exit_code(&findings, &[], &selection(selected), &gates()).code, expect, "{rows}");
         }
     }
 
