@@ -770,8 +770,11 @@ mod tests {
         let (trial, _) = early.seen::<Trial>().iter().find(|(t, _)| t.n == 20).map(|(t, s)| (t.clone(), s)).unwrap();
         let in_time = Trial { n: 22, grade: Evidence::E2, ..trial };
         for (id, expect) in [("tls.version-tls11", None), ("cert.expired", Some(Reason::Intermittent))] {
-            let trial = Trial { attack: Some(Text::ours(id)), ..in_time.clone() };
-            early.add(&Line { n: 22, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
+            let refused = Trial { attack: Some(Text::ours(id)), ..in_time.clone() };
+            let accepted = Trial { n: 23, result: TrialResult::Accepted, grade: Evidence::E3, ..refused.clone() };
+            for trial in [refused, accepted] {
+                early.add(&Line { n: trial.n, at: Time(20), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
             assert_eq!(says(&early), expect, "{id}");
         }
         // By chance all refusals were in time: more of them are needed, in a lab as many as make that unlikely.

@@ -235,6 +235,22 @@ fn a_pin_is_asked_of_later_connections_too() {
     assert_eq!(out.join(" "), "P0 C0 P0 C0 P0 C1");
 }
 
+/// A client that refused an attack on its checks and then accepted it may have refused the others by chance; what it does about versions is
+/// another question.
+#[test]
+fn a_client_that_does_not_always_do_the_same_is_asked_more() {
+    for (first, defect, expect) in [("cert.untrusted-ca", Defect::UntrustedCa, 10), ("tls.version-tls11", Defect::UntrustedCa, 2)] {
+        let attacks = [attack(first, defect, &[]), attack("cert.expired", Defect::Expired, &[])];
+        let met = std::cell::Cell::new(0);
+        let (sequence, left) = play(&attacks, Mode::Runs, 1, |t| {
+            let wavers = short(t) == first;
+            met.set(met.get() + usize::from(wavers));
+            if wavers && met.get() > 1 { TrialResult::Accepted } else { strict(t) }
+        });
+        assert_eq!((sequence.matches("cert.expired").count(), left), (expect, Vec::new()), "{first}: {sequence}");
+    }
+}
+
 /// A stack that speaks because another was attacked is asked the same, at once and again; one that will hardly be met twice is asked at once.
 #[test]
 fn stacks_that_come_behind_others() {
