@@ -412,11 +412,33 @@ fn unpacked(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Vec<u8>, bool
         Packed::Gzip => drain(flate2::bufread::MultiGzDecoder::new(&mut source), limit),
         Packed::Zlib => return Some(inflate(bytes, true, limit)),
         Packed::Deflate => return Some(inflate(bytes, false, limit)),
-        Packed::Brotli => drain(brotli_decompressor::Decompressor::new(&mut source, 4096), limit),
+        Packed::Brotli => {
+            let first = [narrowed(*bytes.first()?, limit)];
+            source.at = 1;
+            let limit = limit.min(WIDEST);
+            drain(brotli_decompressor::Decompressor::new(first.as_slice().chain(&mut source), 4096), limit)
+        }
         Packed::Zstd => drain(zstd_reader(&mut source)?, limit),
     };
     Some((out, ended, cut, source.at))
 }
+
+/// The first byte of a brotli stream, with a window no larger than `limit` bytes of output can make use of.
+///
+/// A decoder makes room for the whole window that a stream names, up to 16 MiB, however short it is. Before a window is full, a distance reaches
+/// back to the beginning whatever the window (RFC 7932 §4), so a smaller one that stays unfilled decodes to the same.
+fn narrowed(first: u8, limit: usize) -> u8 {
+    // RFC 7932 §9.1: a set bit and three that are not all zero say 17 bits and so many more; the window is 16 bytes short of that power of two.
+    let (code, said) = (first & 15, (first >> 1) & 7);
+    let needed = (limit + BUFFER + 16).next_power_of_two().trailing_zeros().max(18) as u8;
+    if code & 1 == 1 && said > 0 && 17 + said > needed { first & 0xf0 | 1 | (needed - 17) << 1 } else { first }
+}
+
+/// Bytes are drained by so many.
+const BUFFER: usize = 4096;
+
+/// So much of a brotli stream is decoded at most: what a window of 4 MiB decodes without being filled.
+const WIDEST: usize = (4 << 20) - 16 - BUFFER;
 
 /// Whether a stream came to its proper end with its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,7 +453,7 @@ fn zstd_reader<'a>(source: &'a mut Counted<'_>) -> Option<impl Read + 'a> {
 
 fn drain(mut from: impl Read, limit: usize) -> (Vec<u8>, bool, bool) {
     let mut out = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; BUFFER];
     loop {
         if out.len() >= limit {
             out.truncate(limit);
@@ -450,7 +472,7 @@ fn drain(mut from: impl Read, limit: usize) -> (Vec<u8>, bool, bool) {
 fn inflate(bytes: &[u8], zlib: bool, limit: usize) -> (Vec<u8>, bool, bool, usize) {
     let mut stream = flate2::Decompress::new(zlib);
     let mut out = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; BUFFER];
     loop {
         let (taken, made) = (stream.total_in() as usize, stream.total_out());
         let status = stream.decompress(bytes.get(taken..).unwrap_or_default(), &mut buffer, flate2::FlushDecompress::None);
@@ -508,6 +530,33 @@ mod tests {
         let at = expect.find(needle).unwrap();
         let span = undone.map.back(&(at..at + needle.len()));
         assert_eq!(String::from_utf8_lossy(&coded[span]), origin);
+    }
+
+    #[test]
+    fn a_narrower_window_decodes_to_the_same() {
+        // Made with the reference encoder: 64 bytes, 3 MB of zeros, the bytes again; quality 11, a window of 24 bits.
+        let far = &*hex(b"\
+            9f3fc72df82f8fb771d88becc0d874b83f0e35a2066fce47ebd2c0c25961130f\
+            28ac194cc7bd87e97bf61be7676954bbbc14166baa42c87aad80a9692e63f4fe\
+            dbe08611541df36221f0d8cff36d7109e427c9857dc33058d8443cd1e8c1b825\
+            0965f3a26929fed9e1d026ceeeb37c69004d8d1b")
+        .bytes;
+        assert_eq!(far[0] & 15, 15);
+        let limit = 4 << 20;
+        assert_eq!((narrowed(far[0], WIDEST) & 15, narrowed(far[0], 100_000) & 15), (11, 3));
+        let (undone, whole) = unpack(Packed::Brotli, far, limit).unwrap();
+        assert_eq!((undone.bytes.len(), whole), (3_000_128, Whole(true)));
+        assert_eq!(undone.bytes[..64], undone.bytes[3_000_064..]);
+        assert!(undone.bytes[64..3_000_064].iter().all(|b| *b == 0));
+        // What is cut is cut at the same place.
+        for limit in [1, 63, 100_000, 262_128, 262_129, 3_000_100] {
+            let (short, whole) = unpack(Packed::Brotli, far, limit).unwrap();
+            assert_eq!((short.bytes == undone.bytes[..limit], short.cut, whole), (true, true, Whole(false)), "{limit}");
+        }
+        // Other codes of windows stay: 16 bits, 10 to 15 and 17, the reserved one.
+        for first in [0b0, 0b010_0001, 0b000_0001, 0b001_0001, 0b111_0001] {
+            assert_eq!(narrowed(first, 1), first);
+        }
     }
 
     #[test]
