@@ -21,8 +21,8 @@ pub(crate) struct Seen<'b> {
     pub(crate) bytes: &'b [u8],
     /// The frame, for its link addresses.
     pub(crate) frame: &'b [u8],
-    /// The block's number.
-    pub(crate) block: u64,
+    /// The block's number, modulo 2³².
+    pub(crate) block: u32,
     /// The block's bytes, and its reassembled datagrams: for comparing retransmissions.
     pub(crate) at_hand: (&'b [u8], &'b [u8]),
 }

@@ -53,7 +53,8 @@ pub(crate) struct Origin {
 /// Where in which block a payload lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) block: u64,
+    /// The block's number, modulo 2³².
+    pub(crate) block: u32,
     pub(crate) whole: bool,
     pub(crate) at: u32,
 }
@@ -90,23 +91,31 @@ pub(crate) struct Half {
     next: u32,
     pub(crate) offset: u64,
     started: bool,
-    /// The first segments of a stream whose beginning is not known, one behind the other, until it is.
-    opening: Vec<Waiting>,
     /// The initial sequence number, when the SYN was seen or is certain.
     pub(crate) isn: Option<u32>,
     /// Stream offset the FIN stands at.
     fin: Option<u64>,
     /// How far the peer has acknowledged.
     acked: u64,
-    held: VecDeque<Held>,
-    held_bytes: usize,
-    /// Packets since the peer acknowledged past the hole.
-    overdue: u16,
     stray: (u32, u8),
+    /// Segments that wait for others; few directions have any.
+    aside: Option<Box<Aside>>,
     /// Delivered pieces, in order of their offsets.
     recent: VecDeque<Sent>,
     /// Bytes skipped while nothing was wanted, that a late segment may still bring.
     skipped: u64,
+}
+
+/// What cannot be delivered yet.
+#[derive(Debug, Default)]
+struct Aside {
+    /// The first segments of a stream whose beginning is not known, one behind the other, until it is.
+    opening: Vec<Waiting>,
+    /// Segments ahead of a hole, in order of their offsets.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Packets since the peer acknowledged past the hole.
+    overdue: u16,
 }
 
 /// A segment that waits for the beginning of its stream.
@@ -179,25 +188,34 @@ impl Half {
 
     /// Whether bytes of it were seen, or where they begin.
     pub(crate) fn is_heard(&self) -> bool {
-        self.started || !self.opening.is_empty()
+        self.started || self.waits()
     }
 
     /// Whether segments wait for its beginning.
     pub(crate) fn waits(&self) -> bool {
-        !self.opening.is_empty()
+        self.first_waiting().is_some()
+    }
+
+    fn first_waiting(&self) -> Option<&Waiting> {
+        self.aside.as_ref()?.opening.first()
+    }
+
+    /// The first segment ahead of a hole.
+    fn first_held(&self) -> Option<&Held> {
+        self.aside.as_ref()?.held.front()
     }
 
     /// Whether a SYN with this number is the one that was not seen: what was delivered begins right after it, or what waits soon after.
     pub(crate) fn is_missing_syn(&self, isn: u32) -> bool {
         let delivered = self.next.wrapping_sub(self.offset as u32);
-        let first = self.opening.first().map_or(delivered, |first| first.seq);
+        let first = self.first_waiting().map_or(delivered, |first| first.seq);
         let ahead = first.wrapping_sub(isn.wrapping_add(1)) as usize;
         self.is_heard() && self.isn.is_none() && (ahead == 0 || !self.started && ahead <= MOST_HELD)
     }
 
     /// The peer acknowledges up to `ack` before it goes on: what waits and it has was sent in order, and comes first.
     pub(crate) fn answered(&mut self, ack: u32, budget: &mut usize, take: &mut impl Take) {
-        if self.opening.first().is_some_and(|first| self.started || ack.wrapping_sub(first.seq) as i32 > 0) {
+        if self.first_waiting().is_some_and(|first| self.started || ack.wrapping_sub(first.seq) as i32 > 0) {
             self.begin(budget, take);
         }
     }
@@ -219,13 +237,13 @@ impl Half {
                 return Was::Fine;
             }
             // What ends where the first one begins comes before it.
-            early = len > 0 && self.opening.first().is_some_and(|first| first.seq == s.seq.wrapping_add(len as u32));
-            if early || self.opening.is_empty() {
+            early = len > 0 && self.first_waiting().is_some_and(|first| first.seq == s.seq.wrapping_add(len as u32));
+            if early || !self.waits() {
                 self.next = s.seq;
                 self.started = true;
             }
         }
-        if !self.opening.is_empty() {
+        if self.waits() {
             self.begin(budget, take);
         }
         let mut rel = i64::from(s.seq.wrapping_sub(self.next) as i32);
@@ -290,9 +308,11 @@ impl Half {
         if rel > 0 && rel <= WINDOW {
             self.acked = self.acked.max(self.offset + rel as u64);
         }
-        if self.held.front().is_some_and(|first| self.acked >= first.offset) {
-            self.overdue += 1;
-            if self.overdue > REORDER {
+        if self.first_held().is_some_and(|first| self.acked >= first.offset)
+            && let Some(aside) = &mut self.aside
+        {
+            aside.overdue += 1;
+            if aside.overdue > REORDER {
                 self.skip_hole(Lost::Sequence, budget, take);
             }
         }
@@ -308,18 +328,16 @@ impl Half {
 
     /// Nothing of this direction is wanted any more: what is held goes.
     pub(crate) fn forget(&mut self, budget: &mut usize) {
-        *budget += self.opening.iter().map(|w| w.bytes.len() + SEGMENT).sum::<usize>();
-        self.opening = Vec::new();
-        *budget += self.held_bytes;
-        self.held_bytes = 0;
-        if let Some(last) = self.held.back() {
+        self.recent = VecDeque::new();
+        let Some(aside) = self.aside.take() else { return };
+        *budget += aside.opening.iter().map(|w| w.bytes.len() + SEGMENT).sum::<usize>();
+        *budget += aside.held_bytes;
+        if let Some(last) = aside.held.back() {
             let end = last.end();
-            self.skipped += (end - self.offset).saturating_sub(self.held.iter().map(|h| h.bytes.len() as u64).sum());
+            self.skipped += (end - self.offset).saturating_sub(aside.held.iter().map(|h| h.bytes.len() as u64).sum());
             self.next = self.next.wrapping_add((end - self.offset) as u32);
             self.offset = end;
         }
-        self.held = VecDeque::new();
-        self.recent = VecDeque::new();
     }
 
     /// Follows the numbers only. Says what the segment was, and how many bytes of it are new.
@@ -385,26 +403,27 @@ impl Half {
     pub(crate) fn rest(&mut self, budget: &mut usize, take: &mut impl Take) {
         self.begin(budget, take);
         self.flush(budget, take);
-        self.held = VecDeque::new();
+        self.aside = None;
         self.recent.shrink_to_fit();
     }
 
     /// Keeps a segment at the start of a stream whose beginning is not known, if it follows what is kept.
     fn wait(&mut self, s: &Segment<'_>, budget: &mut usize) -> bool {
         let cost = s.bytes.len() + SEGMENT;
-        let follows = self.opening.last().is_none_or(|last| last.end() == s.seq);
-        if s.fin || !follows || self.opening.len() >= OPENING || cost > *budget {
+        let opening = self.aside.as_ref().map_or(&[][..], |aside| &aside.opening);
+        let follows = opening.last().is_none_or(|last| last.end() == s.seq);
+        if s.fin || !follows || opening.len() >= OPENING || cost > *budget {
             return false;
         }
         *budget -= cost;
-        self.opening.push(Waiting { seq: s.seq, bytes: s.bytes.to_vec(), cut: s.cut, origin: s.origin });
+        self.aside.get_or_insert_default().opening.push(Waiting { seq: s.seq, bytes: s.bytes.to_vec(), cut: s.cut, origin: s.origin });
         true
     }
 
     /// Goes on with the segments that waited for the beginning; without a better one it is theirs.
     #[cold]
     fn begin(&mut self, budget: &mut usize, take: &mut impl Take) {
-        let opening = std::mem::take(&mut self.opening);
+        let opening = self.aside.as_mut().map(|aside| std::mem::take(&mut aside.opening)).unwrap_or_default();
         if let Some(first) = opening.first().filter(|_| !self.started) {
             self.next = first.seq;
             self.started = true;
@@ -417,7 +436,7 @@ impl Half {
 
     fn in_order(&mut self, mut s: Segment<'_>, budget: &mut usize, take: &mut impl Take) {
         // What is held came first: it stands, and the segment fills in around it.
-        while let Some(first) = self.held.front() {
+        while let Some(first) = self.first_held() {
             let room = (first.offset - self.offset) as usize;
             if s.bytes.len() + (s.cut as usize) < room {
                 break;
@@ -471,22 +490,25 @@ impl Half {
     fn advance(&mut self, len: u64) {
         self.offset += len;
         self.next = self.next.wrapping_add(len as u32);
-        self.overdue = 0;
+        if let Some(aside) = &mut self.aside {
+            aside.overdue = 0;
+        }
     }
 
     fn pop(&mut self, budget: &mut usize) -> Option<Held> {
-        let first = self.held.pop_front()?;
+        let aside = self.aside.as_mut()?;
+        let first = aside.held.pop_front()?;
         let cost = first.bytes.len() + SEGMENT;
-        self.held_bytes -= cost.min(self.held_bytes);
+        aside.held_bytes -= cost.min(aside.held_bytes);
         *budget += cost;
         Some(first)
     }
 
     /// Gives up the bytes before the first held segment, and goes on with it and what follows without a hole.
     fn skip_hole(&mut self, why: Lost, budget: &mut usize, take: &mut impl Take) {
-        let Some(first) = self.held.front() else { return };
+        let Some(first) = self.first_held() else { return };
         self.skip(first.offset - self.offset, why, take);
-        while self.held.front().is_some_and(|h| h.offset <= self.offset) {
+        while self.first_held().is_some_and(|h| h.offset <= self.offset) {
             let Some(first) = self.pop(budget) else { return };
             self.deliver(&first.bytes, first.origin, None, take);
             self.skip(u64::from(first.cut), Lost::SnapLength, take);
@@ -494,7 +516,7 @@ impl Half {
     }
 
     fn flush(&mut self, budget: &mut usize, take: &mut impl Take) {
-        while !self.held.is_empty() {
+        while self.first_held().is_some() {
             self.skip_hole(Lost::Sequence, budget, take);
         }
     }
@@ -503,22 +525,23 @@ impl Half {
     fn hold(&mut self, offset: u64, s: &Segment<'_>, budget: &mut usize, take: &mut impl Take) {
         let mut at = offset;
         let end = offset + s.bytes.len() as u64;
-        let mut i = self.held.partition_point(|h| h.end() <= at);
+        let mut i = self.aside.as_ref().map_or(0, |aside| aside.held.partition_point(|h| h.end() <= at));
         loop {
-            let (start, stop) = self.held.get(i).map_or((u64::MAX, u64::MAX), |h| (h.offset, h.end()));
+            let aside = self.aside.get_or_insert_default();
+            let (start, stop) = aside.held.get(i).map_or((u64::MAX, u64::MAX), |h| (h.offset, h.end()));
             if at < start {
                 let upto = end.min(start);
                 let piece = s.bytes.get((at - offset) as usize..(upto - offset) as usize).unwrap_or_default();
                 let cut = if upto == end { u64::from(s.cut).min(start - end) as u32 } else { 0 };
                 if piece.len() + cut as usize > 0 {
                     let cost = piece.len() + SEGMENT;
-                    if self.held_bytes + cost > MOST_HELD || cost > *budget {
+                    if aside.held_bytes + cost > MOST_HELD || cost > *budget {
                         self.overflow(Segment { bytes: piece, cut, ..*s }, at, budget, take);
                         return;
                     }
                     *budget -= cost;
-                    self.held_bytes += cost;
-                    self.held.insert(i, Held { offset: at, bytes: piece.to_vec(), cut, origin: s.origin });
+                    aside.held_bytes += cost;
+                    aside.held.insert(i, Held { offset: at, bytes: piece.to_vec(), cut, origin: s.origin });
                     i += 1;
                 }
             }
@@ -526,7 +549,7 @@ impl Half {
                 return;
             }
             // Overlap with a held one: it came first.
-            if let Some(h) = self.held.get(i) {
+            if let Some(h) = aside.held.get(i) {
                 let from = at.max(start);
                 let upto = end.min(start + h.bytes.len() as u64);
                 if from < upto
@@ -546,10 +569,11 @@ impl Half {
 
     /// No room: the oldest hole is given up, so that the stream goes on.
     fn overflow(&mut self, s: Segment<'_>, offset: u64, budget: &mut usize, take: &mut impl Take) {
-        while self.held.front().is_some_and(|h| h.offset < offset) {
+        while self.first_held().is_some_and(|h| h.offset < offset) {
             self.skip_hole(Lost::Memory, budget, take);
             let cost = s.bytes.len() + SEGMENT;
-            if self.offset < offset && self.held_bytes + cost <= MOST_HELD && cost <= *budget {
+            let held = self.aside.as_ref().map_or(0, |aside| aside.held_bytes);
+            if self.offset < offset && held + cost <= MOST_HELD && cost <= *budget {
                 self.hold(offset, &s, budget, take);
                 return;
             }

@@ -310,7 +310,7 @@ impl<P: Drive> Shard<P> {
                 link,
                 bytes: from.get(packet.at as usize..packet.at as usize + packet.len as usize).unwrap_or_default(),
                 frame,
-                block: round.number,
+                block: round.number as u32,
                 at_hand: (&block.bytes, &round.whole),
             });
         }
