@@ -10,6 +10,7 @@ use std::sync::Arc;
 use policies::Time;
 
 use crate::chunk::{Chunk, Gap, Want};
+use crate::dissect::search::WINDOWS;
 use crate::dissect::{Cx, Known, Rest, Talk};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
@@ -202,11 +203,13 @@ pub struct Pipeline {
     /// Boxed, for the map has room for twice as many as there are.
     flows: HashMap<FlowKey, Box<Live>, foldhash::fast::FixedState>,
     keys: Keys,
+    /// Bytes that may still be kept of the beginnings of streams.
+    room: usize,
 }
 
 impl Pipeline {
     pub fn new(tools: Arc<Tools>) -> Pipeline {
-        Pipeline { tools, flows: HashMap::default(), keys: Keys::default() }
+        Pipeline { tools, flows: HashMap::default(), keys: Keys::default(), room: WINDOWS }
     }
 
     /// A flow begins. Must come before anything else of it.
@@ -231,6 +234,7 @@ impl Pipeline {
         let Some(live) = self.flows.get_mut(&chunk.flow) else { return Want::Nothing };
         live.known.last = live.known.last.max(chunk.time);
         live.known.delivered += chunk.bytes.len() as u64;
+        live.known.room = self.room;
         count_active(&self.tools.windows, &mut live.known, chunk.dir, chunk.bytes.len() as u64, chunk.time);
         let mut cx = Cx {
             at: chunk.time,
@@ -242,6 +246,7 @@ impl Pipeline {
             out,
         };
         let want = live.talk.chunk(&chunk, &mut cx);
+        self.room = live.known.room;
         if live.talk.is_opaque() {
             live.unknown += chunk.bytes.len() as u64;
         }
@@ -261,23 +266,30 @@ impl Pipeline {
         let Some(live) = self.flows.get_mut(&gap.flow) else { return Want::Nothing };
         let mut cx =
             Cx { at: gap.time, frame: gap.frame, flow: gap.flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
+        cx.known.room = self.room;
         let want = live.talk.gap(&gap, &mut cx);
         cx.missed(&gap);
+        self.room = live.known.room;
         want
     }
 
     /// Nothing was heard of the flow for long: what is kept of it takes no more room than it must.
-    pub fn rest(&mut self, flow: FlowKey) {
-        if let Some(live) = self.flows.get_mut(&flow) {
-            live.talk.rest();
-        }
+    pub fn rest(&mut self, flow: FlowKey, time: Time, frame: u64, out: &mut impl Sink) {
+        let Some(live) = self.flows.get_mut(&flow) else { return };
+        live.known.room = self.room;
+        let mut cx = Cx { at: time, frame, flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
+        live.talk.rest(&mut cx);
+        self.room = live.known.room;
     }
 
     /// A flow has ended; `counts` are its source's.
     pub fn close(&mut self, flow: FlowKey, end: FlowEnd, counts: &Counts, time: Time, frame: u64, out: &mut impl Sink) {
         let Some(mut live) = self.flows.remove(&flow) else { return };
         let mut cx = Cx { at: time, frame, flow, known: &mut live.known, tools: &self.tools, late_keys: &self.keys, out };
+        cx.known.room = self.room;
         live.talk.close(end, counts, &mut cx);
+        // What was kept of streams that went in pieces is given back here.
+        self.room = cx.known.room + cx.known.kept;
         let app = live.talk.app();
         let unknown = live.unknown.saturating_add_signed(cx.known.unknown);
         if unknown > 0 {

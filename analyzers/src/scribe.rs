@@ -91,7 +91,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Scribe {
     briefing: Briefing,
-    flows: HashMap<FlowKey, Entry, foldhash::fast::FixedState>,
+    /// Boxed, for the map has room for twice as many as there are.
+    flows: HashMap<FlowKey, Box<Entry>, foldhash::fast::FixedState>,
     flows_seen: u64,
     /// The newest closed flows, and the order in which they closed, oldest first.
     closed: HashMap<FlowKey, (FlowId, Option<Subject>), foldhash::fast::FixedState>,
@@ -131,7 +132,8 @@ impl Scribe {
         match out {
             Out::Opened { flow, ends, .. } => {
                 self.flows_seen += 1;
-                self.flows.insert(flow, Entry { id: FlowId(self.flows_seen), ends, subject: None, answers: None });
+                let entry = Entry { id: FlowId(self.flows_seen), ends, subject: None, answers: None };
+                self.flows.insert(flow, Box::new(entry));
             }
             Out::Seen(draft) => self.written(*draft, None, desk),
             Out::Tried { mut draft, flows } => {

@@ -47,7 +47,7 @@ pub trait Drive: Send {
     fn gap(&mut self, gap: Gap, out: &mut Outs<Self::Out>) -> Want;
     fn close(&mut self, flow: FlowKey, end: FlowEnd, counts: &Counts, time: Time, frame: u64, out: &mut Outs<Self::Out>);
     /// Nothing was heard of a flow for long: what is kept of it may be packed.
-    fn rest(&mut self, _flow: FlowKey) {}
+    fn rest(&mut self, _flow: FlowKey, _time: Time, _frame: u64, _out: &mut Outs<Self::Out>) {}
     fn link(&mut self, fact: Neighbour, time: Time, frame: u64, out: &mut Outs<Self::Out>);
     fn odd(&mut self, flow: Option<FlowKey>, what: OddKind, detail: &str, time: Time, frame: u64, out: &mut Outs<Self::Out>);
     fn key(&mut self, secret: &Secret);
@@ -78,8 +78,8 @@ impl Drive for Pipeline {
         self.close(flow, end, counts, time, frame, out);
     }
 
-    fn rest(&mut self, flow: FlowKey) {
-        self.rest(flow);
+    fn rest(&mut self, flow: FlowKey, time: Time, frame: u64, out: &mut Outs<Out>) {
+        self.rest(flow, time, frame, out);
     }
 
     fn link(&mut self, fact: Neighbour, time: Time, frame: u64, out: &mut Outs<Out>) {

@@ -187,7 +187,8 @@ impl<P: Drive> Shard<P> {
         let Some(flow) = self.flows.get_mut(i as usize) else { return };
         let mut run = Run { drive: &mut self.drive, outs: &mut self.outs, budget: &mut self.budget };
         flow.rest(&mut run);
-        self.drive.rest(flow.id);
+        let (id, last) = (flow.id, flow.last);
+        self.drive.rest(id, last.time, last.frame, &mut self.outs);
     }
 
     pub(crate) fn link(&mut self, fact: Neighbour, at: Origin) {

@@ -44,7 +44,7 @@ pub trait Dissector: Send + std::fmt::Debug {
     fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want;
 
     /// Nothing was heard for long: what is kept takes no more room than it must.
-    fn rest(&mut self) {}
+    fn rest(&mut self, _cx: &mut Cx<'_>) {}
 
     /// The flow has closed: say what is left to say. `counts` tell who sent FIN or RST.
     fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>);
@@ -82,7 +82,10 @@ pub struct Known {
     pub(crate) side: Option<Dir>,
     /// Who can read what was decrypted: whoever drives the pipeline knows whether a certificate was interposed.
     pub exposure: Exposure,
-    pub(crate) hits: search::Hits,
+    pub(crate) hits: Option<Box<search::Hits>>,
+    /// Bytes kept of the beginnings of streams, and how many more of all flows may be.
+    pub(crate) kept: usize,
+    pub(crate) room: usize,
     /// How many tunnels were opened inside one another.
     pub(crate) nested: u8,
     pub(crate) active: Vec<Active>,
@@ -118,10 +121,16 @@ impl Known {
             missed: 0,
             side: None,
             exposure: Exposure::Peer,
-            hits: search::Hits::default(),
+            hits: None,
+            kept: 0,
+            room: search::WINDOWS,
             nested: 0,
             active: Vec::new(),
         }
+    }
+
+    pub(crate) fn hits(&mut self) -> &mut search::Hits {
+        self.hits.get_or_insert_default()
     }
 }
 

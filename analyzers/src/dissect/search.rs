@@ -126,20 +126,12 @@ enum Window {
     Done,
 }
 
-impl Trail {
-    /// Gives back what is not used of its room.
-    pub fn rest(&mut self) {
-        if let Window::Open(kept, marks) = &mut self.window {
-            kept.shrink_to_fit();
-            marks.shrink_to_fit();
-        }
-        self.carry.shrink_to_fit();
-    }
-}
-
 /// So much of each direction of an unknown stream is taken apart: logins and the first messages of most protocols stand there, and what is
 /// kept of a flow stays small.
 const WINDOW: usize = 64 << 10;
+
+/// So much is kept of the beginnings of all streams of a pipeline: where it is used up, a stream is taken apart as far as it is kept.
+pub(crate) const WINDOWS: usize = 1 << 20;
 
 /// Distinct finds of one flow that are written. A flow that sends more has long been told.
 const MOST_HITS: usize = 256;
@@ -212,7 +204,7 @@ struct Telling<'a, 'c, F> {
 impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for Telling<'_, '_, F> {
     fn again(&mut self, glance: &Glance) -> bool {
         let (spot, origin) = (self.at)(glance.span.start, glance.span.end - glance.span.start);
-        self.cx.known.hits.again(again_key(&glance.token, &spot), glance.grade, origin)
+        self.cx.known.hits().again(again_key(&glance.token, &spot), glance.grade, origin)
     }
 
     fn found(&mut self, found: Found) {
@@ -231,7 +223,7 @@ struct New<'a, 'c, F> {
 impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
     fn again(&mut self, glance: &Glance) -> bool {
         let (spot, _) = (self.telling.at)(glance.span.start, glance.span.end - glance.span.start);
-        let known = self.telling.cx.known.hits.proven(again_key(&glance.token, &spot));
+        let known = self.telling.cx.known.hits().proven(again_key(&glance.token, &spot));
         known || if self.shapes { self.telling.again(glance) } else { glance.grade != Grade::Proof }
     }
 
@@ -303,7 +295,7 @@ impl Cx<'_> {
 
     /// Bytes that somebody else may understand, and that could not be searched.
     pub fn unsearched(&mut self, dir: Dir, layer: Layer, bytes: u64) {
-        let hits = &mut self.known.hits;
+        let hits = self.known.hits();
         let counts = if layer == Layer::Wire { &mut hits.unsearched } else { &mut hits.unsearched_inside };
         counts[dir.index()] += bytes;
     }
@@ -311,7 +303,7 @@ impl Cx<'_> {
     /// Bytes that were searched only as they passed: what stands behind several codings, or packed, was not found in them.
     pub fn streamed(&mut self, dir: Dir, layer: Layer, bytes: u64) {
         if layer == Layer::Wire {
-            self.known.hits.streamed[dir.index()] += bytes;
+            self.known.hits().streamed[dir.index()] += bytes;
         }
     }
 
@@ -319,7 +311,7 @@ impl Cx<'_> {
         let Some(engine) = self.tools.engine.clone() else { return };
         let peeled = engine.peel_once(bytes, &mut Telling { cx: self, at });
         if peeled.stopped.is_some() {
-            self.known.hits.unpeeled += bytes.len() as u64;
+            self.known.hits().unpeeled += bytes.len() as u64;
         }
     }
 
@@ -380,7 +372,10 @@ impl Cx<'_> {
             trail.window = Window::Open(Vec::new(), Marks::default());
         }
         if let Window::Open(kept, marks) = &mut trail.window {
-            let n = bytes.len().min(WINDOW - kept.len());
+            let wanted = bytes.len().min(WINDOW - kept.len());
+            let n = wanted.min(self.known.room);
+            self.known.room -= n;
+            self.known.kept += n;
             marks.note(Mark { at: kept.len() as u64, offset, frame: self.frame, time: self.at });
             // Doubled, half of it would often stay unused.
             if kept.capacity() - kept.len() < n {
@@ -388,7 +383,7 @@ impl Cx<'_> {
             }
             kept.extend_from_slice(&bytes[..n]);
             beyond -= n;
-            if kept.len() >= WINDOW {
+            if kept.len() >= WINDOW || n < wanted {
                 self.take_apart(trail, place, dir, layer);
             }
         }
@@ -398,6 +393,8 @@ impl Cx<'_> {
     /// Takes apart what was kept of a stream's beginning.
     fn take_apart(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
         if let Window::Open(kept, marks) = std::mem::replace(&mut trail.window, Window::Done) {
+            self.known.room += kept.len();
+            self.known.kept = self.known.kept.saturating_sub(kept.len());
             let spot = Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] };
             if is_text(&kept) {
                 self.search_text(&spot, &kept);
@@ -408,6 +405,15 @@ impl Cx<'_> {
             } else {
                 self.search_planted_again(&spot, &kept, true);
             }
+        }
+    }
+
+    /// Nothing is heard of a stream for long: what is kept of it is taken apart. What comes later is kept as if it began there.
+    pub fn search_pause(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
+        trail.carry.shrink_to_fit();
+        if let Window::Open(..) = trail.window {
+            self.take_apart(trail, place, dir, layer);
+            trail.window = Window::Untouched;
         }
     }
 
@@ -468,7 +474,7 @@ impl Cx<'_> {
         for f in parts {
             let origin = spot.origin(f.span.start, f.span.end - f.span.start);
             // The whole value was told, or will be.
-            if !self.known.hits.again(again_key(&f.token, spot), f.grade, origin) {
+            if !self.known.hits().again(again_key(&f.token, spot), f.grade, origin) {
                 self.found(&f, spot, origin);
             }
         }
@@ -488,14 +494,15 @@ impl Cx<'_> {
 
     fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
         let key = again_key(&find.token, spot);
-        if self.known.hits.again(key, find.grade, origin) {
+        if self.known.hits().again(key, find.grade, origin) {
             return;
         }
         // A header's name is the sender's word too, and lower case would hide what it says in base64.
         let told = spot.place.name().is_none_or(|name| self.text(name).as_str().as_bytes() == name);
         let place = if told { spot.place } else { spot.place.unnamed() }.to_string();
-        if self.known.hits.seen.len() >= MOST_HITS {
-            self.known.hits.folded += origin.len;
+        let hits = self.known.hits();
+        if hits.seen.len() >= MOST_HITS {
+            hits.folded += origin.len;
             return;
         }
         self.bind();
@@ -531,12 +538,12 @@ impl Cx<'_> {
         };
         self.out.put(Out::Sealed(sealed::Value { token: find.token, flow: self.flow, bytes: find.value.to_vec() }));
         self.see_at(origin.time, origin.frame, hit.clone());
-        self.known.hits.seen.insert(key, Again { hit, frame: origin.frame, at: origin.time, times: 0 });
+        self.known.hits().seen.insert(key, Again { hit, frame: origin.frame, at: origin.time, times: 0 });
     }
 
     /// The flow closes: values that came again get a second line, for the last time they came and how often in between.
     pub(crate) fn close_hits(&mut self, app: App) {
-        let hits = std::mem::take(&mut self.known.hits);
+        let Some(hits) = self.known.hits.take() else { return };
         for (_, again) in hits.seen {
             if again.times > 0 {
                 self.see_at(again.at, again.frame, Hit { repeats: again.times - 1, ..again.hit });

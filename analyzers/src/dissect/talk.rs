@@ -216,12 +216,14 @@ impl Talk {
     }
 
     /// Nothing was heard for long: what is kept takes no more room than it must.
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, cx: &mut Cx<'_>) {
         match &mut self.state {
-            State::Known(dissector) => dissector.rest(),
+            State::Known(dissector) => dissector.rest(cx),
             State::Opaque(it) => {
-                it.trails.iter_mut().for_each(search::Trail::rest);
-                it.tails.iter_mut().for_each(|tail| tail.bytes.shrink_to_fit());
+                for dir in Dir::BOTH {
+                    cx.search_pause(&mut it.trails[dir.index()], OPAQUE, dir, self.layer);
+                    it.tails[dir.index()].bytes.shrink_to_fit();
+                }
             }
             State::New | State::Sniffing(_) => {}
         }

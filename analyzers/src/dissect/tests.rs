@@ -9,6 +9,7 @@ use policies::{IdentifierType, Time};
 
 use crate::chunk::{Chunk, Layer, Unit};
 use crate::dissect::quic;
+use crate::dissect::search::WINDOWS;
 use crate::encode::unhex;
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::leak::{Engine, Seed};
@@ -315,6 +316,68 @@ fn passwords_in_text_of_unknown_protocols() {
     assert!(hits(b"CONNECT {\"verbose\":false,\"user\":\"bob\",\"password\":\"hunter2-Xy9\"}\r\nPING\r\n") > 0);
     assert_eq!(hits(b"there is nothing to see in here, whatever one looks for\r\n"), 0);
     assert_eq!(hits(&[&[0u8, 1, 2, 3, 4, 5, 6, 7].repeat(8)[..], json].concat()), 0, "no text");
+}
+
+/// A stream that is silent for long is taken apart as far as it came; what comes after it is kept afresh.
+#[test]
+fn a_stream_that_rests_is_taken_apart() {
+    // Behind two codings, which only a whole message shows.
+    let coded = crate::encode::hex(crate::encode::base64(format!("serial={SERIAL}").as_bytes()).as_bytes());
+    let text = format!("hello there\r\nid {coded}\r\n");
+    let hits = |talked: &Talked| talked.out.iter().filter(|o| matches!(o, Out::Sealed(_))).count();
+    let mut talked = Talked::new(Transport::Tcp, 3333);
+    talked.says(Sent, text.as_bytes());
+    assert_eq!(hits(&talked), 0);
+    for n in 1..3 {
+        talked.pipeline.rest(KEY, Time(50), 2, &mut talked.out);
+        assert_eq!(hits(&talked), 1, "{n}");
+    }
+    let other = crate::encode::hex(crate::encode::base64(format!("{SERIAL} again").as_bytes()).as_bytes());
+    talked.says(Back, format!("hello there\r\nid {other}\r\n").as_bytes());
+    talked.says(Sent, b"bye\r\n");
+    let told = talked.close();
+    assert_eq!(told.iter().filter(|line| line.starts_with("hit ")).count(), 2, "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("Streamed")), "{told:?}");
+}
+
+/// However many streams there are, no more of their beginnings is kept than a pipeline may; what is not taken apart is counted.
+#[test]
+fn beginnings_of_many_streams_are_bounded() {
+    let mut talked = Talked::new(Transport::Tcp, 3333);
+    let bytes = sealed(1, 60_000);
+    let flow = |n: u64| FlowKey::new(0, n);
+    let ends = |port: u16| {
+        let (a, b) = (std::net::SocketAddr::new("192.168.1.7".parse().unwrap(), port), "203.0.113.9:3333".parse().unwrap());
+        Ends { transport: Transport::Tcp, a, b, a_mac: None, b_mac: None, from_start: true }
+    };
+    let streamed = |talked: &Talked| {
+        let unparsed = |o: &Out| match o {
+            Out::Seen(draft) => match &draft.seen {
+                Observation::Unparsed(u) if u.reason == crate::observation::NotParsed::Streamed => u.bytes,
+                _ => 0,
+            },
+            _ => 0,
+        };
+        talked.out.iter().map(unparsed).sum::<u64>()
+    };
+    let many = 2..40;
+    for n in many.clone() {
+        talked.pipeline.open(flow(n), &ends(n as u16), Time(0), 1, &mut talked.out);
+        let unit = Unit::Stream { offset: 0 };
+        let chunk = Chunk { flow: flow(n), dir: Sent, unit, layer: Layer::Wire, time: Time(1), frame: 1, bytes: &bytes };
+        talked.pipeline.chunk(chunk, &mut talked.out);
+    }
+    for n in many {
+        talked.pipeline.close(flow(n), FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut talked.out);
+    }
+    let kept = WINDOWS as u64 / 60_000;
+    let told = streamed(&talked);
+    assert!(told > 0 && told <= (38 - kept) * 60_000, "{told}");
+    // All is given back.
+    talked.says(Sent, &bytes);
+    let before = streamed(&talked);
+    talked.pipeline.close(KEY, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut talked.out);
+    assert_eq!(streamed(&talked), before);
 }
 
 /// Hellos in as small records as one may send, and servers that leave before they were greeted.

@@ -140,6 +140,19 @@ impl Dissector for Http {
         Want::All
     }
 
+    fn rest(&mut self, cx: &mut Cx<'_>) {
+        for dir in Dir::BOTH {
+            let half = &mut self.halves[dir.index()];
+            cx.search_pause(&mut half.trail, STREAM, dir, self.layer);
+            half.kept.shrink_to_fit();
+            half.marks.shrink_to_fit();
+        }
+        self.exchanges.shrink_to_fit();
+        if let Some(inner) = &mut self.inner {
+            inner.rest(cx);
+        }
+    }
+
     fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>) {
         for dir in Dir::BOTH {
             let half = &mut self.halves[dir.index()];

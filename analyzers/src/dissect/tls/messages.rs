@@ -247,7 +247,7 @@ impl Tls {
         };
         if hello.retry {
             self.retry = true;
-            self.asked = Some(answer);
+            self.asked = Some(Box::new(answer));
             return;
         }
         self.answer = Some(answer);

@@ -44,7 +44,7 @@ pub struct Tls {
     offer: Option<Offer>,
     answer: Option<Answer>,
     /// What a HelloRetryRequest chose, for a client that leaves there.
-    asked: Option<Answer>,
+    asked: Option<Box<Answer>>,
     /// What the first ServerHello chose; stays through renegotiations.
     generation: Option<Generation>,
     /// A HelloRetryRequest is waiting for its second ClientHello and its ServerHello.
@@ -70,7 +70,7 @@ pub struct Tls {
     at: u64,
     after: Option<Box<After>>,
     /// For bytes that are framed as TLS and may all the same be anything.
-    trails: [Trail; 2],
+    trails: Option<Box<[Trail; 2]>>,
 }
 
 /// What of the ClientHello the rest of the handshake needs.
@@ -208,6 +208,19 @@ impl Dissector for Tls {
         self.want(gap.dir, cx)
     }
 
+    fn rest(&mut self, cx: &mut Cx<'_>) {
+        for (dir, trail) in Dir::BOTH.into_iter().zip(self.trails.iter_mut().flat_map(|both| both.iter_mut())) {
+            cx.search_pause(trail, CLEAR, dir, self.own.unwrap_or_default());
+        }
+        if let Some(inner) = self.inner.as_deref_mut() {
+            inner.talk.rest(cx);
+        }
+        if let Some(talk) = self.after.as_mut().and_then(|after| after.talk.as_mut()) {
+            talk.rest(cx);
+        }
+        self.plain = Vec::new();
+    }
+
     fn close(&mut self, end: FlowEnd, counts: &Counts, cx: &mut Cx<'_>) {
         for dir in Dir::BOTH {
             // A record whose end was not seen still shows its type and length.
@@ -216,7 +229,7 @@ impl Dissector for Tls {
             }
         }
         if self.answer.is_none() {
-            self.answer = self.asked.take();
+            self.answer = self.asked.take().map(|asked| *asked);
         }
         let left = self.client.is_some_and(|client| {
             let at = client.index();
@@ -237,8 +250,8 @@ impl Dissector for Tls {
         if let Some(talk) = self.after.as_mut().and_then(|after| after.talk.as_mut()) {
             talk.close(end, counts, cx);
         }
-        for dir in Dir::BOTH {
-            cx.search_end(&mut self.trails[dir.index()], CLEAR, dir, self.own.unwrap_or_default());
+        for (dir, trail) in Dir::BOTH.into_iter().zip(self.trails.iter_mut().flat_map(|both| both.iter_mut())) {
+            cx.search_end(trail, CLEAR, dir, self.own.unwrap_or_default());
         }
         if self.unread > 0 {
             cx.not_parsed_on(self.own.unwrap_or_default(), App::Tls, NotParsed::Broken, self.unread);
@@ -304,7 +317,7 @@ impl Tls {
                 if side.skip_unread {
                     cx.unparsed(n);
                     self.unread += n as u64;
-                    cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, at, skipped);
+                    cx.search_stream(&mut self.trails.get_or_insert_default()[dir.index()], CLEAR, dir, chunk.layer, at, skipped);
                 } else {
                     self.closed += n as u64;
                 }
@@ -405,7 +418,7 @@ impl Tls {
                 return;
             }
         } else {
-            cx.search_stream(&mut self.trails[chunk.dir.index()], CLEAR, chunk.dir, chunk.layer, offset, bytes);
+            cx.search_stream(&mut self.trails.get_or_insert_default()[chunk.dir.index()], CLEAR, chunk.dir, chunk.layer, offset, bytes);
         }
         cx.unparsed(bytes.len());
         self.unread += bytes.len() as u64;
@@ -522,13 +535,13 @@ impl Tls {
                 CHANGE_CIPHER_SPEC => self.change_cipher_spec(dir, cx),
                 ALERT => self.alert(dir, body, false, cx),
                 HANDSHAKE => self.handshake(dir, body, cx),
-                _ => cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body),
+                _ => cx.search_stream(&mut self.trails.get_or_insert_default()[dir.index()], CLEAR, dir, chunk.layer, self.at, body),
             }
             return;
         }
         self.note_sealed(dir, head);
         if self.is_readable(dir, head.kind(), cx) {
-            cx.search_stream(&mut self.trails[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
+            cx.search_stream(&mut self.trails.get_or_insert_default()[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
         }
         let mut plain = std::mem::take(&mut self.plain);
         let early = matches!(&self.sides[dir.index()].lock, Lock::Open { epoch: Epoch::Early, .. });
