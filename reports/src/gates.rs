@@ -1,6 +1,6 @@
 //! The exit code: 0 nothing failed and nothing needed was undecided, 1 a needed check failed, 2 something needed is undecided.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use analyzers::board::{Demands, Finding, Needed, RequirementVerdict, Rolled, leaves_undecided};
 use analyzers::observation::{Run, RunKind};
@@ -8,6 +8,8 @@ use analyzers::outcome::{Outcome, Reason, Verdict};
 use analyzers::text::Text;
 use policies::Severity;
 use serde::Deserialize;
+
+use crate::words;
 
 /// Which findings move the exit code: those of the checks selected by the command ∩ what the policy needs.
 #[derive(Clone, Debug)]
@@ -152,6 +154,10 @@ pub struct Exit {
     pub needed: Needed,
     /// Fails that were seen and do not count: of checks that are not needed, below `--fail-on`, known from the baseline.
     pub uncounted: u64,
+    /// Whose they are.
+    pub uncounted_of: BTreeSet<String>,
+    /// Checks and requirements whose fails count.
+    pub failed: BTreeSet<String>,
     /// Fails that somebody answers for.
     pub waived: u64,
     /// Needed attacks that could not be tested because the device does not take the lab's flawless chain: neither green nor undecided.
@@ -165,9 +171,17 @@ pub struct Exit {
 impl Exit {
     /// What the code means, in one sentence.
     pub fn sentence(&self) -> String {
-        let s = |n: u64, one: &str, many: &str| if n == 1 { format!("{n} {one}") } else { format!("{n} {many}") };
+        let s = words::count;
         match self.code {
-            1 => format!("{} failed", s(self.needed.fail, "needed check", "needed checks")),
+            1 => {
+                let checks = s(self.failed.len() as u64, "needed check", "needed checks");
+                let of = if self.needed.fail > self.failed.len() as u64 {
+                    format!(", for {} in all", s(self.needed.fail, "subject", "subjects"))
+                } else {
+                    String::new()
+                };
+                format!("{checks} failed{of}")
+            }
             _ if self.nothing_decided => "no needed attack came to an answer".to_owned(),
             2 => format!("nothing needed failed, but {} undecided", s(self.needed.undecided, "needed answer is", "needed answers are")),
             _ if self.needed.undecided > 0 => {
@@ -189,6 +203,18 @@ impl Exit {
     }
 }
 
+/// So many checks are named in a sentence.
+const NAMED: usize = 4;
+
+impl Exit {
+    /// `tls.forward-secrecy, dns.cleartext and 3 more`: whose fails do not count.
+    pub fn uncounted_checks(&self) -> String {
+        let named: Vec<&str> = self.uncounted_of.iter().take(NAMED).map(String::as_str).collect();
+        let more = self.uncounted_of.len().saturating_sub(NAMED);
+        if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+    }
+}
+
 /// The exit code of a command that judges.
 pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>, gates: &Gates) -> Exit {
     let mut exit = Exit::default();
@@ -204,7 +230,10 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
             *needs.entry((check, active)).or_insert_with(|| gates.require.iter().any(|id| id == check) || needed.needs(check, active));
         let mut refutes = || *refuting.entry((check, active)).or_insert_with(|| needed.refutes(check, active));
         if !(counts || finding.outcome.is_fail() && refutes()) {
-            exit.uncounted += u64::from(finding.outcome.is_fail() && finding.waived.is_none());
+            if finding.outcome.is_fail() && finding.waived.is_none() {
+                exit.uncounted += 1;
+                exit.uncounted_of.insert(check.to_owned());
+            }
             exit.waived += u64::from(finding.waived.is_some());
             continue;
         }
@@ -217,8 +246,10 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
                     || baseline.as_mut().is_some_and(|b| b.excuses(finding))
                 {
                     exit.uncounted += 1;
+                    exit.uncounted_of.insert(check.to_owned());
                 } else {
                     exit.needed.fail += 1;
+                    exit.failed.insert(check.to_owned());
                 }
             }
             Outcome::Judged(j) if j.verdict == Verdict::Pass => exit.needed.pass += 1,
@@ -231,7 +262,10 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     for id in &gates.require {
         if let Some(requirement) = rolled.iter().find(|r| r.id == *id) {
             match requirement.verdict {
-                RequirementVerdict::Fail => exit.needed.fail += 1,
+                RequirementVerdict::Fail => {
+                    exit.needed.fail += 1;
+                    exit.failed.insert(id.clone());
+                }
                 RequirementVerdict::Inconclusive | RequirementVerdict::NotTested => exit.needed.undecided += 1,
                 RequirementVerdict::Pass | RequirementVerdict::NoIndication => {
                     exit.needed.pass += 1;

@@ -102,6 +102,8 @@ pub struct RunHead {
     pub attacks: Vec<Text>,
     /// Lines of the journal this report was made from, without those that a later command added.
     pub lines: u64,
+    /// The journal breaks off before the end of the run: it was killed, or is going on.
+    pub unfinished: bool,
 }
 
 /// The item under test, from the policy; all may be empty.
@@ -304,6 +306,7 @@ impl Report {
                 profile: policy.profile.name.clone(),
                 attacks: run.map(|r| r.attacks.clone()).unwrap_or_default(),
                 lines: tabled.lines,
+                unfinished: tabled.unfinished,
             },
             item: item(&policy.item),
             lab: lab(policy),

@@ -9,7 +9,25 @@ use crate::json::{FindingRow, FindingVerdict, Report, Unanswered};
 use crate::summary::cited;
 
 /// Writes the report as JUnit XML. No times and no random ids: the same report gives the same bytes.
-pub fn write(report: &Report, out: impl Write) -> io::Result<()> {
+pub fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
+    out.write_all(xml(report, "")?.as_bytes())
+}
+
+/// Begins one document for several reports.
+pub const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"overhear\">\n";
+/// Ends it.
+pub const FOOT: &str = "</testsuites>\n";
+
+/// The suites of one of several reports, named after its input, to stand between [`HEAD`] and [`FOOT`].
+pub fn write_suites(report: &Report, mut out: impl Write) -> io::Result<()> {
+    let of = report.inputs.first().map_or(String::new(), |input| format!("{}: ", input.path));
+    let text = xml(report, &of)?;
+    let inner = text.find("<testsuites").and_then(|at| text[at..].find('>').map(|end| at + end + 1));
+    let inner = inner.and_then(|from| text.rfind("</testsuites>").and_then(|to| text.get(from..to)));
+    out.write_all(inner.unwrap_or_default().trim_start_matches('\n').as_bytes())
+}
+
+fn xml(report: &Report, of: &str) -> io::Result<String> {
     let mut suites: IndexMap<&str, Vec<TestCase>> = IndexMap::new();
     for finding in &report.findings {
         suites.entry(&finding.check).or_default().push(answer(finding));
@@ -22,13 +40,11 @@ pub fn write(report: &Report, out: impl Write) -> io::Result<()> {
     suites.sort_keys();
     let mut junit = quick_junit::Report::new(format!("overhear {}", report.run.profile));
     for (check, cases) in suites {
-        let mut suite = TestSuite::new(check);
+        let mut suite = TestSuite::new(format!("{of}{check}"));
         suite.add_test_cases(cases);
         junit.add_test_suite(suite);
     }
-    let text = junit.to_string().map_err(io::Error::other)?;
-    let mut out = out;
-    out.write_all(text.as_bytes())
+    junit.to_string().map_err(io::Error::other)
 }
 
 fn answer(finding: &FindingRow) -> TestCase {
@@ -87,7 +103,7 @@ mod tests {
     use super::*;
     use crate::fixture;
 
-    fn xml(report: &Report) -> String {
+    fn whole(report: &Report) -> String {
         let mut out = Vec::new();
         write(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -95,12 +111,25 @@ mod tests {
 
     #[test]
     fn the_story_in_xml() {
-        fixture::golden("tests/golden/junit.xml", &xml(&fixture::report()));
+        fixture::golden("tests/golden/junit.xml", &whole(&fixture::report()));
+    }
+
+    #[test]
+    fn several_reports_are_one_document() {
+        let mut out = HEAD.as_bytes().to_vec();
+        write_suites(&fixture::report(), &mut out).unwrap();
+        write_suites(&fixture::hostile(), &mut out).unwrap();
+        out.extend_from_slice(FOOT.as_bytes());
+        let text = String::from_utf8(out).unwrap();
+        let suites = |of: &Report| whole(of).matches("<testsuite ").count();
+        assert_eq!(text.matches("<testsuite ").count(), suites(&fixture::report()) + suites(&fixture::hostile()));
+        assert_eq!((text.matches("<testsuites").count(), text.matches("<?xml").count()), (1, 1));
+        assert!(text.contains("<testsuite name=\"capture.pcapng: ") && text.ends_with("</testsuite>\n</testsuites>\n"), "{text}");
     }
 
     #[test]
     fn hostile_names_are_inert() {
-        let text = xml(&fixture::hostile());
+        let text = whole(&fixture::hostile());
         assert!(!text.contains("<script>") && text.contains("&lt;script&gt;"));
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'));
     }

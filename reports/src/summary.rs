@@ -90,6 +90,12 @@ impl<W: Write> Page<'_, W> {
         if !item.is_empty() {
             self.quiet("item", &item.join(" · "))?;
         }
+        if report.run.unfinished {
+            self.row(Some(Ink::Warn), "unfinished", words::UNFINISHED)?;
+        }
+        for done in words::interventions(report).take(SHOWN) {
+            self.row(Some(Ink::Warn), done.what.as_str(), done.state.as_str())?;
+        }
         for input in report.inputs.iter().take(SHOWN) {
             let links: Vec<&str> = input.link_types.iter().map(analyzers::text::Text::as_str).collect();
             let mut parts =
@@ -185,7 +191,8 @@ impl<W: Write> Page<'_, W> {
         if leaks.is_empty() {
             return Ok(());
         }
-        self.title(Ink::Head, "Identifiers and personal data seen", "(masked)")?;
+        let masked = if report.leaks.iter().any(|l| l.value.is_some()) { "(with the values that --reveal shows)" } else { "(masked)" };
+        self.title(Ink::Head, "Identifiers and personal data seen", masked)?;
         for leak in leaks.iter().take(SHOWN) {
             let row = leak.first;
             let ink = match row.exposure {
@@ -194,7 +201,7 @@ impl<W: Write> Page<'_, W> {
                 _ => Ink::Warn,
             };
             let value = row.value.as_ref().map_or(String::new(), |v| format!(" = {v}"));
-            let to = row.peer.as_ref().map_or(String::new(), |p| format!(" to {p}"));
+            let to = Some(leak.whither()).filter(|to| !to.is_empty()).map_or(String::new(), |to| format!(" {to}"));
             let frame = row.frame.map_or(String::new(), |f| format!(", first in frame {f}"));
             let text = format!(
                 "{}{value} ({}){to} in {} · readable by {} · {}{frame}",
@@ -206,7 +213,7 @@ impl<W: Write> Page<'_, W> {
             );
             self.row(Some(ink), row.kind.word(), &text)?;
         }
-        self.more(leaks.len(), SHOWN, "kinds")
+        self.more(leaks.len(), SHOWN, "of them: see the report")
     }
 
     fn undecided(&mut self, report: &Report) -> io::Result<()> {
@@ -341,7 +348,7 @@ impl<W: Write> Page<'_, W> {
         let mut sentence = exit.sentence();
         if exit.uncounted > 0 {
             let n = words::count(exit.uncounted, "failure does", "failures do");
-            let _ = write!(sentence, "; {n} not count towards it");
+            let _ = write!(sentence, "; {n} not count towards it ({})", exit.uncounted_checks());
         }
         for (id, word) in &exit.required {
             let _ = write!(sentence, "; required {id}: {word}");

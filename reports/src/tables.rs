@@ -101,6 +101,8 @@ pub struct Tabled {
     pub presented: BTreeMap<FlowId, Presented>,
     /// Lines read up to the end of the run.
     pub lines: u64,
+    /// There are lines, and none that ends the run.
+    pub unfinished: bool,
 }
 
 /// What the gateway showed on one flow.
@@ -573,7 +575,8 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
                 NameRow { name: key.name, source: key.source, device: key.device, count: seen.count, flow: seen.flow, frame: seen.frame };
             self.lists.push(&mut self.out.names, row);
         }
-        let Tables { mut out, lists, devices, actors, mut sums, apps, .. } = self;
+        let Tables { mut out, lists, devices, actors, mut sums, apps, ended, .. } = self;
+        out.unfinished = out.run.is_some() && !ended;
         out.devices = devices.into_values().collect();
         out.actors =
             actors.into_iter().map(|(a, flows)| ActorRow { class: a.class, package: a.package, method: a.method, flows }).collect();

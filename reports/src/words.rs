@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use analyzers::observation::{Exposure, Grade, RunKind, RunMode};
+use analyzers::observation::{Exposure, Grade, HitDirection, RunKind, RunMode};
 use indexmap::IndexMap;
 use policies::Time;
+use policies::identifier::About;
 
 use crate::json::Report;
-use crate::rows::LeakRow;
+use crate::rows::{LeakRow, TreatmentRow};
 
 /// Decimal units, as disks and captures are measured: `148.9 kB`.
 pub(crate) fn bytes(n: u64) -> String {
@@ -40,6 +41,15 @@ pub(crate) fn listed(map: &BTreeMap<String, u64>) -> String {
 
 /// Of a program that never ended by itself in a run in which it worked.
 pub(crate) const ENDED: &str = "the program, in every run in which it worked, before it ended by itself: what it does later was not seen";
+
+/// Of a journal that breaks off: its run was killed, or is going on.
+pub(crate) const UNFINISHED: &str =
+    "the journal breaks off before the end of the run: this is as far as it goes, and what came after it is not in any answer";
+
+/// What the operator, or what he allowed, did to the run.
+pub(crate) fn interventions(report: &Report) -> impl Iterator<Item = &TreatmentRow> {
+    report.treatments.iter().filter(|t| ["operator", "budget", "reading"].contains(&t.what.as_str()))
+}
 
 /// Whose frames came under the gateway's link address: `2 from 10.0.0.9`.
 pub(crate) fn disguised(map: &BTreeMap<String, u64>) -> String {
@@ -144,13 +154,20 @@ impl Leaked<'_> {
         let chain: Vec<&str> = self.first.chain.iter().map(analyzers::text::Text::as_str).collect();
         if chain.is_empty() { self.first.place.to_string() } else { format!("{}, through {}", self.first.place, chain.join(", ")) }
     }
+
+    /// `to ads.test`; what a peer says comes from it.
+    pub(crate) fn whither(&self) -> String {
+        let way = if self.first.direction == HitDirection::In { "from" } else { "to" };
+        self.first.peer.as_ref().map_or_else(String::new, |peer| format!("{way} {peer}"))
+    }
 }
 
-/// Leaks joined over flows: those most people can read first, then the surest.
+/// Leaks joined over flows: those most people can read first, then planted values and credentials, then what the device itself says.
 pub(crate) fn leaks(report: &Report) -> Vec<Leaked<'_>> {
     let mut joined: IndexMap<_, Leaked<'_>> = IndexMap::new();
     for row in &report.leaks {
-        let key = (row.kind, row.grade, row.exposure, (&row.digest, &row.masked, &row.persona_field), (&row.place, &row.chain, &row.peer));
+        let what = (&row.digest, &row.masked, &row.persona_field);
+        let key = (row.kind, row.grade, row.exposure, what, (&row.place, &row.chain, &row.peer, row.direction));
         let leaked = joined.entry(key).or_insert(Leaked { first: row, times: 0, flows: 0 });
         leaked.times += row.count;
         leaked.flows += 1;
@@ -162,7 +179,13 @@ pub(crate) fn leaks(report: &Report) -> Vec<Leaked<'_>> {
         Exposure::LocalLink => 2,
         Exposure::Peer => 3,
     };
-    out.sort_by_key(|l| (reach(l.first.exposure), std::cmp::Reverse(l.first.grade), l.first.kind));
+    let rank = |row: &LeakRow| match (row.grade, row.kind.about()) {
+        (Grade::Proof, _) => 0,
+        (_, About::Credential | About::Session) => 1,
+        (Grade::Structural, _) => 2,
+        (Grade::Linkable, _) => 3,
+    };
+    out.sort_by_key(|l| (reach(l.first.exposure), rank(l.first), l.first.direction == HitDirection::In, l.first.kind));
     out
 }
 

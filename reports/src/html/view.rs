@@ -35,6 +35,7 @@ pub(super) struct Page<'r> {
     tone: u8,
     sentence: String,
     sentence_more: String,
+    notices: Vec<String>,
     tiles: Vec<Tile>,
     fails: Vec<Failed<'r>>,
     errors: Vec<Answer<'r>>,
@@ -42,6 +43,7 @@ pub(super) struct Page<'r> {
     silent: Vec<Silent<'r>>,
     leaks: Vec<Leak>,
     leaks_more: usize,
+    revealed: bool,
     coverage_bar: String,
     coverage_parts: Vec<Part>,
     coverage_facts: Vec<Fact>,
@@ -196,12 +198,14 @@ impl<'r> Page<'r> {
             tone: if exit.code == 0 && exit.needed.pass == 0 { 9 } else { exit.code },
             sentence: capital(&exit.sentence()),
             sentence_more: sentence_more(report),
+            notices: notices(report),
             tiles: tiles(report),
             fails: fails(report, catalogue),
             errors: of(report, FindingVerdict::Error).take(ANSWERS).map(answer).collect(),
             answers: answers(report),
             silent: silent(report),
             leaks_more: leaks.len().saturating_sub(ROWS),
+            revealed: report.leaks.iter().any(|l| l.value.is_some()),
             leaks: leaks.iter().take(ROWS).map(leak).collect(),
             coverage_bar: svg::coverage(&report.coverage.bytes),
             coverage_parts: coverage_parts(report),
@@ -253,14 +257,21 @@ fn sentence_more(report: &Report) -> String {
     let exit = &report.aside.exit;
     let mut parts = vec![format!("Exit code {}", exit.code)];
     if exit.uncounted > 0 {
-        parts.push(words::count(
+        let n = words::count(
             exit.uncounted,
             "failure stands below that does not count towards it",
             "failures stand below that do not count towards it",
-        ));
+        );
+        parts.push(format!("{n} ({})", exit.uncounted_checks()));
     }
     parts.extend(exit.required.iter().map(|(id, word)| format!("required {id}: {word}")));
     format!("{}.", parts.join("; "))
+}
+
+/// What a reader must know before any verdict.
+fn notices(report: &Report) -> Vec<String> {
+    let unfinished = report.run.unfinished.then(|| capital(words::UNFINISHED)).into_iter();
+    unfinished.chain(words::interventions(report).map(|t| format!("{}: {}", capital(t.what.as_str()), t.state))).collect()
 }
 
 fn capital(text: &str) -> String {
@@ -416,7 +427,7 @@ fn leak(leak: &words::Leaked<'_>) -> Leak {
         value: row.value.as_ref().map_or(row.masked.to_string(), |v| format!("{} = {v}", row.masked)),
         class,
         exposure: words::exposure(row.exposure),
-        peer: row.peer.clone().unwrap_or_default(),
+        peer: leak.whither(),
         place: leak.place(),
         grade: words::grade(row.grade),
         times: words::number(leak.times),
