@@ -63,7 +63,7 @@ reasons! {
     SecondReadingDiffers = "second-reading-differs", "analysing the run's capture again gave other lines";
     // not tested
     NotExercised = "not-exercised", "nothing in the traffic exercised it";
-    NoPersona = "no-persona", "no planted values were given, so absence proves nothing";
+    NoPersona = "no-persona", "no value of this kind was planted, so absence proves nothing";
     NoDeclaration = "no-declaration", "the declaration it compares against was not given";
     NoEvents = "no-events", "no stimulus was recorded";
     NoAttacks = "no-attacks", "the attack was not selected, or the run is passive";

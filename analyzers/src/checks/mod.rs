@@ -261,14 +261,17 @@ pub(crate) struct Leak<'a> {
 /// Proof fails, shape alone is undecided, absence needs planted values and complete bytes.
 pub(crate) fn judge_leak(case: &Case, cx: &Context<'_>, leak: &Leak<'_>) -> Outcome {
     let hits = case.seen::<Hit>();
-    let about = |h: &HitFact| h.direction != HitDirection::In && (leak.speaks)(h);
+    // What is planted and comes back in clear is read by the same people, whoever said it. What only looks like a value is the peer's word.
+    let answered = |h: &HitFact| h.grade == Grade::Proof && h.exposure == Exposure::Cleartext;
+    let about = |h: &HitFact| (h.direction != HitDirection::In || answered(h)) && (leak.speaks)(h);
     let sure = |h: &HitFact| about(h) && (h.grade == Grade::Proof || (leak.certain)(h));
     if let Some(proof) = hits.proof(sure) {
         let mut what: Vec<String> = Vec::new();
         for (hit, _) in hits.iter().filter(|(h, _)| sure(h)) {
             let name = hit.field.as_ref().map_or(hit.kind.word().to_owned(), |f| format!("{f} ({})", hit.kind));
             let coded = if hit.chain.is_empty() { String::new() } else { format!(" as {}", words(&hit.chain)) };
-            let line = format!("{name} in {}{coded}", hit.place);
+            let answer = if hit.direction == HitDirection::In { ", from the peer" } else { "" };
+            let line = format!("{name} in {}{coded}{answer}", hit.place);
             if what.len() < 4 && !what.contains(&line) {
                 what.push(line);
             }

@@ -59,6 +59,13 @@ const EXAMPLES: &[Example] = &[
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "pass",
     ),
+    Example::new(
+        "planted and sent back",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"in","where":"http.response.body","chain":[],"exposure":"cleartext","dir":"back","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new("the peer's word of that shape", r#"{"hit":{"kind":"imei","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"in","where":"http.response.body","chain":[],"exposure":"cleartext","dir":"back","offset":1,"len":9}}"#, "not-tested not-exercised"),
     Example::new("only its shape", r#"{"hit":{"kind":"imei","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#, "inconclusive structural-only"),
     Example::new(
         "found elsewhere",

@@ -33,10 +33,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let Some((ledger, _)) = seen.iter().last() else { return Outcome::NotTested(Reason::NotExercised) };
     let Some(proof) = seen.proof(|l| l == ledger) else { return Outcome::NotTested(Reason::NotExercised) };
     let all = ledger.analysed + ledger.unparsed + ledger.encrypted + ledger.missed;
-    if all == 0 {
-        return Outcome::NotTested(Reason::NotExercised);
-    }
-    let lost = ledger.missed as f64 * 100.0 / all as f64;
+    let lost = if all == 0 { 0.0 } else { ledger.missed as f64 * 100.0 / all as f64 };
     let inputs = case.seen::<Input>();
     let dropped: u64 = inputs.iter().filter_map(|(i, _)| i.dropped).sum();
     let unfollowed: u64 = inputs.iter().map(|(i, _)| i.unfollowed).sum();
@@ -47,6 +44,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let observed = format!("{lost:.2} % of bytes missing, {dropped} packets dropped, {unfollowed} not followed{}{}", if damaged > 0 { ", the file is damaged" } else { "" }, if step.is_some() { ", clock steps" } else { "" });
     if lost > limit || dropped > 0 || step.is_some() || inputs.iter().any(|(i, _)| i.loses_more_than(limit)) {
         return Outcome::inconclusive(Reason::LossOverLimit, proof, expected, observed);
+    }
+    if all == 0 {
+        return Outcome::NotTested(Reason::NotExercised);
     }
     settle(cx, &seen, case, Concern::Trials, proof, &expected, observed)
 }
@@ -71,6 +71,12 @@ const EXAMPLES: &[Example] = &[
         "frames of a link type that is not read",
         r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
            {"input":{"path":"a.pcap","bytes":1000,"packets":1000,"link_types":[],"truncated":false,"unfollowed":20}}"#,
+        "inconclusive loss-over-limit",
+    ),
+    Example::new(
+        "nothing but frames of a link type that is not read",
+        r#"{"ledger":{"flows":0,"analysed":0,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
+           {"input":{"path":"a.pcap","bytes":1000,"packets":20,"link_types":[],"truncated":false,"unfollowed":20}}"#,
         "inconclusive loss-over-limit",
     ),
 ];
