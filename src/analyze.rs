@@ -1,5 +1,7 @@
 //! `overhear analyze`: captures in, one run folder each, a summary out.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -37,15 +39,22 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
     let batch = inputs.len() > 1;
     let mut worst = 0;
     let mut failed = Vec::new();
+    let mut used = HashSet::new();
     let stop = heed();
+    let printer = Printer { format: args.format, several: batch, printed: Cell::new(0) };
     for (n, input) in inputs.iter().enumerate() {
         if stop.load(Ordering::SeqCst) {
             eprint_line(&format!("overhear: stopped: {} of {} inputs were not read", inputs.len() - n, inputs.len()));
             worst = worse(worst, 2);
             break;
         }
-        let out = out_folder(args.out.as_deref(), input, batch);
-        let job = Job { args, known: &known, gates: &gates, rows, quiet, stop: &stop };
+        let mut out = out_folder(args.out.as_deref(), input, batch);
+        // Two of one name in different folders have a folder each.
+        if !used.insert(out.clone()) {
+            out = (2..).map(|n| PathBuf::from(format!("{}-{n}", out.display()))).find(|p| !used.contains(p)).unwrap_or(out);
+            used.insert(out.clone());
+        }
+        let job = Job { args, known: &known, gates: &gates, rows, quiet, stop: &stop, printer: &printer };
         match job.run(input, &out) {
             Ok(code) => worst = worse(worst, code),
             Err(fault) if batch => {
@@ -56,6 +65,7 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
             Err(fault) => return Err(fault),
         }
     }
+    printer.end()?;
     if batch && !failed.is_empty() {
         eprint_line(&format!("overhear: {} of {} inputs could not be read", failed.len(), inputs.len()));
     }
@@ -85,9 +95,10 @@ pub(crate) fn eprint_line(text: &str) {
 /// Files as given, folders walked in name order.
 fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
     let mut out = Vec::new();
+    let mut walked = HashSet::new();
     for path in named {
         if path.is_dir() {
-            walk(path, &mut out, 0)?;
+            walk(path, &mut out, &mut walked, 0)?;
         } else {
             out.push(path.clone());
         }
@@ -101,8 +112,9 @@ fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
 /// Folders deeper than this are links in a circle.
 const DEEPEST: usize = 32;
 
-fn walk(dir: &Path, out: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fault> {
-    if depth > DEEPEST {
+fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth: usize) -> Result<(), Fault> {
+    // A link may lead back to where it came from.
+    if depth > DEEPEST || !walked.insert(dir.canonicalize().unwrap_or_else(|_| dir.to_owned())) {
         return Ok(());
     }
     let entries = std::fs::read_dir(dir).map_err(|e| Fault::io("read", dir, &e))?;
@@ -110,9 +122,13 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>, depth: usize) -> Result<(), Fault> {
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            walk(&path, out, depth + 1)?;
+            walk(&path, out, walked, depth + 1)?;
         } else if is_capture_name(&path) {
             out.push(path);
+        } else if ["bz2", "xz", "lz4", "br"].iter().any(|e| path.extension().is_some_and(|have| have == *e))
+            && is_capture_name(&path.with_extension(""))
+        {
+            eprint_line(&format!("overhear: {}: not read; unpack it first", path.display()));
         }
     }
     Ok(())
@@ -153,6 +169,44 @@ struct Job<'a> {
     quiet: bool,
     /// The operator wants an end.
     stop: &'a AtomicBool,
+    printer: &'a Printer,
+}
+
+/// Prints the summaries of all inputs: where a program reads them, as one document.
+struct Printer {
+    format: SummaryFormat,
+    several: bool,
+    printed: Cell<usize>,
+}
+
+impl Printer {
+    fn print(&self, rendered: &Rendered, folder: &Folder) -> Result<(), Fault> {
+        if !self.several || self.format == SummaryFormat::Text {
+            return show(self.format, rendered, folder);
+        }
+        let nth = self.printed.replace(self.printed.get() + 1);
+        let mut out = Vec::new();
+        let written = if self.format == SummaryFormat::Json {
+            out.extend_from_slice(if nth == 0 { b"[\n" } else { b",\n" });
+            rendered.report.write(&mut out)
+        } else {
+            out.extend_from_slice(if nth == 0 { reports::junit::HEAD.as_bytes() } else { b"" });
+            reports::junit::write_suites(&rendered.report, &mut out)
+        };
+        written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
+        render::print(&out)
+    }
+
+    fn end(&self) -> Result<(), Fault> {
+        let none = self.printed.get() == 0;
+        let (head, foot) = match self.format {
+            _ if !self.several => return Ok(()),
+            SummaryFormat::Text => return Ok(()),
+            SummaryFormat::Json => ("[\n", "]\n"),
+            SummaryFormat::Junit => (reports::junit::HEAD, reports::junit::FOOT),
+        };
+        render::print(format!("{}{foot}", if none { head } else { "" }).as_bytes())
+    }
 }
 
 impl Job<'_> {
@@ -171,6 +225,14 @@ impl Job<'_> {
             Some(path) => {
                 let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
                 let log = captures::keylog::read(file).map_err(|e| Fault::io("read", path, &e))?;
+                if log.secrets.is_empty() && log.broken + log.unknown > 0 {
+                    let lines = log.broken + log.unknown;
+                    let what = format!("{}: none of its {lines} lines is a secret", path.display());
+                    return Err(Fault::new(what, "--keylog takes the NSS key log format (what SSLKEYLOGFILE makes)").into());
+                }
+                if log.broken > 0 && !self.quiet {
+                    eprint_line(&format!("overhear: {}: {} lines are no secret and were passed over", path.display(), log.broken));
+                }
                 log.secrets
             }
             None => Vec::new(),
@@ -210,21 +272,29 @@ impl Job<'_> {
         let mut counted = Counted { inner: &mut until, bytes: 0, hash };
         let mut desk = analysis.desk(&folder)?;
         let (report, ledger) = analysis.read(&mut counted, &mut desk, &mut |n| progress.at(n))?;
-        if self.stop.load(Ordering::SeqCst) {
+        let stopped = self.stop.load(Ordering::SeqCst);
+        if stopped {
             eprint_line("overhear: stopped: the capture was not read to its end, and nothing passes for what was not seen");
             // Whatever was not read may have held anything.
             desk.say(Missed { why: Lost::Dropped, dir: None, offset: 0, len: 0, repeats: 1 });
-            desk.say(Standing { what: Text::ours("reading"), state: Text::ours("stopped") });
+            desk.say(Standing {
+                what: Text::ours("reading"),
+                state: Text::ours(format!("stopped by the operator after {} bytes", counted.bytes)),
+            });
         }
         if self.args.hash == Hash::Sha256 {
             counted.drain();
         }
         progress.done();
-        let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !self.stop.load(Ordering::SeqCst)));
+        let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !stopped));
         // The name only: where it stood is the operator's business.
         let name = input.file_name().map_or_else(|| input.display().to_string(), |n| n.to_string_lossy().into_owned());
         let mut line = report.line(Text::ours(name), sha256, secrets_given);
         line.bytes = bytes.max(line.bytes);
+        if stopped && std::mem::take(&mut line.truncated) {
+            // Where we broke off is no damage of the file.
+            line.damage.pop();
+        }
         desk.say(line);
         desk.say(ledger);
         let finished = desk.finish()?;
@@ -245,9 +315,9 @@ impl Job<'_> {
             // In what is printed, and nowhere else.
             crate::runs::note_revealed(&folder, "summary")?;
             let back = crate::runs::read_back(&folder, limits, self.gates, crate::runs::Reach::Revealed)?;
-            show(self.args.format, &back.rendered, &folder)?;
+            self.printer.print(&back.rendered, &folder)?;
         } else {
-            show(self.args.format, &rendered, &folder)?;
+            self.printer.print(&rendered, &folder)?;
         }
         Ok(rendered.exit.code)
     }

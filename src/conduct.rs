@@ -111,7 +111,7 @@ pub(crate) fn conduct(
         quiet: quiet || shown,
     };
     let signalled = Arc::new(AtomicBool::new(false));
-    runtime.spawn(heed(reins.clone(), signalled.clone()));
+    listen(reins.clone(), signalled.clone());
     let told = if shown {
         let done = Arc::new(AtomicBool::new(false));
         let mut eyes = LiveEyes {
@@ -123,6 +123,7 @@ pub(crate) fn conduct(
             leave: signalled,
             done: done.clone(),
             began: Instant::now(),
+            took: None,
             judge: dashboard::Judge::default(),
             killed: false,
         };
@@ -156,6 +157,16 @@ const PARTING: Duration = Duration::from_millis(500);
 /// Whether a dashboard is shown.
 pub(crate) fn is_shown(headless: bool) -> bool {
     !headless && crate::eyes::terminal()
+}
+
+/// Heeds signals from now on, also when the run is over and its threads are gone: the dashboard is left, the report is written.
+fn listen(reins: Reins, signalled: Arc<AtomicBool>) {
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(heed(reins, signalled));
+    };
+    // Without it a signal ends the program as it ends any.
+    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
 }
 
 /// Ctrl-C and its like end the run in good order; the second one ends it at once.

@@ -23,7 +23,8 @@ use crate::runs::now;
 
 /// Whether there is a terminal to draw on.
 pub(crate) fn terminal() -> bool {
-    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+    let draws = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    draws && std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
 /// Draws until the operator quits.
@@ -42,6 +43,8 @@ pub(crate) struct LiveEyes {
     pub(crate) leave: Arc<AtomicBool>,
     pub(crate) done: Arc<AtomicBool>,
     pub(crate) began: Instant,
+    /// How long the run took, once it is over.
+    pub(crate) took: Option<Duration>,
     pub(crate) judge: Judge,
     pub(crate) killed: bool,
 }
@@ -53,9 +56,13 @@ impl Source for LiveEyes {
             paused: self.gateway.paused(),
             killed: self.killed,
             ended,
-            elapsed: self.began.elapsed(),
+            elapsed: if ended { *self.took.get_or_insert_with(|| self.began.elapsed()) } else { self.began.elapsed() },
             now: Some(now()),
-            note: if ended { "all is decided that can be: q ends and prints the summary".to_owned() } else { String::new() },
+            note: if ended {
+                "over: q reads the capture again, judges what only it shows, writes the report".to_owned()
+            } else {
+                String::new()
+            },
         };
         let desk = lock(&self.desk);
         let findings = self.judge.findings(&desk.board);
@@ -67,8 +74,13 @@ impl Source for LiveEyes {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Pause => self.gateway.pause(!self.gateway.paused()),
+            Action::Pause => {
+                let pause = !self.gateway.paused();
+                self.gateway.standing("operator", if pause { "paused the attacks" } else { "went on with the attacks" });
+                self.gateway.pause(pause);
+            }
             Action::Kill => {
+                self.gateway.standing("operator", "killed the run: nothing is intercepted any more");
                 self.killed = true;
                 self.gateway.kill();
                 self.table.drop_now();

@@ -292,6 +292,7 @@ impl Watch<'_> {
             }
             let open = open(reins);
             if reins.stopped() {
+                reins.gateway.standing("operator", "ended the run");
                 return Some(format!("overhear intercept: ended by the operator; {open} answers stay open"));
             }
             if self.duration.is_some_and(|d| began.elapsed() >= d) {

@@ -250,11 +250,16 @@ async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> R
         let seconds = lab::dut::LINGER.as_secs();
         eprint_line(&format!("overhear lab: in {unfinished} runs the program left processes behind that were ended after {seconds} s"));
     }
+    match worst {
+        Some(Ended::Operator) => reins.gateway.standing("operator", "ended the run"),
+        Some(Ended::Budget) => reins.gateway.standing("budget", "used up"),
+        _ => {}
+    }
     Ok(match worst {
         None | Some(Ended::Decided) => None,
         Some(Ended::Stuck) => Some(format!("overhear lab: {left} answers stay open: {STUCK} runs in a row decided nothing more")),
         Some(Ended::Budget) => Some(format!("overhear lab: the budget of {} s is used up; {left} answers stay open", args.budget)),
-        Some(Ended::Mute(exit)) => Some(format!("overhear lab: the program opened no TLS connection in {MUTE} runs (last: {exit:?})")),
+        Some(Ended::Mute(exit)) => Some(format!("overhear lab: the program opened no TLS connection in {MUTE} runs (the last {exit})")),
         Some(Ended::Operator) => Some(format!("overhear lab: ended by the operator; {left} answers stay open")),
         Some(Ended::Broken) => Some("overhear lab: the journal cannot be written any more; what was written is kept".to_owned()),
     })

@@ -85,6 +85,17 @@ pub enum Exit {
     NotStarted(String),
 }
 
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exited with {code}"),
+            Exit::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Exit::TimedOut => f.write_str("was ended at its timeout"),
+            Exit::NotStarted(why) => write!(f, "could not be started: {why}"),
+        }
+    }
+}
+
 /// One finished run.
 #[derive(Clone, Debug)]
 pub struct Run {

@@ -93,6 +93,8 @@ impl EventKind {
         let (kind, name) = word.split_once(':').map_or((word, None), |(k, n)| (k, Some(n)));
         let good = |w: &str| !w.is_empty() && w.len() <= 64 && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let named = |n: &str| !n.is_empty() && n.len() <= 256 && !n.chars().any(|c| c.is_control() || c.is_whitespace());
+        // What people write for a kind that checks know.
+        let word = if matches!(word, "enrolment" | "enrollment" | "enroll") { "enrol" } else { word };
         (good(kind) && name.is_none_or(named)).then(|| EventKind(word.to_owned()))
     }
 
