@@ -3,6 +3,7 @@
 //! Pure: no clock, network, async or chance. Time, bytes and keys are arguments; broken input is an observation, never an error.
 
 pub mod board;
+mod brotli;
 pub mod case;
 pub mod checks;
 pub mod chunk;

@@ -4,7 +4,7 @@ use pcap_parser::pcapng::{
     parse_decryptionsecretsblock_be, parse_decryptionsecretsblock_le, parse_interfacedescriptionblock_be,
     parse_interfacedescriptionblock_le, parse_interfacestatisticsblock_be, parse_interfacestatisticsblock_le,
 };
-use pcap_parser::{InterfaceDescriptionBlock, InterfaceStatisticsBlock, SecretsType};
+use pcap_parser::{InterfaceStatisticsBlock, SecretsType};
 use policies::Time;
 
 use crate::block::Note;
@@ -276,7 +276,7 @@ impl Pcapng {
             Ok((_, idb)) => Interface {
                 link: Link(idb.linktype.0 as u16),
                 snaplen: idb.snaplen,
-                units: InterfaceDescriptionBlock::ts_resolution(&idb).filter(|u| *u > 0).unwrap_or(1_000_000),
+                units: units_per_second(idb.if_tsresol),
                 offset: idb.ts_offset(),
                 dropped: 0,
             },
@@ -329,6 +329,13 @@ impl Interface {
         let nanos = nanos + i128::from(self.offset) * 1_000_000_000;
         Time(nanos.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
     }
+}
+
+/// What `if_tsresol` says (draft-ietf-opsawg-pcapng §4.2): a power of ten, or of two where the highest bit is set. Microseconds where that is
+/// more than can be counted.
+fn units_per_second(resolution: u8) -> u64 {
+    let (base, power) = (if resolution & 0x80 == 0 { 10_u64 } else { 2 }, u32::from(resolution & 0x7f));
+    base.checked_pow(power).unwrap_or(1_000_000)
 }
 
 /// The name other block types are counted under.

@@ -76,6 +76,23 @@ fn what_is_written_reads_back() {
     assert_eq!(scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap(), [secret]);
 }
 
+/// `if_tsresol` in powers of ten and of two.
+#[test]
+fn units_of_time() {
+    let mut w = Writer::new(Vec::new(), "a test").unwrap();
+    w.interface(Link::ETHERNET, 0, "dut").unwrap();
+    w.packet(&Packet { interface: 0, time: Time(T0 as i64), len: 3, bytes: b"abc", comments: &[] }).unwrap();
+    let bytes = w.finish().unwrap();
+    let option = [9, 0, 1, 0, 9, 0, 0, 0];
+    let at = bytes.windows(8).position(|w| w == option).unwrap() + 4;
+    let units = i128::from(T0);
+    for (resolution, per_second) in [(9, 1_000_000_000), (12, 1_000_000_000_000), (0x9e, 1 << 30), (0xa8, 1_i128 << 40)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = resolution;
+        assert_eq!(i128::from(read(&bytes).0[0].0), units * 1_000_000_000 / per_second, "{resolution:x}");
+    }
+}
+
 /// Secrets before the first packet are found without reading on; others end a reading that knows of those alone.
 #[test]
 fn secrets_by_their_place() {

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::ops::Range;
 
+use crate::brotli;
 use crate::encode::nibble;
 
 /// Decoded bytes and the way back.
@@ -413,9 +414,9 @@ fn unpacked(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Vec<u8>, bool
         Packed::Zlib => return Some(inflate(bytes, true, limit)),
         Packed::Deflate => return Some(inflate(bytes, false, limit)),
         Packed::Brotli => {
-            let first = [narrowed(*bytes.first()?, limit)];
+            let first = [brotli::narrowed(*bytes.first()?, limit)];
             source.at = 1;
-            let limit = limit.min(WIDEST);
+            let limit = limit.min(brotli::WIDEST);
             drain(brotli_decompressor::Decompressor::new(first.as_slice().chain(&mut source), 4096), limit)
         }
         Packed::Zstd => drain(zstd_reader(&mut source)?, limit),
@@ -423,22 +424,8 @@ fn unpacked(packed: Packed, bytes: &[u8], limit: usize) -> Option<(Vec<u8>, bool
     Some((out, ended, cut, source.at))
 }
 
-/// The first byte of a brotli stream, with a window no larger than `limit` bytes of output can make use of.
-///
-/// A decoder makes room for the whole window that a stream names, up to 16 MiB, however short it is. Before a window is full, a distance reaches
-/// back to the beginning whatever the window (RFC 7932 §4), so a smaller one that stays unfilled decodes to the same.
-fn narrowed(first: u8, limit: usize) -> u8 {
-    // RFC 7932 §9.1: a set bit and three that are not all zero say 17 bits and so many more; the window is 16 bytes short of that power of two.
-    let (code, said) = (first & 15, (first >> 1) & 7);
-    let needed = (limit + BUFFER + 16).next_power_of_two().trailing_zeros().max(18) as u8;
-    if code & 1 == 1 && said > 0 && 17 + said > needed { first & 0xf0 | 1 | (needed - 17) << 1 } else { first }
-}
-
 /// Bytes are drained by so many.
 const BUFFER: usize = 4096;
-
-/// So much of a brotli stream is decoded at most: what a window of 4 MiB decodes without being filled.
-const WIDEST: usize = (4 << 20) - 16 - BUFFER;
 
 /// Whether a stream came to its proper end with its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -543,7 +530,7 @@ mod tests {
         .bytes;
         assert_eq!(far[0] & 15, 15);
         let limit = 4 << 20;
-        assert_eq!((narrowed(far[0], WIDEST) & 15, narrowed(far[0], 100_000) & 15), (11, 3));
+        assert_eq!((brotli::narrowed(far[0], brotli::WIDEST) & 15, brotli::narrowed(far[0], 100_000) & 15), (11, 3));
         let (undone, whole) = unpack(Packed::Brotli, far, limit).unwrap();
         assert_eq!((undone.bytes.len(), whole), (3_000_128, Whole(true)));
         assert_eq!(undone.bytes[..64], undone.bytes[3_000_064..]);
@@ -555,7 +542,7 @@ mod tests {
         }
         // Other codes of windows stay: 16 bits, 10 to 15 and 17, the reserved one.
         for first in [0b0, 0b010_0001, 0b000_0001, 0b001_0001, 0b111_0001] {
-            assert_eq!(narrowed(first, 1), first);
+            assert_eq!(brotli::narrowed(first, 1), first);
         }
     }
 

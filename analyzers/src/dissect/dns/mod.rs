@@ -281,7 +281,10 @@ impl Dns {
         let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
         for _ in 0..records {
             let record = reader.record(Section::Answer)?;
-            if !header.response || matches!(record.kind, rr::NULL | rr::TXT | rr::OPT) {
+            // What is asked with records says whose they are: updates (RFC 2136), keys of signatures.
+            if !header.response {
+                self.known(bytes, record, dir, origin, cx);
+            } else if matches!(record.kind, rr::NULL | rr::TXT | rr::OPT) {
                 self.search_record(bytes, record, dir, origin, cx);
             }
         }
@@ -433,12 +436,26 @@ impl Dns {
                 let target = self.read_name(bytes, record.at)?;
                 self.announce(&target, service, "PTR", dir, origin, true, cx);
             }
+            // A node's status has the number of SRV: its names of 15 characters, each with a kind and flags, then its link address
+            // (RFC 1002 §4.2.18).
+            rr::SRV if self.flavour == Flavour::Nbns => {
+                let (count, rest) = record.data.split_first()?;
+                let (names, statistics) = rest.split_at((usize::from(*count) * 18).min(rest.len()));
+                for name in names.chunks_exact(18).filter_map(|entry| entry.get(..15)) {
+                    self.announce(name.trim_ascii_end(), None, "NBSTAT", dir, origin, true, cx);
+                }
+                cx.search_whole(&self.spot(Part::Record, dir, record.at + 1 + names.len(), statistics, origin), statistics);
+            }
             rr::SRV => {
                 self.announce(&owner, service, "SRV", dir, origin, true, cx);
                 let target = record.data.get(6..).and_then(|_| self.read_name(bytes, record.at + 6))?;
                 self.announce(&target, service, "SRV target", dir, origin, true, cx);
             }
             rr::TXT => {
+                // Nearly always the name of a service that is announced beside it.
+                if !["PTR", "SRV"].iter().any(|record| self.said.contains(&hash(&(&owner[..], service, *record, dir)))) {
+                    self.announce(&owner, service, "TXT owner", dir, origin, true, cx);
+                }
                 for item in strings(record.data) {
                     self.announce(item, service, "TXT", dir, origin, true, cx);
                 }

@@ -162,6 +162,27 @@ fn all_that_a_question_carries_is_searched() {
     assert_eq!(finds(53, &[ask(1, "a.test", 16), (Dir::Back, answer)]), ["dns.record"]);
 }
 
+/// Whose a record is, is the sender's word too: updates and notifications (RFC 2136, RFC 1996), a record beside a question.
+#[test]
+fn owners_of_records_that_are_asked_with_are_searched() {
+    let owned = record(&name("490154203237518.t.test"), 1, &[10, 7, 0, 5]);
+    for (flags, counts) in [(0x2800, [1, 0, 1, 0]), (0x2000, [1, 1, 0, 0]), (ASK, [1, 0, 0, 1])] {
+        let update = message(1, flags, counts, &[question("t.test", 6), owned.clone()]);
+        assert_eq!(finds(53, &[(Dir::Out, update)]), ["dns.qname"], "{flags:x}");
+    }
+    // What is answered repeats what was asked.
+    let answer = message(1, ANSWER, [1, 1, 0, 0], &[question("t.test", 1), owned]);
+    assert_eq!(finds(53, &[ask(1, "t.test", 1), (Dir::Back, answer)]), [""; 0]);
+    // A text alone, of which only the owner says something; and the names of a node's status.
+    let text = message(0, 0x8400, [0, 1, 0, 0], &[record(&name("490154203237518._a._tcp.local"), 16, b"\x03a=b")]);
+    assert_eq!(finds(5353, &[(Dir::Out, text)]), ["mdns.name"]);
+    let entry = [format!("{IMEI:15}").as_bytes(), &[0, 4, 0]].concat();
+    let status = [&[1][..], &entry, &[0; 46]].concat();
+    let node = format!("\x20CK{}", "A".repeat(30));
+    let answer = message(7, 0x8400, [0, 1, 0, 0], &[record(&[node.as_bytes(), &[0]].concat(), 33, &status)]);
+    assert_eq!(finds(137, &[(Dir::Back, answer)]), ["nbns.name"]);
+}
+
 #[test]
 fn all_that_is_said_on_the_link_is_searched() {
     let asked = |records: u16, tail: Vec<u8>| message(0, 0, [1, records, 0, 0], &[question("_a._tcp.local", 12), tail]);

@@ -363,6 +363,11 @@ impl Body {
         } else {
             self.over.see(&out.bytes);
             self.search(&out.bytes, Some(whole), cx);
+            if self.side == Side::Request {
+                // What a sender may put beside what it compresses: a file's name, a comment, bytes behind the end.
+                let from = From::Kept(&self.marks, 0);
+                cx.search_rest(&Spot { place: self.place(), dir: self.dir, layer: self.layer, from, chain: &[] }, bytes, 0);
+            }
         }
     }
 

@@ -4,6 +4,8 @@ use std::io::Read;
 
 use smallvec::SmallVec;
 
+use crate::brotli;
+
 /// How a body is coded (RFC 9110 §8.4.1, RFC 8878, RFC 7932).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -169,6 +171,10 @@ fn deflate(input: &[u8], limit: usize) -> Decoded {
 /// The crate's reader hides whether its input was cut or broken and drops what came before; its stream tells.
 fn brotli(input: &[u8], limit: usize) -> Decoded {
     use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+    let limit = limit.min(brotli::WIDEST);
+    let Some((first, rest)) = input.split_first() else { return settle(Vec::new(), End::Cut, 0) };
+    let first = [brotli::narrowed(*first, limit)];
+    let (mut input, mut rest) = (&first[..], Some(rest));
     let mut state = BrotliState::new(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
     let (mut left, mut read, mut wrote, mut total) = (input.len(), 0, 0, 0);
     let mut out = vec![0; limit.min(STEP)];
@@ -176,14 +182,17 @@ fn brotli(input: &[u8], limit: usize) -> Decoded {
         let mut room = out.len() - wrote;
         match BrotliDecompressStream(&mut left, &mut read, input, &mut room, &mut wrote, &mut out, &mut total, &mut state) {
             BrotliResult::ResultSuccess => break End::Whole,
-            BrotliResult::NeedsMoreInput => break End::Cut,
+            BrotliResult::NeedsMoreInput => match rest.take() {
+                Some(rest) => (input, left, read) = (rest, rest.len(), 0),
+                None => break End::Cut,
+            },
             BrotliResult::ResultFailure => break End::Damaged,
             BrotliResult::NeedsMoreOutput if out.len() >= limit => break End::TooMuch,
             BrotliResult::NeedsMoreOutput => out.resize(limit.min(out.len() * 2), 0),
         }
     };
     out.truncate(wrote);
-    settle(out, end, left)
+    settle(out, end, left + rest.map_or(0, <[u8]>::len))
 }
 
 /// RFC 8878 §3.1.1.1.2 asks decoders for windows of 8 MB and advises against more.

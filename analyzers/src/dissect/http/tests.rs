@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -312,6 +313,12 @@ fn what_was_not_decoded_is_told() {
         assert_eq!(finds(IMEI, &[upload(&format!("Content-Encoding: {coding}\r\n"), b"\x1f\x9d\x90\x34")]), ["unparsed limit"], "{coding}");
     }
     assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &gzip(b"nothing"))]), [""; 0]);
+    // Beside what is compressed: the file's name (RFC 1952 §2.3.1), bytes behind the end.
+    let mut named = flate2::GzBuilder::new().filename(IMEI).write(Vec::new(), flate2::Compression::fast());
+    named.write_all(b"nothing").unwrap();
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &named.finish().unwrap())]), ["http.request.body"]);
+    let behind = [&gzip(b"nothing")[..], IMEI.as_bytes()].concat();
+    assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", &behind)]), ["http.request.body"]);
     assert_eq!(finds(IMEI, &[upload("Content-Encoding: gzip\r\n", b"plain")]), [""; 0]);
     // What a server sends is not the device's.
     let answer = [&b"HTTP/1.1 200 OK\r\nContent-Encoding: compress\r\nContent-Length: 4\r\n\r\n"[..], b"\x1f\x9d\x90\x34"].concat();

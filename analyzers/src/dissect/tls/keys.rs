@@ -207,6 +207,10 @@ impl Tls {
         if !side.is_open() {
             return;
         }
+        // A client that is asked for its certificate later says Finished again, under the key it uses (RFC 8446 §4.6.2).
+        if epoch == Epoch::Traffic && matches!(side.lock, Lock::Open { epoch: Epoch::Traffic, .. }) {
+            return;
+        }
         side.tries = 0;
         side.sealed = 0;
         side.finished = epoch == Epoch::Traffic;

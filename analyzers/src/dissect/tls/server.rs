@@ -141,7 +141,11 @@ pub(crate) fn decompress(body: &[u8], limit: usize) -> Option<Vec<u8>> {
     let bound = len as u64 + 1;
     match algorithm {
         1 => flate2::read::ZlibDecoder::new(packed).take(bound).read_to_end(&mut out).ok()?,
-        2 => brotli_decompressor::Decompressor::new(packed, 4096).take(bound).read_to_end(&mut out).ok()?,
+        2 => {
+            let (first, rest) = packed.split_first()?;
+            let first = [crate::brotli::narrowed(*first, len)];
+            brotli_decompressor::Decompressor::new(first.chain(rest), 4096).take(bound).read_to_end(&mut out).ok()?
+        }
         3 => zstd::stream::read::Decoder::new(packed).ok()?.take(bound).read_to_end(&mut out).ok()?,
         _ => return None,
     };
