@@ -205,6 +205,42 @@ fn some_keys() {
     assert_eq!(undecrypted(&told).map(|u| u.0), Some(NotOpened::WrongKey));
 }
 
+/// HKDF-Expand-Label (RFC 8446 §7.1) without context.
+fn expand<const N: usize>(secret: &[u8], label: &str) -> [u8; N] {
+    use aws_lc_rs::hmac;
+    let label = format!("tls13 {label}");
+    let info = [&(N as u16).to_be_bytes()[..], &[label.len() as u8], label.as_bytes(), &[0, 1]].concat();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &info);
+    tag.as_ref()[..N].try_into().unwrap()
+}
+
+/// A record of TLS_AES_128_GCM_SHA256, sealed under this traffic secret as its `n`th.
+fn sealed(secret: &[u8], n: u64, kind: u8, inner: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &expand::<16>(secret, "key")).unwrap());
+    let mut nonce: [u8; 12] = expand(secret, "iv");
+    nonce[4..].iter_mut().zip(n.to_be_bytes()).for_each(|(b, n)| *b ^= n);
+    let mut body = [inner, &[kind]].concat();
+    let head = [&[23, 3, 3][..], &(body.len() as u16 + 16).to_be_bytes()].concat();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&head), &mut body).unwrap();
+    [head, body].concat()
+}
+
+/// A client that is asked for its certificate after the handshake (RFC 8446 §4.6.2) says Finished again; its key stays.
+#[test]
+fn a_certificate_asked_for_later() {
+    let (mut pieces, secrets) = trace(RFC8448);
+    let secret = &secrets.iter().find(|s| s.label == SecretLabel::ClientTraffic(0)).unwrap().secret;
+    let alert = pieces.iter().rposition(|(dir, _)| *dir == Dir::Out).unwrap();
+    let finished = [&[20, 0, 0, 32][..], &[7; 32]].concat();
+    let certificate = [11, 0, 0, 4, 0, 0, 0, 0];
+    let mut later = vec![(Dir::Out, sealed(secret, 1, 22, &[&certificate[..], &finished].concat()))];
+    later.extend((2..4).map(|n| (Dir::Out, sealed(secret, n, 23, &[b'x'; 30]))));
+    pieces.splice(alert..=alert, later);
+    let told = whole(&pieces, &secrets);
+    assert_eq!((reaction(&told), undecrypted(&told)), ((ReactionKind::Data, true, 110, true), None));
+}
+
 #[test]
 fn late_keys() {
     let (pieces, secrets) = trace(RFC8448);
