@@ -202,6 +202,9 @@ fn imei(value: &str, out: &mut Vec<Form>) {
     out.push(Form::text(format!("{} {} {serial} {cd}", &tac[..6], &tac[6..])).unhashed());
     out.push(Form::text(format!("{tac} {serial} {cd}")).unhashed());
     out.push(Form::text(format!("{}/{}/{serial}/{cd}", &tac[..6], &tac[6..])).unhashed());
+    let fours: Vec<String> = whole.chunks(4).map(text).collect();
+    out.push(Form::text(fours.join(" ")).plain());
+    out.push(Form::text(fours.join("-")).plain());
     // Seven bytes hold fourteen digits, whatever fills the eighth.
     out.push(Form::raw(code::tbcd(body), "tbcd").unhashed());
     out.push(Form::raw(crate::encode::unhex(&text(body)).unwrap_or_default(), "bcd").unhashed());
@@ -245,6 +248,20 @@ fn msisdn(value: &str, out: &mut Vec<Form>) {
                 let (b, c) = rest.split_at(3.min(rest.len()));
                 out.push(Form::text(format!("({a}) {b}-{c}")).edge(Edge::Digit).unhashed());
                 grouped(national, out);
+                // The area code in brackets, or close to the country's (ITU-T E.123 §6).
+                for (area, rest) in (2..=5).filter_map(|n| national.split_at_checked(n)).filter(|(_, rest)| rest.len() >= 3) {
+                    for written in [
+                        format!("({area}) {rest}"),
+                        format!("(0{area}) {rest}"),
+                        format!("+{cc} ({area}) {rest}"),
+                        format!("+{cc} (0){area} {rest}"),
+                        format!("+{cc} (0{area}) {rest}"),
+                        format!("+{cc}{area} {rest}"),
+                        format!("+{cc}{area}-{rest}"),
+                    ] {
+                        out.push(Form::text(written).edge(Edge::Digit).plain());
+                    }
+                }
             }
         }
     }
@@ -305,6 +322,12 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     out.push(Form::text(pairs.join("_")).unhashed());
     out.push(Form::text(pairs.join(" ")).unhashed());
     out.push(Form::text(pairs.join(".")).unhashed());
+    // As switches print it: in threes of two bytes, in halves.
+    let fours = [&hex[..4], &hex[4..8], &hex[8..]];
+    out.push(Form::text(fours.join("-")).plain());
+    out.push(Form::text(fours.join(":")).plain());
+    out.push(Form::text(format!("{}-{}", &hex[..6], &hex[6..])).plain());
+    out.push(Form::text(format!("{}:{}", &hex[..6], &hex[6..])).plain());
     // As `ether_ntoa` prints it: without leading zeros.
     let short = bytes.map(|b| format!("{b:x}")).join(":");
     if short.len() < 17 {
@@ -480,9 +503,17 @@ fn spellings(form: &Form) -> Vec<Form> {
     let apart: Vec<String> = out.iter().map(|t| decompose(t, true)).chain([decompose(text, true), decompose(text, false)]).collect();
     out.extend(apart);
     out.push(german(text));
+    out.push(german(&decompose(text, false)));
+    let latin = [text.to_owned(), text.to_lowercase(), text.to_uppercase()].into_iter().filter_map(|text| latin_1(&text));
+    let latin: Vec<Form> = latin.map(|bytes| Form { bytes, step: Some("latin-1"), hashed: false, ..form.clone() }).collect();
     // UTF-8 taken for Latin-1 and coded again, a common accident.
     out.push(text.bytes().map(char::from).collect());
-    out.into_iter().map(|text| Form { bytes: text.into_bytes(), ..form.clone() }).collect()
+    out.into_iter().map(|text| Form { bytes: text.into_bytes(), ..form.clone() }).chain(latin).collect()
+}
+
+/// A text in ISO 8859-1, whose letters Windows-1252 and ISO 8859-15 share.
+fn latin_1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
 /// Letters of the Latin blocks as base letter and combining mark (Unicode canonical decomposition), or the base letter alone.
@@ -682,6 +713,11 @@ mod tests {
             "Anna Quist",
             &["Anna Quist", "Quist Anna", "Quist, Anna", "Anna.Quist", "QuistAnna", "Quist^Anna", "Anna's"],
         );
+        assert!(forms(Kind::PersonName, "Zoë Müller").iter().any(|f| f.bytes == b"Zo\xeb M\xfcller"));
+        check(Kind::PersonName, "Zoë Weiß", &["Zoe Weiss"]);
+        check(Kind::Imei, "490154203237518", &["4901 5420 3237 518"]);
+        check(Kind::Mac, "00:1B:44:11:3A:B7", &["001b-4411-3ab7", "001b44-113ab7"]);
+        check(Kind::Msisdn, "+447700900815", &["(07700) 900815", "+44 (7700) 900815", "+447700 900815"]);
         check(Kind::PersonName, "Zoë Müller", &["zoe\u{308} mu\u{308}ller", "Zoe Muller", "ZOË MÜLLER"]);
         check(Kind::BirthDate, "1985-12-05", &["1985-12-05", "05.12.1985", "12/05/1985", "19851205", "5/12/1985", "12/5/1985"]);
         check(Kind::Position, "47.39770,8.54050", &["47.39770,8.54050", "8.54050,47.39770", "47.39770, 8.54050"]);
