@@ -378,7 +378,8 @@ fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Ou
     };
     let behind = accepted.iter().map(|r| r.trial.after).min().unwrap_or(0);
     let how_often = if accepted.len() == attempts.len() {
-        format!("in {} of {} attempts", accepted.len(), attempts.len())
+        let n = attempts.len();
+        format!("in {n} of {n} {}", if n == 1 { "attempt" } else { "attempts" })
     } else if behind > 0 {
         format!("in a connection that it makes after {behind} that succeeded; it refused the first")
     } else {

@@ -8,7 +8,7 @@ use analyzers::board::Board;
 use analyzers::encode::Digest;
 use analyzers::flow::FlowId;
 use analyzers::journal::LineNo;
-use analyzers::observation::{Certificate, Exposure, Run};
+use analyzers::observation::{Arm, Certificate, Exposure, Run};
 use policies::Time;
 
 use crate::findings::{FindingRow, Findings};
@@ -109,6 +109,16 @@ impl Snapshot {
 
     pub fn certificate(&self, digest: &Digest) -> Option<&Arc<Certificate>> {
         self.certificates.get(digest)
+    }
+
+    /// The flawless chain that the controls of an attack showed: of the same server, and as long.
+    pub fn control_of(&self, chains: &Chains) -> Option<&[Digest]> {
+        let of_same = |c: &&Arc<Chains>| c.arm == Arm::Control && !c.presented.is_empty() && c.honest == chains.honest;
+        let alike = |c: &&Arc<Chains>| {
+            let same = c.presented.iter().filter(|d| chains.presented.contains(d)).count();
+            (c.presented.len() == chains.presented.len(), same, std::cmp::Reverse(c.presented.clone()))
+        };
+        self.chains.values().filter(of_same).max_by_key(alike).map(|c| &c.presented[..])
     }
 
     /// The chains of the attempt that a finding of an attack rests on: of the first cited trial of that attack.

@@ -176,7 +176,7 @@ pub(crate) fn told() -> Vec<Finding> {
                 None,
                 &[33],
                 expect,
-                "the device sent application data in 1 of 1 attempts, grade E6: GET /v1/sync?user=‹email-main›",
+                "the device sent application data in 1 of 1 attempt, grade E6: GET /v1/sync?user=‹email-main›",
             ),
             Severity::Critical,
             None,

@@ -2,7 +2,7 @@
 //!
 //! [`Report`] is also what the other renderings read, so that all say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use analyzers::board::{Demands, Finding, RequirementVerdict, Rolled};
@@ -73,6 +73,8 @@ pub struct Aside {
     pub certificates: IndexMap<Digest, Certificate>,
     pub presented: BTreeMap<FlowId, Presented>,
     pub exit: Exit,
+    /// Checks that requirements name and that are not built yet.
+    pub not_built: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -333,7 +335,18 @@ impl Report {
             requests: tabled.requests,
             leaks: tabled.leaks,
             trials: tabled.trials,
-            aside: Aside { timeline: tabled.timeline, certificates: tabled.certificates, presented: tabled.presented, exit: exit.clone() },
+            aside: Aside {
+                timeline: tabled.timeline,
+                certificates: tabled.certificates,
+                presented: tabled.presented,
+                exit: exit.clone(),
+                not_built: rolled
+                    .iter()
+                    .flat_map(|r| r.checks.iter().map(|(id, _)| id))
+                    .filter(|id| catalogue.unit(id).is_none())
+                    .cloned()
+                    .collect(),
+            },
         }
     }
 
@@ -344,6 +357,23 @@ impl Report {
         self.serialize(&mut serializer).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
         out.flush()
+    }
+
+    /// The flawless chain that the controls of an attack showed: of the same server, and as long.
+    pub fn control_of(&self, presented: &Presented) -> Option<&Presented> {
+        let of_same = |p: &&Presented| p.attack.is_none() && !p.chain.is_empty() && p.honest == presented.honest;
+        let alike = |p: &&Presented| {
+            let same = p.chain.iter().filter(|c| presented.chain.contains(c)).count();
+            (p.chain.len() == presented.chain.len(), same)
+        };
+        self.aside.presented.values().filter(of_same).max_by_key(alike)
+    }
+
+    /// Whether a requirement is not tested for no check of it is built yet.
+    pub fn is_not_built(&self, row: &RequirementRow) -> bool {
+        row.verdict == RequirementVerdict::NotTested
+            && !row.checks.is_empty()
+            && row.checks.keys().all(|id| self.aside.not_built.contains(id))
     }
 
     /// What was presented in the attempts that a finding cites, if that is known.

@@ -321,7 +321,11 @@ impl<W: Write> Page<'_, W> {
     fn requirements(&mut self, report: &Report) -> io::Result<()> {
         let mut by_standard: IndexMap<&str, BTreeMap<Standing, u64>> = IndexMap::new();
         for row in &report.requirements {
-            let standing = if row.observable == "none" { Standing::OutOfSight } else { Standing::Judged(row.verdict) };
+            let standing = match row.verdict {
+                _ if row.observable == "none" => Standing::OutOfSight,
+                _ if report.is_not_built(row) => Standing::NotBuilt,
+                verdict => Standing::Judged(verdict),
+            };
             *by_standard.entry(&row.standard).or_default().entry(standing).or_default() += 1;
         }
         if by_standard.is_empty() {
@@ -329,10 +333,24 @@ impl<W: Write> Page<'_, W> {
         }
         self.title(Ink::Head, "Requirements", "(indications; they move the exit code only with --require)")?;
         for (standard, counts) in &by_standard {
-            let counts: Vec<String> =
-                counts.iter().map(|(standing, n)| self.paint(standing.ink(), &format!("{n} {}", standing.words()))).collect();
-            let pad = 34_usize.saturating_sub(standard.chars().count());
-            writeln!(self.out, "  {standard}{:pad$} {}", "", counts.join(", "))?;
+            const NAME: usize = 34;
+            let name = standard.chars().count();
+            write!(self.out, "  {standard}{:pad$}", "", pad = NAME.saturating_sub(name))?;
+            let mut at = 2 + name.max(NAME);
+            for (n, (standing, count)) in counts.iter().enumerate() {
+                let words = format!("{count} {}", standing.words());
+                let len = words.chars().count() + 2;
+                if at + len > self.width && n > 0 {
+                    write!(self.out, ",\n  {:NAME$} ", "")?;
+                    at = 3 + NAME;
+                } else {
+                    write!(self.out, "{}", if n == 0 { " " } else { ", " })?;
+                }
+                at += len;
+                let words = self.paint(standing.ink(), &words);
+                write!(self.out, "{words}")?;
+            }
+            writeln!(self.out)?;
         }
         Ok(())
     }
@@ -368,6 +386,8 @@ pub const DISCLAIMER: &str = "These are indications for an evaluator's verdict. 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Judged(RequirementVerdict),
+    /// Its checks are not built yet.
+    NotBuilt,
     OutOfSight,
 }
 
@@ -375,13 +395,15 @@ impl Standing {
     fn rank(self) -> std::cmp::Reverse<i8> {
         std::cmp::Reverse(match self {
             Standing::Judged(verdict) => verdict as i8,
-            Standing::OutOfSight => -1,
+            Standing::NotBuilt => -1,
+            Standing::OutOfSight => -2,
         })
     }
 
     fn words(self) -> &'static str {
         match self {
             Standing::Judged(verdict) => verdict_words(verdict),
+            Standing::NotBuilt => NOT_BUILT,
             Standing::OutOfSight => "not observable",
         }
     }
@@ -407,6 +429,9 @@ impl Ord for Standing {
         self.rank().cmp(&other.rank())
     }
 }
+
+/// Of requirements and checks that wait for a later version.
+pub(crate) const NOT_BUILT: &str = "not built yet";
 
 /// A requirement's verdict for people.
 pub(crate) fn verdict_words(verdict: RequirementVerdict) -> &'static str {

@@ -142,13 +142,15 @@ fn side_by_side(look: Look, snapshot: &Snapshot, chains: &Chains, width: usize) 
             Span::raw(words::cell(right, each)),
         ])
     };
-    let mut out = vec![row("", "presented", " ", "good", Tone::Head)];
-    for i in 0..chains.presented.len().max(chains.honest.len()) {
-        let (left, right) = (chains.presented.get(i), chains.honest.get(i));
+    let control = snapshot.control_of(chains);
+    let (beside, good) = control.map_or(("the real server's", &chains.honest[..]), |control| ("the controls'", control));
+    let mut out = vec![row("", "presented", " ", beside, Tone::Head)];
+    for i in 0..chains.presented.len().max(good.len()) {
+        let (left, right) = (chains.presented.get(i), good.get(i));
         let (shown, good) = (fields(snapshot, left), fields(snapshot, right));
         for ((label, a), (_, b)) in shown.iter().zip(&good) {
-            let differs = a != b && [a, b].iter().all(|v| !v.is_empty() && !v.starts_with('('));
-            // A new key, digest and serial are the lab's own in any chain: what differs besides is the defect.
+            // Digests of twins differ whatever the defect is.
+            let differs = a != b && *label != "sha256" && [a, b].iter().all(|v| !v.is_empty() && !v.starts_with('('));
             let (sign, tone) = if differs { ("≠", Tone::Warn) } else { (" ", Tone::Plain) };
             out.push(row(label, a, sign, b, tone));
         }

@@ -13,8 +13,7 @@ use super::tables::{self, Table};
 use crate::catalogue::{Catalogue, class_sentence};
 use crate::json::{FindingRow, FindingVerdict, Report, Unanswered};
 use crate::markdown;
-use crate::summary::{DISCLAIMER, cited, verdict_words};
-use crate::tables::Presented;
+use crate::summary::{DISCLAIMER, NOT_BUILT, cited, verdict_words};
 use crate::words;
 
 /// Subjects of one failed check shown as cards of their own; further ones are rows.
@@ -83,6 +82,9 @@ struct Subject<'r> {
     observed: &'r str,
     evidence: String,
     waived: &'r str,
+    /// What is wrong with the chain that was shown, what stands beside it, and both.
+    wrong: &'r str,
+    beside: &'static str,
     chain: Vec<ChainRow>,
 }
 
@@ -325,13 +327,16 @@ fn fails<'r>(report: &'r Report, catalogue: &'r Catalogue) -> Vec<Failed<'r>> {
 
 fn subject<'r>(report: &'r Report, finding: &'r FindingRow, with_chain: bool) -> Subject<'r> {
     let presented = if finding.active && with_chain { report.presented(finding) } else { None };
+    let control = presented.and_then(|p| report.control_of(p));
     Subject {
         who: finding.subject.to_string(),
         actor: finding.actor.as_deref().unwrap_or_default(),
         observed: &finding.observed,
         evidence: evidence(finding, 4),
         waived: finding.waived.as_deref().unwrap_or_default(),
-        chain: presented.map_or_else(Vec::new, |p| chain(report, p)),
+        wrong: &finding.title,
+        beside: if control.is_some() { "The flawless one of the controls" } else { "What the real server shows" },
+        chain: presented.map_or_else(Vec::new, |p| chain(report, &p.chain, control.map_or(&p.honest, |c| &c.chain))),
     }
 }
 
@@ -345,16 +350,17 @@ fn evidence(finding: &FindingRow, shown: usize) -> String {
 }
 
 /// The two chains certificate by certificate, and what is not the same in them.
-fn chain(report: &Report, presented: &Presented) -> Vec<ChainRow> {
+fn chain(report: &Report, presented: &[Digest], good: &[Digest]) -> Vec<ChainRow> {
     let mut rows = Vec::new();
-    for i in 0..presented.chain.len().max(presented.honest.len()).min(8) {
-        let (ours, theirs) = (presented.chain.get(i), presented.honest.get(i));
+    for i in 0..presented.len().max(good.len()).min(8) {
+        let (ours, theirs) = (presented.get(i), good.get(i));
         let label = if i == 0 { "Leaf".to_owned() } else { format!("Certificate {}", i + 1) };
         rows.push(ChainRow { head: true, label, presented: String::new(), honest: String::new(), differs: false });
         let (left, right) = (certificate(report, ours), certificate(report, theirs));
         for ((label, presented), (_, honest)) in left.into_iter().zip(right) {
             if !(presented.is_empty() && honest.is_empty()) {
-                let differs = presented != honest && ours.is_some() && theirs.is_some();
+                // Digests of twins differ whatever the defect is.
+                let differs = presented != honest && label != "SHA-256" && ours.is_some() && theirs.is_some();
                 rows.push(ChainRow { head: false, label: label.to_owned(), presented, honest, differs });
             }
         }
@@ -499,7 +505,12 @@ fn standards(report: &Report) -> Vec<Standard<'_>> {
     let mut by_standard: IndexMap<&str, Vec<Requirement<'_>>> = IndexMap::new();
     for row in &report.requirements {
         let out_of_sight = row.observable == "none";
-        let (class, words) = if out_of_sight { ("", "not observable") } else { (verdict_class(row.verdict), verdict_words(row.verdict)) };
+        let (class, words) = match row.verdict {
+            _ if out_of_sight => ("", "not observable"),
+            _ if report.is_not_built(row) => ("", NOT_BUILT),
+            verdict => (verdict_class(verdict), verdict_words(verdict)),
+        };
+        let built = |id: &str| !report.aside.not_built.contains(id);
         by_standard.entry(&row.standard).or_default().push(Requirement {
             id: &row.id,
             clause: &row.clause,
@@ -507,7 +518,7 @@ fn standards(report: &Report) -> Vec<Standard<'_>> {
             class,
             words,
             observable: if out_of_sight { "no network test" } else { &row.observable },
-            checks: row.checks.iter().map(|(id, word)| (id.as_str(), word.as_str())).collect(),
+            checks: row.checks.iter().map(|(id, word)| (id.as_str(), if built(id) { word.as_str() } else { NOT_BUILT })).collect(),
         });
     }
     by_standard
@@ -528,8 +539,17 @@ fn standards(report: &Report) -> Vec<Standard<'_>> {
 }
 
 /// Worst first.
-const ORDER: [&str; 8] =
-    ["fail", "fail (waived)", "inconclusive", "pass", "no indication of failure", "not tested", "not applicable", "not observable"];
+const ORDER: [&str; 9] = [
+    "fail",
+    "fail (waived)",
+    "inconclusive",
+    "pass",
+    "no indication of failure",
+    "not tested",
+    "not applicable",
+    NOT_BUILT,
+    "not observable",
+];
 
 fn verdict_class(verdict: RequirementVerdict) -> &'static str {
     match verdict {
