@@ -111,7 +111,7 @@ pub(crate) fn conduct(
         quiet: quiet || shown,
     };
     let signalled = Arc::new(AtomicBool::new(false));
-    listen(reins.clone(), signalled.clone());
+    listen(reins.stop.clone(), reins.table.clone(), signalled.clone());
     let told = if shown {
         let done = Arc::new(AtomicBool::new(false));
         let mut eyes = LiveEyes {
@@ -159,18 +159,19 @@ pub(crate) fn is_shown(headless: bool) -> bool {
     !headless && crate::eyes::terminal()
 }
 
-/// Heeds signals from now on, also when the run is over and its threads are gone: the dashboard is left, the report is written.
-fn listen(reins: Reins, signalled: Arc<AtomicBool>) {
+/// Heeds signals from now on, also when the run is over and its threads are gone: the dashboard is left, the report is written. It must not
+/// hold the gateway, whose end it would outlive.
+fn listen(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let wait = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(heed(reins, signalled));
+        runtime.block_on(heed(stop, table, signalled));
     };
     // Without it a signal ends the program as it ends any.
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
 }
 
 /// Ctrl-C and its like end the run in good order; the second one ends it at once.
-async fn heed(reins: Reins, signalled: Arc<AtomicBool>) {
+async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let of = |kind| signal(kind).ok();
     let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
     let next = async |s: &mut Option<tokio::signal::unix::Signal>| match s {
@@ -186,9 +187,9 @@ async fn heed(reins: Reins, signalled: Arc<AtomicBool>) {
             () = next(&mut hup) => {}
         }
         signalled.store(true, Ordering::SeqCst);
-        reins.stop.store(true, Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
         if n > 1 {
-            reins.table.drop_now();
+            table.drop_now();
             std::process::exit(i32::from(crate::fault::exit::FAULT));
         }
     }

@@ -38,6 +38,8 @@ pub trait Link: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn acked(&self) -> Option<u64>;
     /// Closing will send RST, not FIN.
     fn abort(&mut self);
+    /// What has come is acknowledged now, not when something is said or 40 ms have passed.
+    fn acknowledge(&self);
 }
 
 impl Link for TcpStream {
@@ -49,6 +51,11 @@ impl Link for TcpStream {
     fn abort(&mut self) {
         let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
     }
+
+    fn acknowledge(&self) {
+        // Holds until the kernel thinks better of it, so it is asked again each time (tcp(7), TCP_QUICKACK).
+        let _ = self.set_quickack(true);
+    }
 }
 
 impl Link for DuplexStream {
@@ -58,7 +65,15 @@ impl Link for DuplexStream {
     }
 
     fn abort(&mut self) {}
+
+    fn acknowledge(&self) {}
 }
+
+/// So many bytes of a device are acknowledged at once: its handshake and first request.
+///
+/// A request that is written right behind Finished stays in the device until Finished is acknowledged (RFC 9293 §3.7.4, Nagle). Who looks
+/// at the certificate only then, and leaves with a reset, takes it along: it would seem not to have sent what any server that answers gets.
+const AT_ONCE: u64 = 64 << 10;
 
 /// The header of a TLS record of the device, and of an alert in clear its two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,14 +203,18 @@ impl<S: Link> Wire<S> {
     }
 }
 
-impl<S> Wire<S> {
+impl<S: Link> Wire<S> {
     fn received(&self, bytes: &[u8], show: bool) {
         let mut log = self.log.lock();
         log.received += bytes.len() as u64;
         log.sent_before_last = log.sent;
         log.last_received = Some(Instant::now());
         log.scan(bytes);
+        let early = log.received < AT_ONCE;
         drop(log);
+        if early {
+            self.inner.acknowledge();
+        }
         if show {
             self.tap.wire(Dir::Out, bytes);
         }
