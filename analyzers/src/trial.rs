@@ -20,6 +20,18 @@ pub const LATER: usize = 8;
 const LATE: u32 = 10;
 
 /// How many refusals are asked for instead of `required` where they come after the handshake, or where the client does not always do the same. A device in use is asked twice as often only.
+/// Of two connections that begin at once either may come first: an attack on all but the first meets one of them by chance. So often it is
+/// made where it tells something, which leaves three in a hundred that it always met the same; [`LATE`] times where some such attacks
+/// were accepted and others refused. In a crowd it meets nearly all whichever comes first.
+pub fn required_behind(after: usize, together: usize, wavers: bool) -> usize {
+    match (after, together, wavers) {
+        (1, 2..=LATER, false) => 5,
+        (1, 2..=LATER, true) => LATE as usize,
+        _ => 1,
+    }
+}
+
+/// So many refusals are asked for of a client that refuses when its data may be on its way.
 pub fn required_late(required: u32, in_lab: bool) -> u32 {
     if in_lab { required.max(LATE) } else { required.saturating_mul(2) }
 }
@@ -564,9 +576,20 @@ fn unmet(attack: &Attack, sides: &Sides<'_>) -> Option<String> {
     // What begins at once without attacks, and did so under attack, was attacked by itself in the same attempt.
     let works = sides.rows.iter().filter(|r| r.trial.arm != Arm::Attack && r.trial.after == 0 && r.result == TrialResult::Accepted);
     let together = works.map(|r| r.trial.together).max().unwrap_or(0);
+    // Two that begin at once need not come to the same: under attack they show it.
+    let crowd = sides.rows.iter().filter(|r| r.trial.after == 0).map(|r| r.trial.together).max().unwrap_or(0);
+    let of_checks = |r: &&Row<'_>| r.trial.arm == Arm::Attack && r.trial.attack.as_ref().is_some_and(|id| is_of_checks(id.as_str()));
+    let wavers = |after: u64| {
+        let any = |result| sides.rows.iter().filter(of_checks).any(|r| r.trial.after == after && r.result == result);
+        any(TrialResult::Accepted) && any(TrialResult::Rejected)
+    };
     let asked = |after: usize| {
-        let by_itself = |t: &Trial| t.after == after as u64 || t.after == 0 && t.together.min(together) > after as u64;
-        sides.attempts().any(|(i, r)| by_itself(r.trial) && sides.refused(attack, i))
+        let refused =
+            |by_itself: &dyn Fn(&Trial) -> bool| sides.attempts().filter(|(i, r)| by_itself(r.trial) && sides.refused(attack, *i)).count();
+        let required = required_behind(after, crowd as usize, wavers(after as u64));
+        let behind = refused(&|t| t.after == after as u64);
+        let nobody = || sides.attempts().filter(|(_, r)| r.trial.after == after as u64).all(|(_, r)| r.result == TrialResult::None);
+        behind >= required || (required == 1 || nobody()) && refused(&|t| t.after == 0 && t.together.min(together) > after as u64) > 0
     };
     let left = (1..whole).take(LATER).filter(|after| !asked(*after)).count();
     let beyond = whole.saturating_sub(LATER + 1);
@@ -840,6 +863,23 @@ mod tests {
         ] {
             let (verdict, observed) = with(whole, met, behind, false);
             assert!(verdict == expect && observed.ends_with(says), "{whole} {met} {behind:?}: {verdict:?} {observed}");
+        }
+        // Of two that begin at once, what was attacked alone may always have been the same one: once is not enough.
+        for (tries, expect) in [(1, Inconclusive), (4, Inconclusive), (5, Pass)] {
+            let before = case(&a.id, "P+ x- P+ x- P+ x- P+ x- P+ x- P+ x- P+ x- P+ x- P+", Caps::default());
+            let mut case = Case::new(Subject::default(), Caps::default());
+            let mut left = tries;
+            for (trial, span) in before.seen::<Trial>().iter() {
+                let mut trial = Trial { attempt: Some(trial.n), together: 2, ..trial.clone() };
+                trial.flows = (1..=2).map(FlowId).collect();
+                if trial.arm == Arm::Attack && left > 0 {
+                    left -= 1;
+                    trial.after = 1;
+                }
+                case.add(&Line { n: span.first, at: Time(1), frame: None, flow: None, subject: None, seen: trial.into() });
+            }
+            let Outcome::Judged(judged) = judge(&a, &case, &TERMS) else { panic!() };
+            assert_eq!(judged.verdict, expect, "{tries} {}", judged.observed);
         }
         // (of the attempt behind one, how many of the honest runs and of the attacks begin at once)
         for (result, together, expect) in [

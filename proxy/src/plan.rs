@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use analyzers::observation::{Arm, TrialResult};
-use analyzers::trial::{LATER, is_of_checks, required_late};
+use analyzers::trial::{LATER, is_of_checks, required_behind, required_late};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Defect, Need, Time};
 
@@ -279,6 +279,13 @@ impl<'a> View<'_, 'a> {
         of(TrialResult::Accepted).any(|a| of(TrialResult::Rejected).any(|r| !r.late && (&r.attack, r.after) == (&a.attack, a.after)))
     }
 
+    /// Whether some attacks behind so many connections were accepted and others refused: which connection they met may be chance.
+    fn wavers_behind(self, after: usize) -> bool {
+        let asks = |p: &&Past| p.after == after && p.attack.as_deref().is_some_and(is_of_checks);
+        let any = |result: TrialResult| self.history.past.iter().filter(asks).any(|p| p.result == result);
+        any(TrialResult::Accepted) && any(TrialResult::Rejected)
+    }
+
     /// How many connections to let through before this attack begins, where the device makes more than one: it may stop after the first that
     /// fails, or try the same one again, and what it would do in the next is another question. Between runs of a program only.
     fn later(self, attack: &Attack) -> Option<usize> {
@@ -288,14 +295,19 @@ impl<'a> View<'_, 'a> {
         let works = self.history.past.iter().filter(|p| p.arm != Arm::Attack && p.after == 0 && p.result == TrialResult::Accepted);
         let whole = works.clone().map(|p| p.connections).max()?;
         let together = works.clone().map(|p| p.together).max().unwrap_or(0);
+        // Two that begin at once need not come to the same: under attack they show it.
+        let crowd = self.history.past.iter().filter(|p| p.after == 0).map(|p| p.together).max().unwrap_or(0);
         // What told nothing (the connection may not have come) is tried again.
         let asked = |after: usize| {
+            let required = required_behind(after, crowd, self.wavers_behind(after));
+            let tries = || self.tries(attack).map(|(_, p)| p).filter(|p| p.after == after);
+            let told = tries().filter(|p| p.result != TrialResult::None).count();
             let at_once = |p: &Past| p.after == 0 && p.result == TrialResult::Rejected && p.together.min(together) > after;
-            if self.tries(attack).any(|(_, p)| at_once(p)) {
+            let met = required == 1 || told == 0 && tries().count() > 0;
+            if met && self.tries(attack).any(|(_, p)| at_once(p)) {
                 return true;
             }
-            let tries = || self.tries(attack).map(|(_, p)| p).filter(|p| p.after == after);
-            tries().count() >= SPARE || tries().any(|p| p.result != TrialResult::None)
+            tries().count() >= required + SPARE - 1 || told >= required
         };
         (1..whole).take(LATER).find(|after| !asked(*after))
     }
