@@ -131,9 +131,34 @@ fn greeting(data: &[u8]) -> bool {
     matches!(words.as_slice(), [b"EHLO" | b"HELO" | b"LHLO", _] | [b"CAPA" | b"NOOP"] | [_, b"CAPABILITY" | b"NOOP"])
 }
 
+/// The answer to an opening, for a client that opens with a tag of its own (IMAP, RFC 9051 §2.2.1): the answer must bear it.
+pub fn retagged(reply: &bytes::Bytes, opening: &[u8], now: &[u8]) -> bytes::Bytes {
+    let tag = |line: &[u8]| greeting(line).then(|| line.split(|b| *b == b' ').next().unwrap_or_default().to_vec());
+    let (Some(old), Some(new)) = (tag(opening), tag(now)) else { return reply.clone() };
+    let mut out = Vec::with_capacity(reply.len() + new.len());
+    for line in reply.split_inclusive(|b| *b == b'\n') {
+        match line.strip_prefix(&old[..]).filter(|rest| rest.first() == Some(&b' ')) {
+            Some(rest) => out.extend(new.iter().chain(rest)),
+            None => out.extend_from_slice(line),
+        }
+    }
+    out.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_bear_the_tag_of_who_asks() {
+        let reply = bytes::Bytes::from_static(b"* CAPABILITY IMAP4rev1 GEMI0\r\nGEMI0 OK done\r\n");
+        let got = retagged(&reply, b"GEMI0 CAPABILITY\r\n", b"JPDF0 CAPABILITY\r\n");
+        assert_eq!(got, &b"* CAPABILITY IMAP4rev1 GEMI0\r\nJPDF0 OK done\r\n"[..]);
+        // Where there is no tag, or none to be told, the answer stays.
+        let reply = bytes::Bytes::from_static(b"250-hello\r\n250 OK\r\n");
+        assert_eq!(retagged(&reply, b"EHLO one\r\n", b"EHLO two\r\n"), reply);
+        assert_eq!(retagged(&reply, b"", b"JPDF0 CAPABILITY\r\n"), reply);
+    }
 
     #[test]
     fn answers_in_clear() {

@@ -301,7 +301,8 @@ pub struct Server {
 struct Greeting {
     /// Before the device's first byte.
     first: Bytes,
-    /// In answer to an opening that every client sends.
+    /// An opening that every client sends, and the answer to it.
+    opening: Bytes,
     reply: Bytes,
 }
 
@@ -630,6 +631,7 @@ impl Server {
         let after = Instant::now();
         let mut data: Vec<u8> = Vec::new();
         let (mut greeting, mut reply) = (Vec::new(), Vec::new());
+        let mut asked = Bytes::new();
         let mut bytes = [0u64; 2];
         let mut first = None;
         let mut settled = false;
@@ -652,6 +654,9 @@ impl Server {
                     }
                 }
                 Dir::Back => {
+                    if opening && reply.is_empty() {
+                        asked = Bytes::copy_from_slice(&data);
+                    }
                     let said = if first.is_none() { &mut greeting } else { &mut reply };
                     if (first.is_none() || opening) && said.len() + piece.len() <= LONGEST_GREETING {
                         said.extend_from_slice(piece);
@@ -665,7 +670,7 @@ impl Server {
             if all.len() >= MOST_GREETINGS {
                 all.clear();
             }
-            all.insert(place, Greeting { first: greeting.into(), reply: reply.into() });
+            all.insert(place, Greeting { first: greeting.into(), opening: asked, reply: reply.into() });
         }
         conduct.first_data = first;
         conduct.bytes = bytes;
@@ -703,7 +708,7 @@ impl Server {
         }
         let known = self.greetings.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned().filter(|_| !h2).unwrap_or_default();
         let words = |bytes: Bytes| (!bytes.is_empty()).then_some(bytes);
-        let (mut greeting, mut reply) = (words(known.first), words(known.reply));
+        let (mut greeting, mut reply) = (words(known.first.clone()), words(known.reply.clone()));
         let mut data: Vec<u8> = Vec::new();
         let mut bytes = 0u64;
         let mut buffer = vec![0; 16 * 1024];
@@ -736,13 +741,15 @@ impl Server {
                     break conduct.end;
                 }
                 Err(_) if content => break TrialEnd::Us,
-                Err(_) => match if opened { reply.take() } else { greeting.take() } {
-                    Some(words) => {
-                        let _ = tls.write_all(&words).await;
-                        let _ = tls.flush().await;
+                Err(_) => {
+                    match if opened { reply.take().map(|r| preamble::retagged(&r, &known.opening, &data)) } else { greeting.take() } {
+                        Some(words) => {
+                            let _ = tls.write_all(&words).await;
+                            let _ = tls.flush().await;
+                        }
+                        None => break TrialEnd::Timeout,
                     }
-                    None => break TrialEnd::Timeout,
-                },
+                }
             }
         };
         conduct.bytes = [bytes, 0];
