@@ -622,11 +622,31 @@ impl Gateway {
                 plan::plan(&state.history, &Terms { sibling: sibling.as_deref(), passing: passing.as_deref(), ..terms }, now)
             }
         };
+        let woken = (runs && treatment == Treatment::Pass).then(|| self.wakes(&subjects, key)).flatten();
+        let treatment = woken.unwrap_or(treatment);
         let names = self.setup.rules.names_of(server);
         let id = subjects.begin(key, treatment.clone(), (server, &names), now, attempt);
         drop(subjects);
         Self::write(due);
         (id, treatment.of_connection(0))
+    }
+
+    /// The attack that made another stack of the same program speak, where that one still has open questions and does not come by itself:
+    /// nothing is left to ask this stack, but without its failure the other is not met.
+    fn wakes(&self, subjects: &Subjects, key: &Key) -> Option<Treatment> {
+        let past = &subjects.all.get(key)?.history.past;
+        let open = |k: &Key, state: &subjects::State| {
+            let terms = self.terms(k, state.servers(), true, None);
+            !plan::undecided(&state.history, &terms).is_empty()
+        };
+        let id = subjects.others_of_peer(key).filter(|(k, state)| open(k, state)).find_map(|(_, state)| {
+            let last = state.history.past.last()?.at;
+            let (made_it, since) = past.split_at(past.partition_point(|p| p.at <= last));
+            let made_it = made_it.last().filter(|p| p.arm == analyzers::observation::Arm::Attack && p.result == TrialResult::Rejected)?;
+            since.iter().any(|p| p.result == TrialResult::Accepted).then(|| made_it.attack.clone())?
+        })?;
+        let attack = self.terms(key, &[], true, None).attacks.iter().find(|a| a.id == id)?;
+        Some(Treatment::Attack { id, defect: attack.defect.clone(), after: 0 })
     }
 
     fn terms(&self, key: &Key, servers: &[IpAddr], healthy: bool, interval: Option<Duration>) -> Terms<'_> {

@@ -482,11 +482,16 @@ impl Subjects {
         self.all.values().any(|state| state.servers.contains(&server))
     }
 
-    /// The attack that another stack of the same program meets at this peer in the same run.
-    pub(super) fn sibling(&self, key: &Key, attempt: Option<u64>) -> Option<String> {
+    /// The other stacks of the same program that speak to the same peer.
+    pub(super) fn others_of_peer<'s>(&'s self, key: &'s Key) -> impl Iterator<Item = (&'s Key, &'s State)> {
         let same =
             |k: &Key| k.device == key.device && k.lane == key.lane && k.host == key.host && k.port == key.port && k.class != key.class;
-        let groups = self.all.iter().filter(|(k, _)| same(k)).filter_map(|(_, s)| s.group.as_ref());
+        self.all.iter().filter(move |(k, _)| same(k))
+    }
+
+    /// The attack that another stack of the same program meets at this peer in the same run.
+    pub(super) fn sibling(&self, key: &Key, attempt: Option<u64>) -> Option<String> {
+        let groups = self.others_of_peer(key).filter_map(|(_, s)| s.group.as_ref());
         let attacks = groups.filter(|g| attempt.is_some() && g.attempt == attempt).filter_map(|g| match &g.treatment {
             Treatment::Attack { id, .. } => Some((g.id, id.clone())),
             _ => None,
