@@ -129,6 +129,10 @@ pub(crate) enum Client {
     LateRefusal,
     /// Completes any handshake and says nothing.
     Quiet,
+    /// Verifies everything and offers no application protocol: another stack than the rest.
+    Plain,
+    /// Completes any handshake, writes its request, and then looks: it leaves with a reset that takes along what was not sent.
+    Hasty,
 }
 
 #[derive(Debug)]
@@ -172,6 +176,22 @@ impl rustls::client::danger::ServerCertVerifier for Lax {
     }
 }
 
+/// Looks at a chain after the handshake.
+struct WebPki(Arc<rustls::client::WebPkiServerVerifier>);
+
+impl WebPki {
+    fn of(roots: &RootCertStore) -> WebPki {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        WebPki(rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider).build().unwrap())
+    }
+
+    fn refuses(&self, chain: &[rustls::pki_types::CertificateDer<'_>]) -> bool {
+        use rustls::client::danger::ServerCertVerifier as _;
+        let (leaf, rest) = chain.split_first().unwrap();
+        self.0.verify_server_cert(leaf, rest, &HOST.try_into().unwrap(), &[], rustls::pki_types::UnixTime::now()).is_err()
+    }
+}
+
 impl Client {
     fn config(self, roots: &RootCertStore) -> Arc<rustls::ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -179,11 +199,13 @@ impl Client {
             rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone()).build().unwrap();
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = builder.with_webpki_verifier(verifier.clone()).with_no_client_auth();
-        if self != Client::Strict {
+        if !matches!(self, Client::Strict | Client::Plain) {
             let lax = Lax { inner: verifier, chain: self == Client::NoProof };
             config.dangerous().set_certificate_verifier(Arc::new(lax));
         }
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if self != Client::Plain {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         Arc::new(config)
     }
 
@@ -197,6 +219,15 @@ impl Client {
             Client::LateRefusal => {
                 let _ = tls.shutdown().await;
                 return None;
+            }
+            Client::Hasty => {
+                tls.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.ok()?;
+                tls.flush().await.ok()?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if tls.get_ref().1.peer_certificates().is_some_and(|c| WebPki::of(roots).refuses(c)) {
+                    let _ = socket2::SockRef::from(tls.get_ref().0).set_linger(Some(Duration::ZERO));
+                    return None;
+                }
             }
             Client::Quiet => tokio::time::sleep(Duration::from_secs(2)).await,
             _ => tls.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.ok()?,

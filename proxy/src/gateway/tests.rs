@@ -184,6 +184,45 @@ async fn a_careless_client_accepts_everything_but_a_cut() {
     assert_eq!(shown.0.first_bytes.as_ref().map(ToString::to_string).as_deref(), Some("GET / HTTP/1.1"));
 }
 
+/// A stack that only speaks when another was refused is met until it is decided, though nothing is left to ask the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stack_that_another_wakes() {
+    let mut some = attacks();
+    some.retain(|a| matches!(a.defect, Defect::UntrustedCa | Defect::SelfSigned | Defect::HostnameMismatch));
+    let c = campaign_of(Arc::new(All), some).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    let mut woken = 0;
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        if Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_none() {
+            Client::Plain.talk(c.tunnel().await, &c.scene.roots).await;
+            woken += 1;
+        }
+        c.gateway.end_run(device, false).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    assert_eq!(c.gateway.undecided(device), []);
+    let seen = results(&c.trials());
+    assert!(woken > 6 && seen["Control"].iter().all(|r| *r == TrialResult::Accepted), "{woken} {seen:?}");
+    for attack in ["cert.untrusted-ca", "cert.self-signed", "cert.hostname-mismatch"] {
+        assert!(seen[attack].len() >= 4 && seen[attack].iter().all(|r| *r == TrialResult::Rejected), "{attack} {seen:?}");
+    }
+}
+
+/// What is written before the check is done is sent, though the client leaves with a reset soon after: nothing of ours holds it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_looks_after_it_has_written() {
+    let mut some = attacks();
+    some.retain(|a| matches!(a.defect, Defect::UntrustedCa | Defect::SelfSigned));
+    let c = campaign_of(Arc::new(All), some).await;
+    let seen = results(&c.until_decided(Client::Hasty).await);
+    for attack in ["cert.untrusted-ca", "cert.self-signed"] {
+        assert_eq!(seen[attack].last(), Some(&TrialResult::Accepted), "{seen:?}");
+    }
+}
+
 /// rustls offers no suite that TLS 1.1 has: the attack cannot be shown, and its connections reach the real server instead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_shown_is_no_attempt() {
