@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use policies::{Attack, Declaration, Needs, Policy, Requirement, Severity, Strength, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Caps, Case};
+use crate::case::{Caps, Case, is_kept};
 use crate::checks::{self, Check, Context};
 use crate::encode;
 use crate::flow::{FlowId, Transport};
@@ -313,6 +313,14 @@ impl Board {
         macro_rules! put {
             ($($variant:ident),*) => {
                 match &line.seen { $( Observation::$variant(it) => {
+                    if !is_kept(<observation::$variant as observation::Kind>::INDEX) {
+                        for home in homes.iter() {
+                            if let Some((_, case)) = self.cases.get_index_mut(home) {
+                                case.note(line.n);
+                            }
+                        }
+                        return;
+                    }
                     let key = Arc::new(observation::Kind::key(it));
                     for home in homes.iter() {
                         if let Some((_, case)) = self.cases.get_index_mut(home) {

@@ -102,6 +102,30 @@ where
     }
 }
 
+/// Kinds that no check asks a case for: they tell whose a flow is, or stand in the journal for people. Of some nearly each is another fact.
+const UNKEPT: [usize; 8] = [
+    <observation::Bound as Kind>::INDEX,
+    <observation::Device as Kind>::INDEX,
+    <observation::Neighbour as Kind>::INDEX,
+    <observation::Certificate as Kind>::INDEX,
+    <observation::Reaction as Kind>::INDEX,
+    <observation::Treatment as Kind>::INDEX,
+    <observation::Revealed as Kind>::INDEX,
+    <observation::Purged as Kind>::INDEX,
+];
+
+/// Whether cases hold facts of this kind.
+pub(crate) const fn is_kept(index: usize) -> bool {
+    let mut n = 0;
+    while n < UNKEPT.len() {
+        if UNKEPT[n] == index {
+            return false;
+        }
+        n += 1;
+    }
+    true
+}
+
 /// All that is known about one subject.
 #[derive(Debug)]
 pub struct Case {
@@ -162,13 +186,18 @@ impl Case {
         observation::for_each_kind!(put);
     }
 
+    /// Counts a line whose fact is not kept.
+    pub(crate) fn note(&mut self, n: LineNo) {
+        self.lines += 1;
+        self.last = n;
+    }
+
     /// Adds a fact whose key is shared with other cases.
     pub(crate) fn put<K: Kind + 'static>(&mut self, key: &Arc<K::Key>, n: LineNo)
     where
         K::Key: Send + Sync,
     {
-        self.lines += 1;
-        self.last = n;
+        self.note(n);
         let cap = if K::INDEX == <observation::Trial as Kind>::INDEX { self.caps.trials } else { self.caps.facts };
         let at = self.facts.iter().position(|(kind, _)| usize::from(*kind) == K::INDEX);
         let at = at.unwrap_or_else(|| {
@@ -186,11 +215,12 @@ impl Case {
         }
     }
 
-    /// The distinct facts of kind `K`.
+    /// The distinct facts of kind `K`, which must be one that is kept.
     pub fn seen<K: Kind + 'static>(&self) -> Seen<'_, K>
     where
         K::Key: Send + Sync,
     {
+        const { assert!(is_kept(K::INDEX), "no board puts this kind into cases: take it out of UNKEPT") };
         let of_kind = self.facts.iter().find(|(kind, _)| usize::from(*kind) == K::INDEX);
         let facts = of_kind.and_then(|(_, f)| f.as_any().downcast_ref::<Facts<K>>());
         if self.folded || facts.is_some_and(|f| f.overflowed) {
