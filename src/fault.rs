@@ -28,7 +28,8 @@ impl Fault {
     pub(crate) fn io(doing: &str, path: &Path, error: &std::io::Error) -> Fault {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the path",
-            std::io::ErrorKind::PermissionDenied => "check who owns it, or choose another place with --out",
+            std::io::ErrorKind::PermissionDenied if doing == "read" => "check who may read it",
+            std::io::ErrorKind::PermissionDenied => "check who owns it, or choose another place",
             std::io::ErrorKind::StorageFull => "free some space; what was written so far is kept",
             _ => "",
         };

@@ -109,7 +109,7 @@ impl<W: Write> Page<'_, W> {
             if let Some(dropped) = input.dropped.filter(|n| *n > 0) {
                 parts.push(format!("{} dropped by the kernel", words::number(dropped)));
             }
-            parts.extend(input.unread.iter().map(|t| format!("{} frames of {} not read", words::number(t.count), t.name)));
+            parts.extend(input.unread.iter().map(|t| format!("{} of {} not read", words::count(t.count, "frame", "frames"), t.name)));
             parts.retain(|p| !p.is_empty());
             self.quiet("read", &parts.join(" · "))?;
         }
@@ -293,7 +293,7 @@ impl<W: Write> Page<'_, W> {
             self.quiet("odd", &words::listed(&coverage.odd))?;
         }
         if coverage.unattributed > 0 {
-            self.quiet("nobody's", &format!("{} belong to no known device", words::count(coverage.unattributed, "flow", "flows")))?;
+            self.quiet("nobody's", &format!("{} of no known device", words::count(coverage.unattributed, "flow", "flows")))?;
         }
         if !coverage.disguised.is_empty() {
             self.quiet(
