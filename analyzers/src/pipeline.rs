@@ -196,6 +196,9 @@ struct Live {
     unknown: u64,
 }
 
+/// Tens of thousands of flows are open at once; a size class more would cost each a quarter.
+const _: () = assert!(size_of::<Live>() <= 256);
+
 /// Turns one source's chunks into drafts.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -204,7 +207,7 @@ pub struct Pipeline {
     flows: HashMap<FlowKey, Box<Live>, foldhash::fast::FixedState>,
     keys: Keys,
     /// Bytes that may still be kept of the beginnings of streams.
-    room: usize,
+    room: u32,
 }
 
 impl Pipeline {

@@ -80,7 +80,8 @@ impl Masks {
 #[derive(Debug)]
 struct Entry {
     id: FlowId,
-    ends: Ends,
+    /// Until it was said whom it is about.
+    ends: Option<Box<Ends>>,
     /// Who it is about, once that was said.
     subject: Option<Subject>,
     /// It came through the machine that watches, from somebody beyond it; a device would answer in this direction.
@@ -132,7 +133,7 @@ impl Scribe {
         match out {
             Out::Opened { flow, ends, .. } => {
                 self.flows_seen += 1;
-                let entry = Entry { id: FlowId(self.flows_seen), ends, subject: None, answers: None };
+                let entry = Entry { id: FlowId(self.flows_seen), ends: Some(Box::new(ends)), subject: None, answers: None };
                 self.flows.insert(flow, Box::new(entry));
             }
             Out::Seen(draft) => self.written(*draft, None, desk),
@@ -226,8 +227,7 @@ impl Scribe {
     }
 
     fn bound(&mut self, mut bound: Bound, flow: Option<FlowKey>, at: Time, frame: Option<u64>, desk: &mut impl Desk) -> Bound {
-        let Some(entry) = flow.and_then(|f| self.flows.get(&f)) else { return bound };
-        let ends = entry.ends;
+        let Some(ends) = flow.and_then(|f| self.flows.get_mut(&f)).and_then(|entry| entry.ends.take()) else { return bound };
         if let Some(side) = bound.side {
             let (device, grown) = self.devices.of(ends.addr(side).ip(), ends.mac(side));
             bound.device = device;

@@ -171,9 +171,9 @@ pub struct FlowRow {
     #[schemars(with = "String")]
     pub app: App,
     /// The peer's name if known, else its address.
-    pub peer: Option<String>,
+    pub peer: Option<Box<str>>,
     /// `class` or `class:package`; absent when not known.
-    pub actor: Option<String>,
+    pub actor: Option<Box<str>>,
     #[serde(serialize_with = "shown_if")]
     #[schemars(with = "Option<String>")]
     pub device: Option<DeviceId>,
@@ -197,9 +197,9 @@ pub struct TlsRow {
     #[schemars(with = "Option<String>")]
     pub sni: Option<Text>,
     /// The version the server chose, `TLS1.3`; absent when no answer was seen.
-    pub version: Option<String>,
+    pub version: Option<Box<str>>,
     /// The suite the server chose, by IANA number: `0x1301`.
-    pub cipher: Option<String>,
+    pub cipher: Option<Box<str>>,
     /// The protocol the server chose; absent when it chose none, or when that was not readable.
     #[schemars(with = "Option<String>")]
     pub alpn: Option<Text>,
@@ -211,7 +211,7 @@ pub struct TlsRow {
     #[schemars(with = "Option<String>")]
     pub client: Option<ClientClass>,
     /// Versions the client offered, in its order.
-    pub offered: Vec<String>,
+    pub offered: Box<[String]>,
     #[schemars(with = "Vec<String>")]
     pub offered_alpn: Vec<Text>,
     #[schemars(with = "Vec<String>")]

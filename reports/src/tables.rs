@@ -299,8 +299,8 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             packets: flow.counts.packets[0] + flow.counts.packets[1],
             bytes: flow.counts.bytes[0] + flow.counts.bytes[1],
             app: flow.app,
-            peer: open.peer.map(Into::into),
-            actor: open.actor.map(Into::into),
+            peer: open.peer,
+            actor: open.actor,
             device: open.device,
             first: flow.first,
             last: flow.last,
@@ -474,7 +474,7 @@ fn unanswered(flow: FlowId, line: &Line) -> TlsRow {
         ja4: None,
         ja3: None,
         client: None,
-        offered: Vec::new(),
+        offered: Box::default(),
         offered_alpn: Vec::new(),
         chain_sha256: Vec::new(),
         client_chain_sha256: Vec::new(),
@@ -510,8 +510,8 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
             (Observation::Hello(hello), Some(flow)) => self.hello(flow, hello, line),
             (Observation::Served(served), Some(flow)) => {
                 let row = self.handshake(flow, line);
-                row.version = Some(version_word(served.version));
-                row.cipher = Some(format!("{:#06x}", served.suite));
+                row.version = Some(version_word(served.version).into());
+                row.cipher = Some(format!("{:#06x}", served.suite).into());
                 row.alpn.clone_from(&served.alpn);
                 row.chain_sha256.clone_from(&served.chain);
                 row.resumed = served.resumed;

@@ -75,7 +75,7 @@ pub struct Known {
     pub(crate) delivered: u64,
     /// Bytes of the wire nobody knew, beside those of chunks that ended so; less those that turned out to begin something.
     pub(crate) unknown: i64,
-    hint: Hint,
+    hint: Option<Box<Hint>>,
     odd: u32,
     missed: u32,
     /// Which side is the device, once the flow is bound.
@@ -84,8 +84,8 @@ pub struct Known {
     pub exposure: Exposure,
     pub(crate) hits: Option<Box<search::Hits>>,
     /// Bytes kept of the beginnings of streams, and how many more of all flows may be.
-    pub(crate) kept: usize,
-    pub(crate) room: usize,
+    pub(crate) kept: u32,
+    pub(crate) room: u32,
     /// How many tunnels were opened inside one another.
     pub(crate) nested: u8,
     pub(crate) active: Vec<Active>,
@@ -116,7 +116,7 @@ impl Known {
             bound: false,
             delivered: 0,
             unknown: 0,
-            hint: Hint::default(),
+            hint: None,
             odd: 0,
             missed: 0,
             side: None,
@@ -166,12 +166,13 @@ impl Cx<'_> {
     /// another is.
     pub fn hint(&mut self, hint: Hint) {
         if !self.known.bound {
-            let before = std::mem::replace(&mut self.known.hint, hint);
-            if self.known.hint.name.is_none() {
-                self.known.hint.name = before.name;
+            let known = self.known.hint.get_or_insert_default();
+            let before = std::mem::replace(&mut **known, hint);
+            if known.name.is_none() {
+                known.name = before.name;
             }
-            self.known.hint.class = self.known.hint.class.or(before.class);
-            self.known.hint.device = self.known.hint.device.or(before.device);
+            known.class = known.class.or(before.class);
+            known.device = known.device.or(before.device);
         }
     }
 
@@ -224,7 +225,7 @@ impl Cx<'_> {
             return;
         }
         self.known.bound = true;
-        let hint = std::mem::take(&mut self.known.hint);
+        let hint = self.known.hint.take().map(|hint| *hint).unwrap_or_default();
         let ends = &self.known.ends;
         let (mut side, mut attribution) = device_side(ends, hint.client, &self.tools.told);
         if side.is_none() && hint.device.is_some() {

@@ -131,7 +131,7 @@ enum Window {
 const WINDOW: usize = 64 << 10;
 
 /// So much is kept of the beginnings of all streams of a pipeline: where it is used up, a stream is taken apart as far as it is kept.
-pub(crate) const WINDOWS: usize = 1 << 20;
+pub(crate) const WINDOWS: u32 = 1 << 20;
 
 /// Distinct finds of one flow that are written. A flow that sends more has long been told.
 const MOST_HITS: usize = 256;
@@ -373,9 +373,9 @@ impl Cx<'_> {
         }
         if let Window::Open(kept, marks) = &mut trail.window {
             let wanted = bytes.len().min(WINDOW - kept.len());
-            let n = wanted.min(self.known.room);
-            self.known.room -= n;
-            self.known.kept += n;
+            let n = wanted.min(self.known.room as usize);
+            self.known.room -= n as u32;
+            self.known.kept += n as u32;
             marks.note(Mark { at: kept.len() as u64, offset, frame: self.frame, time: self.at });
             // Doubled, half of it would often stay unused.
             if kept.capacity() - kept.len() < n {
@@ -393,8 +393,8 @@ impl Cx<'_> {
     /// Takes apart what was kept of a stream's beginning.
     fn take_apart(&mut self, trail: &mut Trail, place: Place<'_>, dir: Dir, layer: Layer) {
         if let Window::Open(kept, marks) = std::mem::replace(&mut trail.window, Window::Done) {
-            self.known.room += kept.len();
-            self.known.kept = self.known.kept.saturating_sub(kept.len());
+            self.known.room += kept.len() as u32;
+            self.known.kept = self.known.kept.saturating_sub(kept.len() as u32);
             let spot = Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] };
             if is_text(&kept) {
                 self.search_text(&spot, &kept);

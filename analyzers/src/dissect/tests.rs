@@ -370,7 +370,7 @@ fn beginnings_of_many_streams_are_bounded() {
     for n in many {
         talked.pipeline.close(flow(n), FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut talked.out);
     }
-    let kept = WINDOWS as u64 / 60_000;
+    let kept = u64::from(WINDOWS) / 60_000;
     let told = streamed(&talked);
     assert!(told > 0 && told <= (38 - kept) * 60_000, "{told}");
     // All is given back.
