@@ -25,6 +25,7 @@ use reports::tables::Limits;
 use crate::cli::{self, Hash, SummaryFormat};
 use crate::desk::RunDesk;
 use crate::fault::Fault;
+use crate::inputs::{inputs, out_folder};
 use crate::knowledge::{self, Knowledge};
 use crate::progress::Progress;
 use crate::render::{self, Rendered};
@@ -51,7 +52,7 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
         let mut out = out_folder(args.out.as_deref(), input, batch);
         // Two of one name in different folders have a folder each.
         if !used.insert(out.clone()) {
-            out = (2..).map(|n| PathBuf::from(format!("{}-{n}", out.display()))).find(|p| !used.contains(p)).unwrap_or(out);
+            out = (2..=u32::MAX).map(|n| PathBuf::from(format!("{}-{n}", out.display()))).find(|p| !used.contains(p)).unwrap_or(out);
             used.insert(out.clone());
         }
         let job = Job { args, known: &known, gates: &gates, rows, quiet, stop: &stop, printer: &printer };
@@ -90,75 +91,6 @@ pub(crate) fn worse(a: u8, b: u8) -> u8 {
 pub(crate) fn eprint_line(text: &str) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "{text}");
-}
-
-/// Files as given, folders walked in name order.
-fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
-    let mut out = Vec::new();
-    let mut walked = HashSet::new();
-    for path in named {
-        if path.is_dir() {
-            walk(path, &mut out, &mut walked, 0)?;
-        } else {
-            out.push(path.clone());
-        }
-    }
-    if out.is_empty() {
-        return Err(Fault::new("there is no capture in what was named", "pcap and pcapng files are read, also gzip or zstd"));
-    }
-    Ok(out)
-}
-
-/// Folders deeper than this are links in a circle.
-const DEEPEST: usize = 32;
-
-fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth: usize) -> Result<(), Fault> {
-    // A link may lead back to where it came from.
-    if depth > DEEPEST || !walked.insert(dir.canonicalize().unwrap_or_else(|_| dir.to_owned())) {
-        return Ok(());
-    }
-    let entries = std::fs::read_dir(dir).map_err(|e| Fault::io("read", dir, &e))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            walk(&path, out, walked, depth + 1)?;
-        } else if is_capture_name(&path) {
-            out.push(path);
-        } else if ["bz2", "xz", "lz4", "br"].iter().any(|e| path.extension().is_some_and(|have| have == *e))
-            && is_capture_name(&path.with_extension(""))
-        {
-            eprint_line(&format!("overhear: {}: not read; unpack it first", path.display()));
-        }
-    }
-    Ok(())
-}
-
-fn is_capture_name(path: &Path) -> bool {
-    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let bare = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    [".pcap", ".pcapng", ".cap", ".ntar", ".dmp"].iter().any(|e| bare.ends_with(e))
-}
-
-/// Where a run goes: as told, else `overhear-runs/NAME`, numbered when that is taken.
-fn out_folder(named: Option<&Path>, input: &Path, batch: bool) -> PathBuf {
-    let stem = input.file_name().map_or_else(|| "stdin".to_owned(), |n| n.to_string_lossy().into_owned());
-    let stem = if stem == "-" { "stdin".to_owned() } else { stem };
-    match named {
-        Some(dir) if batch => dir.join(stem),
-        Some(dir) => dir.to_owned(),
-        None => unused(&Path::new("overhear-runs").join(stem)),
-    }
-}
-
-/// The path, or the path with the first free number.
-pub(crate) fn unused(path: &Path) -> PathBuf {
-    let free = |p: &Path| !std::fs::read_dir(p).is_ok_and(|mut d| d.next().is_some());
-    if free(path) {
-        return path.to_owned();
-    }
-    let numbered = |n: u32| PathBuf::from(format!("{}-{n}", path.display()));
-    (2..=u32::MAX).map(numbered).find(|p| free(p)).unwrap_or_else(|| path.to_owned())
 }
 
 struct Job<'a> {

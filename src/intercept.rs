@@ -23,10 +23,11 @@ use proxy::plan::Mode;
 use reports::tables::Limits;
 use rustls::RootCertStore;
 
-use crate::analyze::{DEFAULT_POLICY, eprint_line, unused};
+use crate::analyze::{DEFAULT_POLICY, eprint_line};
 use crate::cli;
 use crate::conduct::{self, Reins, Table};
 use crate::fault::Fault;
+use crate::inputs::unused;
 use crate::knowledge::{self, Knowledge};
 use crate::live::{Kept, Live, Plan, PolicyRules, Who, select};
 use crate::render;

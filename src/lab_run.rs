@@ -21,10 +21,11 @@ use reports::tables::Limits;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-use crate::analyze::{eprint_line, unused};
+use crate::analyze::eprint_line;
 use crate::cli::{self, Anchor};
 use crate::conduct::{self, Reins, Table};
 use crate::fault::Fault;
+use crate::inputs::unused;
 use crate::knowledge::Knowledge;
 use crate::live::{Kept, Live, Plan, PolicyRules, Who, lock, select};
 use crate::render;

@@ -6,6 +6,7 @@ mod conduct;
 mod desk;
 mod eyes;
 mod fault;
+mod inputs;
 mod intercept;
 mod knowledge;
 mod lab_run;

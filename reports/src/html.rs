@@ -1,5 +1,6 @@
 //! The report as one HTML file: no script, nothing loaded, everything escaped; light, dark and print; the same bytes each time.
 
+mod chain;
 mod svg;
 mod tables;
 mod view;

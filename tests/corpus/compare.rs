@@ -288,7 +288,10 @@ fn tables(seen: &Seen, tally: &mut Tally<'_>) {
     let flows = (rows.flows.len(), seen.ends.len());
     let suites = |pick: &mut dyn Iterator<Item = String>| pick.collect::<BTreeSet<String>>().len();
     let served = seen.facts.iter().filter_map(|(_, _, f)| if let Observation::Served(s) = f { Some(s.suite) } else { None });
-    let chosen = (suites(&mut rows.tls.iter().filter_map(|r| r.cipher.clone())), suites(&mut served.map(|s| format!("0x{s:04x}"))));
+    let chosen = (
+        suites(&mut rows.tls.iter().filter_map(|r| r.cipher.as_deref().map(str::to_owned))),
+        suites(&mut served.map(|s| format!("0x{s:04x}"))),
+    );
     for (what, (row, line)) in [("requests", requests), ("leaks", leaks), ("packets", packets), ("flows", flows), ("suites", chosen)] {
         if row == line {
             tally.agree("tables", 1);
