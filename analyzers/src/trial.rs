@@ -21,8 +21,8 @@ const LATE: u32 = 10;
 
 /// How many refusals are asked for instead of `required` where they come after the handshake, or where the client does not always do the same. A device in use is asked twice as often only.
 /// Of two connections that begin at once either may come first: an attack on all but the first meets one of them by chance. So often it is
-/// made where it tells something, which leaves three in a hundred that it always met the same; [`LATE`] times where some such attacks
-/// were accepted and others refused. In a crowd it meets nearly all whichever comes first.
+/// made where it tells something, which leaves three in a hundred that it always met the same; ten times where some such attacks were
+/// accepted and others refused. In a crowd it meets nearly all whichever comes first.
 pub fn required_behind(after: usize, together: usize, wavers: bool) -> usize {
     match (after, together, wavers) {
         (1, 2..=LATER, false) => 5,
