@@ -139,7 +139,11 @@ pub(crate) fn conduct(
             reins.stop.store(true, Ordering::SeqCst);
             let told =
                 work.join().unwrap_or_else(|_| Err(Fault::new("the run's thread died", "this is a fault of ours; please report it")));
-            seen.and(told)
+            // What was seen is worth a report also where the terminal went away.
+            if let Err(fault) = seen {
+                eprint_line(&format!("overhear: {fault}"));
+            }
+            told
         })
     } else {
         let told = runtime.block_on(work(&reins));
@@ -170,7 +174,7 @@ fn listen(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
 }
 
-/// Ctrl-C and its like end the run in good order; the second one ends it at once.
+/// Ctrl-C and its like end the run in good order; the second one ends it at once. A terminal that goes away ends it in good order too.
 async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let of = |kind| signal(kind).ok();
     let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
@@ -180,15 +184,17 @@ async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
         }
         None => std::future::pending().await,
     };
-    for n in 1.. {
+    let mut urged = 0;
+    loop {
         tokio::select! {
-            () = next(&mut int) => {}
-            () = next(&mut term) => {}
+            () = next(&mut int) => urged += 1,
+            () = next(&mut term) => urged += 1,
+            // A terminal that closes says so more than once, and urges nothing.
             () = next(&mut hup) => {}
         }
         signalled.store(true, Ordering::SeqCst);
         stop.store(true, Ordering::SeqCst);
-        if n > 1 {
+        if urged > 1 {
             table.drop_now();
             std::process::exit(i32::from(crate::fault::exit::FAULT));
         }

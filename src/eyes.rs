@@ -58,11 +58,7 @@ impl Source for LiveEyes {
             ended,
             elapsed: if ended { *self.took.get_or_insert_with(|| self.began.elapsed()) } else { self.began.elapsed() },
             now: Some(now()),
-            note: if ended {
-                "over: q reads the capture again, judges what only it shows, writes the report".to_owned()
-            } else {
-                String::new()
-            },
+            note: if ended { "over: q judges the rest, reports".to_owned() } else { String::new() },
         };
         let desk = lock(&self.desk);
         let findings = self.judge.findings(&desk.board);

@@ -96,7 +96,7 @@ fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Ch
     }
     let tail = &back.tail;
     if back.broken.is_empty() {
-        checked.good(format!("chain: {} lines under {} {}", tail.lines, tail.seals, if tail.seals == 1 { "seal" } else { "seals" }));
+        checked.good(format!("chain: {} lines under {} seals", tail.lines, tail.seals));
     }
     // A run that was cut off has such a tail; one that is whole was sealed to its end.
     let cut_off = whole.is_none();

@@ -1,6 +1,8 @@
 //! The loop: snapshot → draw → one key → again, four times a second, on a terminal that is put back whatever happens.
 
 use std::io::{self, Stdout, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +59,10 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
     let mut taken = Instant::now();
     while !source.leave() {
         screen.terminal.draw(|frame| draw(frame, &mut app, &snapshot))?;
-        if event::poll(EVERY.saturating_sub(taken.elapsed()))? {
+        if is_gone(EVERY.saturating_sub(taken.elapsed())) {
+            return Ok(());
+        }
+        if event::poll(Duration::ZERO)? {
             match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
                     if let Some(action) = app.key(key, &snapshot) {
@@ -83,6 +88,18 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits for input, and says whether the terminal is gone. It must be asked before the library is: that one reads the end of a closed terminal
+/// again and again, and never returns.
+fn is_gone(wait: Duration) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    // What interrupts (a new size) is asked for afterwards.
+    let _ = poll(&mut fds, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO));
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    fds.iter().any(|fd| fd.revents().is_some_and(|got| got.intersects(gone)))
+}
+
 fn fresh(source: &mut dyn Source) -> Snapshot {
     let mut snapshot = source.snapshot();
     snapshot.state.ended |= source.ended();
@@ -93,7 +110,8 @@ type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send + 'static>;
 
 /// The alternate screen in raw mode. Dropping it, or a panic of its thread, gives the terminal back as it was.
 struct AlternateScreen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: all that does is to show the cursor, which we do, and to panic where the terminal is gone and cannot be told so.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     before: Arc<Hook>,
     /// Still on: it is left once only, or what a panic printed after that would be overwritten.
     on: Arc<AtomicBool>,
@@ -110,7 +128,7 @@ impl AlternateScreen {
         let entered = enable_raw_mode().and_then(|()| execute!(io::stdout(), EnterAlternateScreen, Hide));
         let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match terminal {
-            Ok(terminal) => Ok(AlternateScreen { terminal, before, on, late }),
+            Ok(terminal) => Ok(AlternateScreen { terminal: ManuallyDrop::new(terminal), before, on, late }),
             Err(e) => {
                 put_back(&on);
                 panic::set_hook(plain(before));
