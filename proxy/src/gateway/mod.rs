@@ -622,7 +622,7 @@ impl Gateway {
                 plan::plan(&state.history, &Terms { sibling: sibling.as_deref(), passing: passing.as_deref(), ..terms }, now)
             }
         };
-        let woken = (runs && treatment == Treatment::Pass).then(|| self.wakes(&subjects, key)).flatten();
+        let woken = (runs && treatment == Treatment::Pass).then(|| self.wakes(&subjects, key, server)).flatten();
         let treatment = woken.unwrap_or(treatment);
         let names = self.setup.rules.names_of(server);
         let id = subjects.begin(key, treatment.clone(), (server, &names), now, attempt);
@@ -633,7 +633,11 @@ impl Gateway {
 
     /// The attack that made another stack of the same program speak, where that one still has open questions and does not come by itself:
     /// nothing is left to ask this stack, but without its failure the other is not met.
-    fn wakes(&self, subjects: &Subjects, key: &Key) -> Option<Treatment> {
+    fn wakes(&self, subjects: &Subjects, key: &Key, server: IpAddr) -> Option<Treatment> {
+        let mine = self.terms(key, &[server], true, None);
+        if !mine.allowed {
+            return None;
+        }
         let past = &subjects.all.get(key)?.history.past;
         let open = |k: &Key, state: &subjects::State| {
             let terms = self.terms(k, state.servers(), true, None);
@@ -645,7 +649,7 @@ impl Gateway {
             let made_it = made_it.last().filter(|p| p.arm == analyzers::observation::Arm::Attack && p.result == TrialResult::Rejected)?;
             since.iter().any(|p| p.result == TrialResult::Accepted).then(|| made_it.attack.clone())?
         })?;
-        let attack = self.terms(key, &[], true, None).attacks.iter().find(|a| a.id == id)?;
+        let attack = mine.attacks.iter().find(|a| a.id == id)?;
         Some(Treatment::Attack { id, defect: attack.defect.clone(), after: 0 })
     }
 
