@@ -59,10 +59,16 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
     let mut taken = Instant::now();
     while !source.leave() {
         screen.terminal.draw(|frame| draw(frame, &mut app, &snapshot))?;
-        if is_gone(EVERY.saturating_sub(taken.elapsed())) {
-            return Ok(());
-        }
-        if event::poll(Duration::ZERO)? {
+        let mut wait = EVERY.saturating_sub(taken.elapsed());
+        loop {
+            if is_gone(wait) {
+                return Ok(());
+            }
+            // What came together is read together: the library keeps the rest, and no wait on the terminal would show it.
+            if !event::poll(Duration::ZERO)? {
+                break;
+            }
+            wait = Duration::ZERO;
             match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
                     if let Some(action) = app.key(key, &snapshot) {
@@ -77,6 +83,9 @@ pub fn run_with(source: &mut dyn Source, look: Look) -> io::Result<()> {
                 }
                 Event::Resize(..) => screen.terminal.autoresize()?,
                 _ => {}
+            }
+            if taken.elapsed() >= EVERY {
+                break;
             }
         }
         // Keys held down do not stop the clock.
