@@ -157,9 +157,9 @@ impl Job<'_> {
             Some(path) => {
                 let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
                 let log = captures::keylog::read(file).map_err(|e| Fault::io("read", path, &e))?;
-                if log.secrets.is_empty() && log.broken + log.unknown > 0 {
-                    let lines = log.broken + log.unknown;
-                    let what = format!("{}: none of its {lines} lines is a secret", path.display());
+                // Secrets of kinds that open nothing here are secrets all the same.
+                if log.secrets.is_empty() && log.unknown == 0 && log.broken > 0 {
+                    let what = format!("{}: none of its {} lines is a secret", path.display(), log.broken);
                     return Err(Fault::new(what, "--keylog takes the NSS key log format (what SSLKEYLOGFILE makes)").into());
                 }
                 if log.broken > 0 && !self.quiet {
@@ -218,7 +218,7 @@ impl Job<'_> {
             counted.drain();
         }
         progress.done();
-        let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !stopped));
+        let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !self.stop.load(Ordering::SeqCst)));
         // The name only: where it stood is the operator's business.
         let name = input.file_name().map_or_else(|| input.display().to_string(), |n| n.to_string_lossy().into_owned());
         let mut line = report.line(Text::ours(name), sha256, secrets_given);
