@@ -171,7 +171,10 @@ impl Tallied {
             },
             outcome @ Outcome::NotTested(_) => {
                 self.not_tested += 1;
-                let untried = matches!(outcome, Outcome::NotTested(Reason::NotExercised | Reason::LabCaNotTrusted | Reason::NothingWorked));
+                let untried = matches!(
+                    outcome,
+                    Outcome::NotTested(Reason::NotExercised | Reason::LabCaNotTrusted | Reason::NothingWorked | Reason::NoCommonGround)
+                );
                 self.untried += u32::from(finding.active && untried);
             }
             Outcome::NotApplicable(_) => self.not_applicable += 1,

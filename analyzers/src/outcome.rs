@@ -46,6 +46,7 @@ reasons! {
     TooFewAttempts = "too-few-attempts", "the device made fewer attempts than the plan asks";
     NotDelivered = "not-delivered", "the device left before the defect reached it";
     Incompatible = "incompatible", "the handshake failed for a reason that is not the defect";
+    NoCommonGround = "no-common-ground", "the gateway speaks no TLS suite, group or signature of those that the device offers";
     ClearUnclear = "clear-unclear", "it cannot be told whether traffic in clear stands in for the attacked TLS";
     CutShort = "cut-short", "the device was ended before the time was over in which it may yet react";
     Racy = "racy", "the client is seen to send data before its check is done: whether a refusal came in time is chance";

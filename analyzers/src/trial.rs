@@ -265,6 +265,11 @@ impl<'c> Sides<'c> {
     }
 }
 
+/// The gateway could not answer the hello: there was nothing in it that it speaks, or what followed broke the protocol.
+fn no_common_ground(trial: &Trial) -> bool {
+    trial.result == TrialResult::Incompatible && trial.end == TrialEnd::Us && trial.grade <= Evidence::E1
+}
+
 /// Whether the attack asks what the client checks of a server, and not which versions it speaks or what it does without TLS.
 pub fn is_of_checks(attack: &str) -> bool {
     !matches!(attack, "tls.version-tls11" | "tls.downgrade-marker-12" | "channel.tls-block-fallback")
@@ -359,7 +364,12 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
         if !controls.is_empty() && !controls.iter().any(|r| r.result == TrialResult::Accepted) {
             let mut passes = sides.rows.iter().filter(|r| r.trial.arm == Arm::Pass).peekable();
             let nothing_works = passes.peek().is_some() && passes.all(|r| r.result != TrialResult::Accepted);
-            return Outcome::NotTested(if nothing_works { Reason::NothingWorked } else { Reason::LabCaNotTrusted });
+            let strange = controls.iter().all(|r| no_common_ground(r.trial));
+            return Outcome::NotTested(match (strange, nothing_works) {
+                (true, _) => Reason::NoCommonGround,
+                (false, true) => Reason::NothingWorked,
+                (false, false) => Reason::LabCaNotTrusted,
+            });
         }
     }
     let Some(all) = Proof::of(attempts.iter().map(|r| r.line)) else {
@@ -506,6 +516,9 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
                 "the device completed the handshake and sent its protocol's fixed opening, then nothing".to_owned(),
             ),
             Some(TrialResult::Silent) => undecided(Reason::Silent, "the connection stayed open and the device sent nothing".to_owned()),
+            Some(TrialResult::Incompatible) if sides.attempts().all(|(_, row)| no_common_ground(row.trial)) => {
+                undecided(Reason::NoCommonGround, Reason::NoCommonGround.sentence().to_owned())
+            }
             Some(TrialResult::Incompatible) => {
                 undecided(Reason::Incompatible, "the handshake failed for a reason that is not the defect".to_owned())
             }
@@ -644,7 +657,7 @@ mod tests {
     }
 
     /// Trials in a row: `P` passed through, `C` flawless lab chain, `x` the attack; then `+` accepted, `-` refused, `i` incompatible,
-    /// `h` the same with an alert that names no reason, `s` silent, `_` refused after the handshake, `o` its protocol's opening alone, `f` refused but then asked in clear, `?`
+    /// `h` the same with an alert that names no reason, `n` the same by us, `s` silent, `_` refused after the handshake, `o` its protocol's opening alone, `f` refused but then asked in clear, `?`
     /// nothing; then `2` for TLS 1.2 (else 1.3), `2o` when the client offered only TLS 1.2, `c` when clear followed, `k` when the device was ended too soon, `u` when clear came that
     /// cannot be told, `/…` what the peer was asked in clear, `~` on a second copy of the device.
     fn case(id: &str, rows: &str, caps: Caps) -> Case {
@@ -660,6 +673,7 @@ mod tests {
                 "!" => (TrialResult::Accepted, Evidence::E6),
                 "-" => (TrialResult::Rejected, Evidence::E2),
                 "i" | "h" => (TrialResult::Incompatible, Evidence::E2),
+                "n" => (TrialResult::Incompatible, Evidence::E1),
                 "s" => (TrialResult::Silent, Evidence::E3),
                 "f" => (TrialResult::Accepted, Evidence::E2),
                 "o" => (TrialResult::None, Evidence::E4),
@@ -678,7 +692,7 @@ mod tests {
                     _ => None,
                 },
                 alert_encrypted: false,
-                end: TrialEnd::Fin,
+                end: if &word[1..2] == "n" { TrialEnd::Us } else { TrialEnd::Fin },
                 flows: Vec::new(),
                 version: Some(if word.contains('2') { 0x0303 } else { 0x0304 }),
                 alpn: None,
@@ -743,6 +757,8 @@ mod tests {
             ("P- x+ P-", "fail"),
             ("P+ x- P+ x- P+ x-c P+ x- P+", "pass"),
             ("P+ xi P+ xi P+", "inconclusive incompatible"),
+            ("P+ xn P+ xi P+", "inconclusive incompatible"),
+            ("P+ xn P+ xn P+", "inconclusive no-common-ground"),
             ("P+ xi P+ x- P+ x- P+ x- P+", "pass"),
             // The real server is no control for an alert that may speak of anything in our handshake.
             ("P+ xh P+ xh P+ xh P+", "inconclusive incompatible"),
@@ -978,6 +994,9 @@ mod tests {
             ("P+ x- P+ x- P+ x- P+", "inconclusive no-control"),
             ("P+ C- P+ x- P+", "not-tested lab-ca-not-trusted"),
             ("P- C- P- x- P-", "not-tested nothing-worked"),
+            ("Pn Cn Pn xn Pn", "not-tested no-common-ground"),
+            ("P+ Cn P+ C- P+ xn", "not-tested lab-ca-not-trusted"),
+            ("P+ Cn P+ C+ P+ xn", "inconclusive no-common-ground"),
             ("C- x- C- x- C-", "not-tested lab-ca-not-trusted"),
             ("C+ x- C- x- C- x- C+", "inconclusive no-control"),
             // Whatever the alert: with the same handshake the device goes on when the certificate is sound.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData, SanType,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -20,6 +20,8 @@ use crate::{Fault, pem};
 pub struct Leaf {
     /// Leaf, then intermediate; the root stays at home, as on the Internet.
     pub certified: Arc<CertifiedKey>,
+    /// The same for who takes RSA alone; made when the first such client comes.
+    rsa: OnceLock<Arc<CertifiedKey>>,
     /// Base64 SHA-256 of the leaf's key.
     pub pin: String,
 }
@@ -32,6 +34,8 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     made: OffsetDateTime,
     leaves: Mutex<HashMap<String, Arc<Leaf>>>,
+    /// One RSA key for all names, for such a key takes some 70 ms to make.
+    rsa: OnceLock<Vec<u8>>,
 }
 
 impl Authority {
@@ -53,6 +57,7 @@ impl Authority {
             issuer: Issuer::new(params, key),
             made,
             leaves: Mutex::default(),
+            rsa: OnceLock::new(),
         })
     }
 
@@ -78,7 +83,31 @@ impl Authority {
         Ok(leaf)
     }
 
+    /// The leaf of `name` with an RSA key, as servers have it beside the other for old clients.
+    pub fn rsa(&self, name: &str, leaf: &Leaf) -> Result<Arc<CertifiedKey>, Fault> {
+        if let Some(made) = leaf.rsa.get() {
+            return Ok(Arc::clone(made));
+        }
+        let what = "making an RSA key";
+        let pkcs8 = match self.rsa.get() {
+            Some(pkcs8) => pkcs8,
+            None => {
+                let fresh = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(Fault::odd(what))?;
+                self.rsa.get_or_init(|| fresh.serialize_der())
+            }
+        };
+        let key = KeyPair::try_from(pkcs8.as_slice()).map_err(Fault::odd(what))?;
+        let made = Arc::new(self.certified(name, &key)?);
+        Ok(Arc::clone(leaf.rsa.get_or_init(|| made)))
+    }
+
     fn issue(&self, name: &str) -> Result<Leaf, Fault> {
+        let key = KeyPair::generate().map_err(Fault::odd("issuing a lab leaf"))?;
+        let pin = pem::pin(&key.subject_public_key_info());
+        Ok(Leaf { certified: Arc::new(self.certified(name, &key)?), rsa: OnceLock::new(), pin })
+    }
+
+    fn certified(&self, name: &str, key: &KeyPair) -> Result<CertifiedKey, Fault> {
         let what = "issuing a lab leaf";
         let mut params = CertificateParams::default();
         let san = match name.parse::<IpAddr>() {
@@ -95,13 +124,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(Fault::odd(what))?;
-        let cert = params.signed_by(&key, &self.issuer).map_err(Fault::odd(what))?;
-        let pin = pem::pin(&key.subject_public_key_info());
+        let cert = params.signed_by(key, &self.issuer).map_err(Fault::odd(what))?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let signer = any_supported_type(&private).map_err(Fault::odd(what))?;
-        let chain = vec![cert.der().clone(), self.intermediate.clone()];
-        Ok(Leaf { certified: Arc::new(CertifiedKey::new(chain, signer)), pin })
+        Ok(CertifiedKey::new(vec![cert.der().clone(), self.intermediate.clone()], signer))
     }
 }
 

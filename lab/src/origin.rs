@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Fault;
-use crate::authority::Authority;
+use crate::authority::{Authority, Leaf};
 use crate::names::Names;
 
 /// How an origin speaks TLS. The default is a server of today.
@@ -200,7 +200,7 @@ impl Origin {
             .with_protocol_versions(&self.0.manner.versions)
             .map_err(Fault::odd("choosing the origin's TLS versions"))?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Always(Arc::clone(&leaf.certified))));
+            .with_cert_resolver(Arc::new(Fitting { name: name.to_owned(), leaf, authority: Arc::clone(&self.0.authority) }));
         config.alpn_protocols.clone_from(&self.0.manner.alpn);
         // Tickets left unread turn a client's FIN into a RST, and resumption would hide certificates.
         config.send_tls13_tickets = 0;
@@ -426,14 +426,28 @@ impl Body for Reply {
     }
 }
 
+/// A server with a key of each kind: P-256, and RSA for a client that takes no other.
 #[derive(Debug)]
-struct Always(Arc<CertifiedKey>);
+struct Fitting {
+    name: String,
+    leaf: Arc<Leaf>,
+    authority: Arc<Authority>,
+}
 
-impl ResolvesServerCert for Always {
-    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+impl ResolvesServerCert for Fitting {
+    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let signs = self.leaf.certified.key.choose_scheme(hello.signature_schemes()).is_some();
+        // In TLS 1.2 the suite says with which kind of key; those of TLS 1.3 begin with 0x13 and go with any.
+        let suite = hello.cipher_suites().iter().map(|suite| u16::from(*suite)).any(|s| s >> 8 == 0x13 || ECDSA_12.contains(&s));
+        if signs && suite {
+            return Some(Arc::clone(&self.leaf.certified));
+        }
+        self.authority.rsa(&self.name, &self.leaf).ok()
     }
 }
+
+/// The suites of TLS 1.2 with ECDSA that rustls has.
+const ECDSA_12: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
 
 /// Content types by the end of a file's name; the rest are bytes.
 const KINDS: [(&str, &str); 6] = [

@@ -406,6 +406,8 @@ fn wire(spec: &Spec, gateway: &Netns, internet: &Netns, duts: &[Arc<Netns>]) -> 
         // A gateway that tells devices to go elsewhere is out of the path.
         ("ipv4/conf/all/send_redirects", "0"),
         ("ipv4/conf/default/send_redirects", "0"),
+        // Nor does it tell them of its own groups, at a random moment of the first seconds: it would look like one more device.
+        ("ipv4/igmp_link_local_mcast_reports", "0"),
     ])?;
     // AnyIP makes every IPv6 address local to arriving packets; this lets sockets use them as sources, too.
     internet.switch(&[("ipv6/ip_nonlocal_bind", "1"), ("ipv4/ip_nonlocal_bind", "1")])?;

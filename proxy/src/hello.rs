@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use crate::forge::KeyKind;
+
 /// A ClientHello larger than this (a Kyber hello has about 2 KiB) is not waited for; the connection is relayed.
 pub const LONGEST: usize = 64 * 1024;
 
@@ -74,6 +76,18 @@ pub struct Hello {
 impl Hello {
     pub fn offers(&self, version: u16) -> bool {
         self.versions.contains(&version)
+    }
+
+    /// Whether a server with such a key can prove itself to this client as we do in `version`: a signature it takes (RFC 8446 §4.2.3), and in
+    /// TLS 1.2 a suite with that key's authentication too (RFC 5246 §7.4.1.4.1).
+    pub fn takes(&self, key: KeyKind, version: u16) -> bool {
+        let (schemes, suites): (&[u16], &[u16]) = match key {
+            KeyKind::P256 => (&[0x0403], &[0xc02b, 0xc02c, 0xcca9]),
+            KeyKind::Rsa2048 if version == 0x0304 => (&[0x0804, 0x0805, 0x0806], &[]),
+            KeyKind::Rsa2048 => (&[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601], &[0xc02f, 0xc030, 0xcca8]),
+        };
+        let any = |ours: &[u16], offered: &[u16]| ours.iter().any(|it| offered.contains(it));
+        any(schemes, &self.schemes) && (version == 0x0304 || any(suites, &self.suites))
     }
 }
 

@@ -378,8 +378,11 @@ impl Server {
             Err(_) => {}
         }
         let mirror = out.learned.as_ref().map_or_else(|| Arc::new(Mirror::bare(&visit.host)), |l| l.mirror.clone());
-        let mirror =
-            if matches!(shape, Shape::Flight(_)) { Arc::new(Mirror { key: KeyKind::Rsa2048, ..(*mirror).clone() }) } else { mirror };
+        let key = match shape {
+            Shape::Flight(_) => KeyKind::Rsa2048,
+            _ => fitting(hello, version_for(shape, out.learned.as_deref(), hello), mirror.key),
+        };
+        let mirror = if key == mirror.key { mirror } else { Arc::new(Mirror { key, ..(*mirror).clone() }) };
         let chain = match out.treatment.defect() {
             None => self.mint.control(&mirror, visit.now),
             Some(defect) => self.mint.forged(&mirror, defect, visit.now),
@@ -550,10 +553,7 @@ impl Server {
                 Err(_) => return self.fall_back(visit, Hindrance::UpstreamDown).await,
             }
         }
-        let version = match treatment.shape() {
-            Shape::Only(version) => version,
-            _ => learned.as_ref().map(|l| l.version).filter(|v| hello.offers(*v)).unwrap_or_else(|| newest(hello)),
-        };
+        let version = version_for(treatment.shape(), learned.as_deref(), hello);
         // A server that was not learned speaks HTTP/1.1 if the device does, and otherwise what the device likes best.
         let fallback = || hello.alpn.iter().find(|p| *p == b"http/1.1").or(hello.alpn.first()).cloned();
         let alpn = match &learned {
@@ -793,6 +793,24 @@ async fn cut<S: Link>(visit: Visit<S>) -> Conduct {
     wire.link_mut().abort();
     note(&mut conduct, &log);
     conduct
+}
+
+/// The version that the device is answered in: the treatment's, else the real server's, else its own newest.
+fn version_for(shape: Shape, learned: Option<&Learned>, hello: &Hello) -> u16 {
+    match shape {
+        Shape::Only(version) => version,
+        _ => learned.map(|l| l.version).filter(|v| hello.offers(*v)).unwrap_or_else(|| newest(hello)),
+    }
+}
+
+/// The kind of key for this device: that of the real server as we met it, unless the device takes only the other. Servers with a key of each
+/// kind choose by what they are asked, and we ask for both.
+fn fitting(hello: &Hello, version: u16, key: KeyKind) -> KeyKind {
+    let other = match key {
+        KeyKind::P256 => KeyKind::Rsa2048,
+        KeyKind::Rsa2048 => KeyKind::P256,
+    };
+    if !hello.takes(key, version) && hello.takes(other, version) { other } else { key }
 }
 
 fn newest(hello: &Hello) -> u16 {

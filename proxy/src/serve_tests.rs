@@ -133,6 +133,8 @@ pub(crate) enum Client {
     Plain,
     /// Completes any handshake, writes its request, and then looks: it leaves with a reset that takes along what was not sent.
     Hasty,
+    /// Verifies everything, and takes TLS 1.2 with RSA keys alone.
+    Old,
 }
 
 #[derive(Debug)]
@@ -194,12 +196,21 @@ impl WebPki {
 
 impl Client {
     fn config(self, roots: &RootCertStore) -> Arc<rustls::ClientConfig> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        if self == Client::Old {
+            provider.cipher_suites.retain(|s| matches!(u16::from(s.suite()), 0xc02f | 0xc030 | 0xcca8));
+        }
+        let provider = Arc::new(provider);
         let verifier =
             rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone()).build().unwrap();
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = builder.with_webpki_verifier(verifier.clone()).with_no_client_auth();
-        if !matches!(self, Client::Strict | Client::Plain) {
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = if self == Client::Old {
+            builder.with_protocol_versions(&[&rustls::version::TLS12])
+        } else {
+            builder.with_safe_default_protocol_versions()
+        };
+        let mut config = builder.unwrap().with_webpki_verifier(verifier.clone()).with_no_client_auth();
+        if !matches!(self, Client::Strict | Client::Plain | Client::Old) {
             let lax = Lax { inner: verifier, chain: self == Client::NoProof };
             config.dangerous().set_certificate_verifier(Arc::new(lax));
         }
@@ -277,6 +288,22 @@ async fn controls_and_passes_reach_the_origin() {
             }
         }
     }
+}
+
+/// A device that takes RSA alone is shown an RSA key, though the real server's leaf, as we were given it, has a P-256 one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_shown_a_key_that_it_takes() {
+    let scene = scene(KeyKind::P256, 0x0303).await;
+    let control = Treatment::Control { twin: None, after: 0 };
+    let conduct = scene.meet(&control, Client::Old).await;
+    assert_eq!((conduct.hindrance, conduct.grade, conduct.version), (None, Evidence::E5, Some(0x0303)));
+    for defect in chain_defects() {
+        let conduct = scene.meet(&attack(defect.clone()), Client::Old).await;
+        assert_eq!((conduct.hindrance, conduct.grade, conduct.end), (None, Evidence::E2, TrialEnd::Alert), "{defect:?}");
+    }
+    // What suits both is what the server has.
+    let conduct = scene.meet(&control, Client::Strict).await;
+    assert!(conduct.hindrance.is_none() && conduct.suite.is_some_and(|s| matches!(s, 0xc02b | 0xc02c | 0xcca9)), "{conduct:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

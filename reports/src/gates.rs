@@ -162,6 +162,8 @@ pub struct Exit {
     pub waived: u64,
     /// Needed attacks that could not be tested because the device does not take the lab's flawless chain: neither green nor undecided.
     pub untested: u64,
+    /// The same, for the gateway speaks nothing that the device offers.
+    pub strange: u64,
     /// A live run in which no needed attack came to an answer.
     pub nothing_decided: bool,
     /// Ids of `--require` that failed or are undecided.
@@ -193,9 +195,12 @@ impl Exit {
             _ if self.needed.pass == 0 => "nothing needed failed, and nothing needed could be decided".to_owned(),
             _ => {
                 let mut out = "nothing needed failed and nothing needed is undecided".to_owned();
+                let attacks = |n| s(n, "selected attack was not tested", "selected attacks were not tested");
                 if self.untested > 0 {
-                    let attacks = s(self.untested, "selected attack was not tested", "selected attacks were not tested");
-                    out = format!("{out}; {attacks}, for the device does not take the lab's own chain");
+                    out = format!("{out}; {}, for the device does not take the lab's own chain", attacks(self.untested));
+                }
+                if self.strange > 0 {
+                    out = format!("{out}; {}, for the gateway speaks no TLS that the device offers", attacks(self.strange));
                 }
                 out
             }
@@ -255,6 +260,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
             Outcome::Judged(j) if j.verdict == Verdict::Pass => exit.needed.pass += 1,
             outcome => {
                 exit.untested += u64::from(*outcome == Outcome::NotTested(Reason::LabCaNotTrusted));
+                exit.strange += u64::from(*outcome == Outcome::NotTested(Reason::NoCommonGround));
                 exit.needed.undecided += u64::from(leaves_undecided(outcome, finding.active));
             }
         }

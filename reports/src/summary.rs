@@ -230,7 +230,8 @@ impl<W: Write> Page<'_, W> {
         for ((check, reason), (n, first)) in by_reason.iter().take(SHOWN * 2) {
             let why = reason.map_or("", Reason::sentence);
             let who = if *n == 1 { first.subject.to_string() } else { words::count(*n, "subject", "subjects") };
-            self.row(Some(Ink::Warn), check, &format!("{who}: {why} ({})", first.observed))?;
+            let seen = if first.observed == why { String::new() } else { format!(" ({})", first.observed) };
+            self.row(Some(Ink::Warn), check, &format!("{who}: {why}{seen}"))?;
         }
         self.more(by_reason.len(), SHOWN * 2, "undecided checks")
     }
