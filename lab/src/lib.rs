@@ -5,7 +5,9 @@
 
 mod anycast;
 pub mod authority;
+pub mod broker;
 pub mod dut;
+mod elsewhere;
 mod fault;
 pub mod leases;
 pub mod names;

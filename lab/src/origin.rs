@@ -1,4 +1,4 @@
-//! The services of the lab's Internet: one honest web server that answers to every name, on any stream.
+//! The services of the lab's Internet: one honest web server (and MQTT broker) that answers to every name, on any stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION};
@@ -23,11 +23,12 @@ use hyper_util::server::conn::auto;
 use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Fault;
 use crate::authority::{Authority, Leaf};
+use crate::broker;
 use crate::names::Names;
 
 /// How an origin speaks TLS. The default is a server of today.
@@ -212,10 +213,21 @@ impl Origin {
         Ok(config)
     }
 
-    async fn converse<S>(&self, io: S, context: Link) -> io::Result<()>
+    async fn converse<S>(&self, mut io: S, context: Link) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let mut head = BytesMut::with_capacity(HEAD);
+        let read = tokio::time::timeout(IDLE, io.read_buf(&mut head)).await?;
+        if read? == 0 {
+            return Ok(());
+        }
+        let talks_mqtt = broker::begins(&head);
+        let (read, write) = tokio::io::split(io);
+        let io = tokio::io::join(AsyncReadExt::chain(io::Cursor::new(head.freeze()), read), write);
+        if talks_mqtt {
+            return broker::serve(io).await;
+        }
         let context = Arc::new(context);
         let service = service_fn(move |request| {
             let (origin, context) = (self.clone(), Arc::clone(&context));
@@ -471,6 +483,8 @@ pub const BODY_KEPT: usize = 4096;
 /// Bytes of a request's body accepted.
 const BODY_TAKEN: usize = 16 << 20;
 const CONFIGS: usize = 4096;
+/// Of a client's first bytes, which say what it speaks.
+const HEAD: usize = 1024;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(60);
 

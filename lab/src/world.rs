@@ -8,7 +8,7 @@
 //! ```
 //! The gateway is the process itself; it forwards and does nothing else: what happens to the packets between `dut` and
 //! `wan` is the proxy's business. On the Internet side *every* address is local (AnyIP), so that one set of listeners
-//! answers for whatever address a device calls.
+//! answers for whatever address a device calls, and every port that has no service of its own leads to one that answers in what it hears.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -28,6 +28,7 @@ use crate::Fault;
 use crate::anycast;
 use crate::authority::Authority;
 use crate::dut::{self, Dut, Home};
+use crate::elsewhere;
 use crate::leases::Leases;
 use crate::names::Names;
 use crate::netns::Netns;
@@ -49,6 +50,8 @@ pub struct Spec {
     pub anchors: Vec<CertificateDer<'static>>,
     /// TLS ports beside 443.
     pub tls_ports: Vec<u16>,
+    /// TCP ports of the lab's Internet that are left to listeners of one's own ([`World::internet`]).
+    pub own_ports: Vec<u16>,
     pub manner: Manner,
     /// A tap interface of this name on the devices' bridge, for an emulator or a board.
     pub tap: Option<String>,
@@ -63,6 +66,7 @@ impl Default for Spec {
             folders: Vec::new(),
             anchors: Vec::new(),
             tls_ports: Vec::new(),
+            own_ports: Vec::new(),
             manner: Manner::default(),
             tap: None,
         }
@@ -217,7 +221,7 @@ impl World {
         &self.ports
     }
 
-    /// The Internet's namespace, where there is one: for listeners of one's own.
+    /// The Internet's namespace, where there is one: for listeners of one's own, on [`Spec::own_ports`].
     pub fn internet(&self) -> Option<&Netns> {
         self.internet.as_ref()
     }
@@ -264,6 +268,14 @@ impl World {
             let listener = internet.within(|| listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)))?;
             self.spawn(accept(self.listener(listener)?, self.origin.clone(), service));
         }
+        let mut own: Vec<u16> = services(&self.spec).iter().map(|(port, _)| *port).collect();
+        own.push(53);
+        own.extend(&self.spec.own_ports);
+        let listener = internet.within(|| {
+            elsewhere::lead(&own)?;
+            listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), elsewhere::PORT))
+        })?;
+        self.spawn(accept(self.listener(listener)?, self.origin.clone(), Service::Elsewhere));
         // Every address is a resolver, for devices that bring their own.
         for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
             let socket = internet.within(|| anycast::open(SocketAddr::new(any, 53)))?;
@@ -339,6 +351,8 @@ enum Service {
     Tls,
     Http,
     Banner,
+    /// Whatever the caller speaks.
+    Elsewhere,
 }
 
 fn services(spec: &Spec) -> Vec<(u16, Service)> {
@@ -366,6 +380,7 @@ async fn accept(listener: TcpListener, origin: Origin, service: Service) {
                 Service::Tls => origin.serve_tls(stream, local.ip().to_canonical()).await,
                 Service::Http => origin.serve_http(stream, local.ip().to_canonical()).await,
                 Service::Banner => origin.serve_banner(stream).await,
+                Service::Elsewhere => elsewhere::serve(stream, origin).await,
             };
         });
     }

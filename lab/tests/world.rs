@@ -19,6 +19,7 @@ type Test = (&'static str, fn());
 const INSIDE: &[Test] = &[
     ("origins_answer_on_both_families", origins_answer_on_both_families),
     ("only_the_labs_root_and_the_anchors_are_trusted", only_the_labs_root_and_the_anchors_are_trusted),
+    ("every_port_answers", every_port_answers),
     ("every_name_resolves", every_name_resolves),
     ("a_booting_device_gets_a_lease", a_booting_device_gets_a_lease),
     ("runs_side_by_side_have_their_own_sources", runs_side_by_side_have_their_own_sources),
@@ -216,11 +217,33 @@ fn origins_answer_on_both_families() {
     assert!(world.origin().tally().handshakes >= 6);
 }
 
-fn only_the_labs_root_and_the_anchors_are_trusted() {
+/// TLS and clear HTTP on ports that nobody set up, and the server is who it was called as.
+fn every_port_answers() {
     if !has("curl") {
         return;
     }
     let world = world(1);
+    for family in ["-4", "-6"] {
+        for (url, name) in [("https://shop.test:8443/", "shop.test"), ("http://shop.test:8080/", "shop.test:8080")] {
+            let said = output(&world, &["curl", family, "-sS", "-m", "10", url]);
+            assert_eq!(said, format!("the honest origin of {name}"), "{family} {url}");
+        }
+    }
+    // Without a name in the hello, the address that was called says whose server is meant.
+    for address in world.upstream("cloud.test", 9443) {
+        let url = format!("https://{address}/");
+        assert_eq!(output(&world, &["curl", "-k", "-sS", "-m", "10", &url]), "the honest origin of cloud.test", "{url}");
+    }
+    // Who waits is greeted.
+    let banner = ["curl", "-sS", "-m", "2", "telnet://shop.test:110"];
+    assert_eq!(run(&world, &banner).stdout.text().trim(), "220 overhear-lab ready");
+}
+
+fn only_the_labs_root_and_the_anchors_are_trusted() {
+    if !has("curl") {
+        return;
+    }
+    let world = World::raise(Spec { own_ports: vec![4443], ..Spec::default() }).unwrap_or_else(|fault| panic!("{fault}"));
     let stranger = lab::authority::Authority::new(time::OffsetDateTime::now_utc()).unwrap();
     // A server whose chain leads to somebody unknown, at port 4443 of every address.
     let listener = world.internet().unwrap().within(|| Ok(std::net::TcpListener::bind("[::]:4443").unwrap())).unwrap();

@@ -1,0 +1,66 @@
+//! Every port of the lab's Internet that has no service of its own: who calls there is answered in what it speaks.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::Fault;
+use crate::origin::Origin;
+
+/// Where they are all led. Nobody calls it by this number (tcpmux's neighbour, unassigned).
+pub(crate) const PORT: u16 = 4;
+/// Who has said nothing for so long waits for the server.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Leads every TCP port but these to [`PORT`], in this thread's network namespace.
+pub(crate) fn lead(but: &[u16]) -> Result<(), Fault> {
+    let what = "leading all ports of the lab's Internet to its origin";
+    let todo = "install nftables (Debian: apt install nftables)";
+    let but: Vec<String> = but.iter().chain(&[PORT]).map(u16::to_string).collect();
+    let rules = format!(
+        "table inet elsewhere {{ chain lead {{ type nat hook prerouting priority dstnat; tcp dport != {{ {} }} redirect to :{PORT}; }}; }}\n",
+        but.join(", ")
+    );
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| Fault::new(what, error, todo))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(rules.as_bytes()).map_err(|error| Fault::new(what, error, todo))?;
+    }
+    let done = child.wait_with_output().map_err(|error| Fault::new(what, error, todo))?;
+    if done.status.success() { Ok(()) } else { Err(Fault::new(what, String::from_utf8_lossy(&done.stderr).trim(), todo)) }
+}
+
+/// Serves one connection: TLS, or in clear what its first byte says, or a greeting for who waits for one.
+pub(crate) async fn serve(stream: TcpStream, origin: Origin) -> std::io::Result<()> {
+    let address = match called(&stream) {
+        Some(address) => address,
+        None => stream.local_addr()?.ip().to_canonical(),
+    };
+    let mut first = [0; 1];
+    match timeout(PATIENCE, stream.peek(&mut first)).await {
+        Err(_) => origin.serve_banner(stream).await,
+        Ok(Ok(1..)) if first == [0x16] => origin.serve_tls(stream, address).await,
+        Ok(Ok(1..)) => origin.serve_http(stream, address).await,
+        Ok(Ok(0)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// The address that the caller wanted, before it was led here.
+fn called(stream: &TcpStream) -> Option<IpAddr> {
+    if stream.local_addr().ok()?.ip().to_canonical().is_ipv4() {
+        let wanted = getsockopt(stream, sockopt::OriginalDst).ok()?;
+        return Some(u32::from_be(wanted.sin_addr.s_addr).to_be_bytes().into());
+    }
+    getsockopt(stream, sockopt::Ip6tOriginalDst).ok().map(|wanted| wanted.sin6_addr.s6_addr.into())
+}
