@@ -186,7 +186,12 @@ impl Origin {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let meant = || self.0.names.as_ref().and_then(|names| names.name_of(address)).unwrap_or_else(|| address.to_string());
         let name = start.client_hello().server_name().map_or_else(meant, str::to_owned);
-        let config = self.config(&name).map_err(io::Error::other)?;
+        let offered = start.client_hello().alpn().map(|offered| offered.map(<[u8]>::to_vec).collect::<Vec<_>>());
+        let mut config = self.config(&name).map_err(io::Error::other)?;
+        // Who offers only what this server does not have (http/1.0, a broker's own protocol) is served without, as by one that knows no ALPN.
+        if offered.is_some_and(|offered| !offered.iter().any(|protocol| config.alpn_protocols.contains(protocol))) {
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         Ok((name, start.into_stream(config).await?))
     }
 

@@ -229,6 +229,9 @@ fn every_port_answers() {
             assert_eq!(said, format!("the honest origin of {name}"), "{family} {url}");
         }
     }
+    // A protocol that this server does not have (RFC 7301) is no reason to send anybody away.
+    let said = output(&world, &["curl", "--http1.0", "-sS", "-m", "10", "https://shop.test/"]);
+    assert_eq!(said, "the honest origin of shop.test");
     // Without a name in the hello, the address that was called says whose server is meant.
     for address in world.upstream("cloud.test", 9443) {
         let url = format!("https://{address}/");

@@ -8,9 +8,10 @@ const H2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Beyond so many bytes what is content stays content, whatever follows: no opening of a fixed shape is that long.
 pub const SETTLED: usize = 512;
 
-/// E3 for nothing, E4 for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
+/// E3 for nothing (or a good-bye), E4 for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
 pub fn grade(data: &[u8], alpn: Option<&[u8]>) -> Evidence {
-    if data.is_empty() {
+    // Who only says good-bye has looked, and says nothing.
+    if data.split_inclusive(|b| *b == b'\n').all(farewell) {
         return Evidence::E3;
     }
     let only_opening = match alpn {
@@ -80,6 +81,70 @@ pub fn request_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     version.starts_with(b"HTTP/").then_some((method, target))
 }
 
+/// Commands by which protocols of lines begin: SMTP, POP3, IMAP, FTP, NNTP, IRC, SIP, RTSP, XMPP apart, Redis.
+const COMMANDS: [&[u8]; 28] = [
+    b"EHLO",
+    b"HELO",
+    b"LHLO",
+    b"AUTH",
+    b"MAIL",
+    b"USER",
+    b"PASS",
+    b"APOP",
+    b"CAPA",
+    b"STLS",
+    b"STARTTLS",
+    b"LOGIN",
+    b"AUTHENTICATE",
+    b"CAPABILITY",
+    b"ID",
+    b"NOOP",
+    b"LOGOUT",
+    b"QUIT",
+    b"NICK",
+    b"CAP",
+    b"AUTHINFO",
+    b"REGISTER",
+    b"INVITE",
+    b"OPTIONS",
+    b"DESCRIBE",
+    b"HELLO",
+    b"PING",
+    b"CONNECT",
+];
+/// Of an opening's first line this much is shown.
+const SHOWN: usize = 96;
+
+/// A device's first application bytes as they may be shown: the line of an HTTP request; of other protocols no more than its command, for
+/// what follows may be a password; of what is no text its beginning and length.
+pub fn shown(data: &[u8]) -> Vec<u8> {
+    let line = data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
+    let line = line.get(..line.len().min(SHOWN)).unwrap_or_default();
+    if request_line(data).is_some() || H2.starts_with(line) {
+        return line.to_vec();
+    }
+    if let [0x10, _, rest @ ..] = data
+        && rest.windows(4).take(4).any(|name| name == b"MQTT" || name == b"MQIs")
+    {
+        return b"MQTT CONNECT".to_vec();
+    }
+    let known = |word: &&[u8]| COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command));
+    let mut words = line.split(|b| *b == b' ');
+    // In IMAP a tag stands before the command.
+    let command = words.next().into_iter().chain(words.next()).find(known);
+    match command {
+        Some(command) => {
+            let more = if command.len() < line.len() { " …" } else { "" };
+            [command, more.as_bytes()].concat()
+        }
+        _ if is_text(data, 1) => format!("{} bytes of text", data.len()).into_bytes(),
+        _ => {
+            let begin: Vec<String> = data.iter().take(4).map(|b| format!("{b:02x}")).collect();
+            format!("{} bytes: {} …", data.len(), begin.join(" ")).into_bytes()
+        }
+    }
+}
+
 /// Whether bytes, of which there are at least so many, begin with text: records of TLS begin with no character, and what is sealed does not
 /// stay text for sixteen of them.
 pub fn is_text(bytes: &[u8], least: usize) -> bool {
@@ -113,8 +178,11 @@ fn mqtt_connect(data: &[u8]) -> bool {
 const LONGEST_LINE: usize = 255;
 const _: () = assert!(LONGEST_LINE + 2 < SETTLED && 128 + 2 < SETTLED, "a greeting and a CONNECT fit");
 
-/// One line by which a client leaves.
+/// One whole line by which a client leaves.
 fn farewell(line: &[u8]) -> bool {
+    if line.len() > LONGEST_LINE || !line.ends_with(b"\n") {
+        return false;
+    }
     let upper = line.trim_ascii().to_ascii_uppercase();
     let words: Vec<&[u8]> = upper.split(|b| *b == b' ').collect();
     matches!(words.as_slice(), [b"QUIT" | b"RSET"] | [_, b"LOGOUT"])
@@ -185,6 +253,27 @@ mod tests {
         }
     }
 
+    /// No value that the protocol's words lead to is shown.
+    #[test]
+    fn what_is_shown_of_an_opening() {
+        for (data, expect) in [
+            (&b"GET /a HTTP/1.1\r\nAuthorization: Basic YTpi\r\n"[..], "GET /a HTTP/1.1"),
+            (H2, "PRI * HTTP/2.0"),
+            (b"\x10\x18\0\x04MQTT\x04\xc2\0<\0\0\0\x02me\0\x06geheim", "MQTT CONNECT"),
+            (b"a1 LOGIN anna geheim\r\n", "LOGIN …"),
+            (b"AUTH PLAIN AGE=\r\n", "AUTH …"),
+            (b"USER anna\r\n", "USER …"),
+            (b"EHLO phone.local\r\n", "EHLO …"),
+            (b"QUIT\r\n", "QUIT"),
+            (b"{\"user\":\"anna\"}\n", "16 bytes of text"),
+            (b"PASS GEHEIM", "PASS …"),
+            (b"geheim\n", "7 bytes of text"),
+            (b"\0\x01\x02\x03geheim", "10 bytes: 00 01 02 03 …"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&shown(data)), expect);
+        }
+    }
+
     #[track_caller]
     fn check(data: &[u8], alpn: Option<&[u8]>, expect: Evidence) {
         assert_eq!(grade(data, alpn), expect, "{}", String::from_utf8_lossy(data));
@@ -209,5 +298,10 @@ mod tests {
         check(b"a1 LOGIN anna secret\r\n", None, Evidence::E5);
         check(b"AUTH PLAIN AGE=\r\n", None, Evidence::E5);
         check(b"x", None, Evidence::E5);
+        check(b"QUIT\r\n", None, Evidence::E3);
+        check(b"a1 LOGOUT\r\n", None, Evidence::E3);
+        check(b"QUIT anna secret\r\n", None, Evidence::E5);
+        check(b"QUIT", None, Evidence::E5);
+        check(b"USER anna\r\nQUIT\r\n", None, Evidence::E5);
     }
 }

@@ -5,11 +5,9 @@ use analyzers::text::{Text, Veil};
 use analyzers::trial::{Ending, classify};
 
 use super::subjects::{Group, Member};
+use crate::preamble;
 use crate::serve::Hindrance;
 use crate::treatment::Treatment;
-
-/// Of the first application bytes this much is printed, masked.
-const SHOWN: usize = 96;
 
 /// What it did, in the words of a trial.
 pub(super) struct Look {
@@ -72,8 +70,7 @@ impl Member {
             },
             _ => classify(defect, &ending),
         };
-        let shown = conduct.data.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-        let shown = shown.get(..shown.len().min(SHOWN)).unwrap_or_default();
+        let shown = preamble::shown(&conduct.data);
         Look {
             result,
             grade,
@@ -82,7 +79,7 @@ impl Member {
             end: conduct.end,
             version: conduct.version,
             alpn: text(&conduct.alpn),
-            first_bytes: (!shown.is_empty()).then(|| Text::veiled(shown, veil)),
+            first_bytes: (!conduct.data.is_empty()).then(|| Text::veiled(&shown, veil)),
             waited_ms: conduct.waited.as_millis() as u64,
         }
     }
