@@ -88,6 +88,8 @@ pub struct Visit<S> {
     pub onward: Option<Bytes>,
     /// Where the device wanted to go.
     pub server: SocketAddr,
+    /// A connection to there, if one was opened to hear whether the server speaks first.
+    pub there: Option<tokio::net::TcpStream>,
     /// The name it asked for, else the address as text.
     pub host: String,
     pub tap: Arc<dyn Tap>,
@@ -427,7 +429,11 @@ impl Server {
         let progress = visit.progress.clone();
         let mut wire = Wire::new(visit.stream, visit.start.seen().clone(), visit.tap);
         let log = wire.log();
-        let Ok(mut server) = self.upstream.connect(visit.server).await else {
+        let there = match visit.there {
+            Some(there) => Ok(there),
+            None => self.upstream.connect(visit.server).await,
+        };
+        let Ok(mut server) = there else {
             wire.link_mut().abort();
             return Conduct::nothing(Some(Hindrance::UpstreamDown));
         };

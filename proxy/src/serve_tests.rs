@@ -44,6 +44,10 @@ pub(crate) struct Scene {
 }
 
 pub(crate) async fn scene(key: KeyKind, version: u16) -> Scene {
+    scene_with(key, version, Waits { data: Duration::from_millis(600), ..Waits::default() }).await
+}
+
+pub(crate) async fn scene_with(key: KeyKind, version: u16, waits: Waits) -> Scene {
     let t = now();
     let origin_mint = Mint::new(Authority::make("origin", t, LIFETIME).unwrap(), t).unwrap();
     let mint = Mint::new(Authority::make("lab", t, LIFETIME).unwrap(), t).unwrap();
@@ -77,7 +81,6 @@ pub(crate) async fn scene(key: KeyKind, version: u16) -> Scene {
     let mut roots = gateway_roots.clone();
     roots.add(mint.authority().root.certificate.clone()).unwrap();
     let upstream = Upstream::new(gateway_roots, Duration::from_secs(5)).unwrap();
-    let waits = Waits { data: Duration::from_millis(600), ..Waits::default() };
     let server = Arc::new(Server::new(mint, upstream, waits).unwrap());
     let origin_root = origin_mint.authority().pem();
     Scene { origin, origin_root, roots, server, reached, heard }
@@ -98,6 +101,7 @@ impl Scene {
                 start,
                 onward: None,
                 server: origin,
+                there: None,
                 host: HOST.to_owned(),
                 tap,
                 progress: Progress::default(),

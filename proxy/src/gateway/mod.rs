@@ -439,22 +439,43 @@ impl Gateway {
         let tap = self.setup.feed.open(device, server, &name);
         tap.wire(analyzers::flow::Dir::Out, start.seen());
         let onward = request.map(|r| r.onward);
-        let visit = Visit { stream, start, onward, server, host: name, tap: tap.clone(), progress, now: self.setup.feed.now() };
-        let end = match visit.start.hello() {
-            Some(hello) => {
-                let key = Key {
-                    device: known,
-                    host: visit.host.clone(),
-                    port: server.port(),
-                    class: class(hello),
-                    lane: self.setup.rules.lane(known),
-                };
-                let offered = (hello.offers(0x0304), hello.offers(0x0303));
-                self.treat(visit, &key, offered, &tap).await
+        let now = self.setup.feed.now();
+        let visit = Visit { stream, start, onward, server, there: None, host: name, tap: tap.clone(), progress, now };
+        let visit = if visit.start.hello().is_some() {
+            visit
+        } else {
+            match self.in_clear(visit, known, &tap).await {
+                Ok(end) => return tap.close(end),
+                Err(in_tls) => *in_tls,
             }
-            None => self.in_clear(visit, known, &tap).await,
         };
+        let Some(hello) = visit.start.hello() else { return };
+        let key =
+            Key { device: known, host: visit.host.clone(), port: server.port(), class: class(hello), lane: self.setup.rules.lane(known) };
+        let offered = (hello.offers(0x0304), hello.offers(0x0303));
+        let end = self.treat(visit, &key, offered, &tap).await;
         tap.close(end);
+    }
+
+    /// A connection on which nothing was said yet becomes what its first word makes it: a client that begins TLS late is one all the same.
+    async fn first_word(&self, mut visit: Visit<TcpStream>, tap: &Arc<FlowTap>) -> Visit<TcpStream> {
+        let Ok(there) = self.setup.server.upstream.connect(visit.server).await else { return visit };
+        let (mut here, mut beyond) = ([0], [0]);
+        let device = tokio::select! {
+            biased;
+            said = visit.stream.peek(&mut here) => matches!(said, Ok(1..)),
+            _ = there.peek(&mut beyond) => false,
+        };
+        visit.there = Some(there);
+        if device {
+            visit.start = hello::read(&mut visit.stream, self.setup.server.waits.hello).await;
+            tap.wire(analyzers::flow::Dir::Out, visit.start.seen());
+            if let Some(name) = visit.start.hello().and_then(|h| h.sni.as_deref()) {
+                visit.host = plain_name(name);
+            }
+            visit.now = self.setup.feed.now();
+        }
+        visit
     }
 
     /// A TLS connection: plan, write down, show, note.
@@ -504,25 +525,40 @@ impl Gateway {
     }
 
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
-    async fn in_clear(&self, visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> FlowEnd {
-        let port = visit.server.port();
+    ///
+    /// The connection comes back if it turns out to be TLS.
+    async fn in_clear(&self, mut visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> Result<FlowEnd, Box<Visit<TcpStream>>> {
+        let (server, port) = (visit.server.ip(), visit.server.port());
+        if matches!(visit.start, Start::Silent { .. }) {
+            if !TLS_PORTS.contains(&port) {
+                let names = self.setup.rules.names_of(server);
+                let shape = format!("waits on port {port}");
+                let clear = Clear { device, server, names: &names, shape: Some(&shape), speaks: false, tap: Some(tap) };
+                if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
+                    return Ok(FlowEnd::Reset);
+                }
+            }
+            visit = self.first_word(visit, tap).await;
+        }
+        if visit.start.hello().is_some() {
+            return Err(Box::new(visit));
+        }
         // What it is, and whether it says something. A wish to begin TLS says nothing yet.
         let (shape, speaks) = match &visit.start {
-            Start::Other { seen } if preamble::is_sealed(seen) || self.is_probe(&visit, seen) => return self.relayed(visit).await,
+            Start::Other { seen } if preamble::is_sealed(seen) || self.is_probe(&visit, seen) => return Ok(self.relayed(visit).await),
             Start::Other { seen } if preamble::wishes_tls(seen) => (None, false),
             Start::Other { seen } => (Some(shape::of(seen, port)), true),
-            // The server may speak first here, and the device answer in clear.
-            Start::Silent { .. } if !TLS_PORTS.contains(&port) => (Some(format!("waits on port {port}")), false),
-            // Held open for a hello that may come later, or closed without a word.
-            _ => return self.relayed(visit).await,
+            // The server spoke first, and the device may answer in clear.
+            Start::Silent { .. } if !TLS_PORTS.contains(&port) => (None, false),
+            // Closed without a word.
+            _ => return Ok(self.relayed(visit).await),
         };
-        let server = visit.server.ip();
         let is_name = |host: &String| host.parse::<IpAddr>().is_err();
         let said = http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name);
         let names = said.map_or_else(|| self.setup.rules.names_of(server), |name| vec![name]);
         let clear = Clear { device, server, names: &names, shape: shape.as_deref(), speaks, tap: Some(tap) };
         if shape.is_some() && self.subjects().cleartext(clear, visit.now, self.setup.mode) {
-            return FlowEnd::Reset;
+            return Ok(FlowEnd::Reset);
         }
         let at = visit.now;
         let (asked, mut requests) = tokio::sync::mpsc::channel::<Bytes>(REQUESTS);
@@ -551,7 +587,7 @@ impl Gateway {
             // The server spoke first or would not have TLS, and this is what the device answered. It is too late to keep it here.
             self.subjects().cleartext(Clear { shape: Some("an answer in clear"), speaks: true, ..clear }, at, self.setup.mode);
         }
-        flow_end(conduct.close)
+        Ok(flow_end(conduct.close))
     }
 
     /// Whether a request in clear is one that the policy takes for a probe of the network: nothing but its path is said.

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::forge::KeyKind;
-use crate::serve::Conduct;
-use crate::serve_tests::{Client, Scene, now, scene};
+use crate::serve::{Conduct, Waits};
+use crate::serve_tests::{Client, Scene, now, scene, scene_with};
 
 #[derive(Debug)]
 struct All;
@@ -82,7 +82,10 @@ async fn campaign(rules: Arc<dyn Rules>) -> Campaign {
 }
 
 async fn campaign_of(rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
-    let scene = scene(KeyKind::P256, 0x0304).await;
+    campaign_at(scene(KeyKind::P256, 0x0304).await, rules, attacks)
+}
+
+fn campaign_at(scene: Scene, rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
     let (feed, outs, _) = Feed::start(2, &Arc::new(Tools::default()), now, None).unwrap();
     let gateway = Gateway::new(Setup {
         server: scene.server.clone(),
@@ -95,7 +98,9 @@ async fn campaign_of(rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Campaign {
         rules,
         veil: Arc::new(Veiled(Arc::new(Bare))),
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     let entrance = listener.local_addr().unwrap();
     let (g, origin) = (gateway.clone(), scene.origin);
     tokio::spawn(async move { g.serve_explicit(listener, move |_, _| async move { Some(origin) }).await });
@@ -182,6 +187,26 @@ async fn a_careless_client_accepts_everything_but_a_cut() {
     }
     let shown = trials.iter().find(|(t, _)| t.arm == Arm::Attack && t.result == TrialResult::Accepted).unwrap();
     assert_eq!(shown.0.first_bytes.as_ref().map(ToString::to_string).as_deref(), Some("GET / HTTP/1.1"));
+}
+
+/// A client that opens a connection and begins TLS on it long after is attacked as any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_begins_late() {
+    let waits = Waits { data: Duration::from_millis(600), hello: Duration::from_millis(150), ..Waits::default() };
+    let mut some = attacks();
+    some.retain(|a| a.defect == Defect::SelfSigned);
+    let c = campaign_at(scene_with(KeyKind::P256, 0x0304, waits).await, Arc::new(All), some);
+    let device = IpAddr::from([127, 0, 0, 1]);
+    for (run, expect) in [(1, Some("ok")), (2, Some(""))] {
+        c.gateway.begin_run(device, run);
+        let stream = c.tunnel().await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let said = Client::Careless.talk(stream, &c.scene.roots).await;
+        assert_eq!(said.as_deref().map(|s| s.rsplit("\r\n").next().unwrap()), expect, "run {run}");
+        c.gateway.end_run(device, false).await;
+    }
+    let seen = results(&c.trials());
+    assert_eq!(seen.get("cert.self-signed"), Some(&vec![TrialResult::Accepted]), "{seen:?}");
 }
 
 /// A stack that only speaks when another was refused is met until it is decided, though nothing is left to ask the other.
