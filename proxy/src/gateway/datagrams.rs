@@ -35,11 +35,20 @@ pub(super) fn read(frame: &[u8]) -> Option<Datagram<'_>> {
     Some(Datagram { from, to, payload: udp.payload() })
 }
 
-/// Whether what goes to this port may say in clear what TLS would have carried: names, addresses and the time are asked in any case, QUIC
-/// is encrypted, and what counts the hops on a way (traceroute, from 33434 on) holds filling.
-pub(super) fn may_stand_in(port: u16) -> bool {
-    !matches!(port, 33434..=33534 | 53 | 67 | 68 | 123 | 137 | 138 | 443 | 546 | 547 | 853 | 1900 | 5353 | 5355)
+/// Whether a datagram to this port may say in clear what TLS would have carried: names, addresses and neighbours are asked for in any case.
+/// Where QUIC, the time and the hops of a way (traceroute, from 33434 on) have their ports, only text may: none of them is.
+pub(super) fn may_stand_in(port: u16, payload: &[u8]) -> bool {
+    match port {
+        53 | 67 | 68 | 137 | 138 | 546 | 547 | 853 | 1900 | 5353 | 5355 => false,
+        123 | 443 => crate::preamble::is_text(payload, LEAST_ELSEWHERE),
+        // Some fill their probes with letters in a row.
+        33434..=33534 => crate::preamble::is_text(payload, LEAST_ELSEWHERE) && payload.windows(2).any(|w| w[1].abs_diff(w[0]) > 1),
+        _ => true,
+    }
 }
+
+/// What is as long as this in text is not so by chance.
+const LEAST_ELSEWHERE: usize = 16;
 
 /// Shorter ones say too little to be told from what is coded otherwise.
 pub(super) const LEAST_TEXT: usize = 4;
@@ -66,6 +75,18 @@ mod tests {
         assert_eq!((read(&tcp), read(&four[..30]), read(b"")), (None, None, None));
         let is_text = |bytes: &[u8]| crate::preamble::is_text(bytes, LEAST_TEXT);
         assert!(is_text(b"login anna") && !is_text(&[0x40, 1, 0, 1, 9]) && !is_text(b"x"));
-        assert!(may_stand_in(9999) && !may_stand_in(33_440) && !may_stand_in(53) && !may_stand_in(443));
+        let login = br#"{"user":"anna","password":"hunter2"}"#;
+        for (port, payload, expect) in [
+            (9999, &[0x40, 1][..], true),
+            (53, login, false),
+            (443, login, true),
+            (443, &[0xc3, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44], false),
+            (123, login, true),
+            (123, &[0x23, 0, 6, 0xec, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], false),
+            (33_440, login, true),
+            (33_440, b"@ABCDEFGHIJKLMNOPQRSTUVWXYZ[", false),
+        ] {
+            assert_eq!(may_stand_in(port, payload), expect, "{port} {payload:?}");
+        }
     }
 }

@@ -604,7 +604,9 @@ impl Gateway {
         let (from, to) = (datagram.from.ip(), datagram.to);
         // Names are asked of a resolver; a peer that was asked under TLS is none of the link's.
         let asked_before = || to.port() == DNS && self.subjects().is_peer(to.ip());
-        if !self.setup.rules.enrolled(from) || self.killed.load(Ordering::SeqCst) || !datagrams::may_stand_in(to.port()) && !asked_before()
+        if !self.setup.rules.enrolled(from)
+            || self.killed.load(Ordering::SeqCst)
+            || !datagrams::may_stand_in(to.port(), datagram.payload) && !asked_before()
         {
             return;
         }

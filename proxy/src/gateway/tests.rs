@@ -1,4 +1,6 @@
 //! Whole campaigns against clients of known virtue, through the explicit entrance: planner, server, groups and trials together.
+//!
+//! Long, for each way a device can behave has its campaign here.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
