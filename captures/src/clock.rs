@@ -5,6 +5,9 @@ use policies::Time;
 /// A frame this far ahead of its neighbours (nanoseconds: one hour) does not move the clock.
 const STEP: i64 = 3_600 * 1_000_000_000;
 
+/// Before this (2000-01-01) nothing was captured that is read today: it is what a machine without a clock says until it hears the time.
+const WITHOUT_CLOCK: i64 = 946_684_800 * 1_000_000_000;
+
 /// Told every frame's time, in file order.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
@@ -46,7 +49,10 @@ impl Clock {
     fn doubtful(&mut self, mut now: Time, number: u64, time: Time, step: &mut impl FnMut(u64, i64)) -> Time {
         if let Some((which, ahead)) = self.suspect.take() {
             if time.0 >= ahead.0.saturating_sub(STEP) {
-                // The next frame is there too: the capture paused.
+                // The next frame is there too: the capture paused, or a clock that had started at 1970 was set.
+                if now.0 < WITHOUT_CLOCK && ahead.0 >= WITHOUT_CLOCK {
+                    step(which, ahead.since(now).as_secs() as i64);
+                }
                 now = now.max(ahead);
                 self.believed = Some(now);
             } else {
@@ -99,6 +105,12 @@ mod tests {
         check(&[90_000, 90_001, 9000, 9001, 10, 90_002, 9002], &[90_000, 90_001, 90_001, 90_001, 90_001, 90_002, 90_002], &[3, 5, 7]);
         check(&[10, 11, 9000, 9001, 12], &[10, 11, 11, 9001, 9001], &[5]);
         check(&[10, 11, 9000, 12, 9000, 13], &[10, 11, 11, 12, 12, 13], &[3, 5]);
+        check(&[100, 101, 1_400_000_000, 1_400_000_001], &[100, 101, 101, 1_400_000_001], &[3]);
+        check(
+            &[1_300_000_000, 1_300_000_001, 1_400_000_000, 1_400_000_001],
+            &[1_300_000_000, 1_300_000_001, 1_300_000_001, 1_400_000_001],
+            &[],
+        );
         check(&[i64::MAX / 2_000_000_000, 5, 6], &[i64::MAX / 2_000_000_000, 5, 6], &[1]);
     }
 }

@@ -303,6 +303,18 @@ pub(crate) fn is_clear(hit: &HitFact) -> bool {
     hit.layer == Layer::Wire && hit.exposure == Exposure::Cleartext
 }
 
+/// A planted value that everybody on the local link can read.
+pub(crate) fn is_on_link(hit: &HitFact) -> bool {
+    let told = hit.exposure == Exposure::LocalLink && hit.direction != HitDirection::In;
+    hit.layer == Layer::Wire && hit.grade == Grade::Proof && told
+}
+
+/// The same outside of the protocols by which devices find each other and their network, which have checks of their own.
+pub(crate) fn is_beside_discovery(hit: &HitFact) -> bool {
+    const DISCOVERY: [&str; 5] = ["mdns.", "llmnr.", "nbns.", "ssdp.", "dhcp."];
+    is_on_link(hit) && !DISCOVERY.iter().any(|protocol| hit.place.as_str().starts_with(protocol))
+}
+
 /// A coding or hash stands between the bytes and the value; the path to a field does not count as one.
 pub(crate) fn is_encoded(hit: &HitFact) -> bool {
     hit.chain.iter().any(|step| !step.as_str().contains(':'))

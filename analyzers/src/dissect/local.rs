@@ -88,6 +88,12 @@ impl Dissector for Ssdp {
         {
             self.say(target, None, "M-SEARCH", chunk, cx);
         }
+        // Method, target and the names of fields are the sender's word as well.
+        let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let spot = |place| Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+        cx.search_whole(&spot("ssdp.line"), bytes.get(..end).unwrap_or_default());
+        let names: Vec<&[u8]> = head.fields.iter().map(|f| f.name).collect();
+        cx.search_again(&spot("ssdp.header"), &names.join(&b'\n'));
         for f in &head.fields {
             let spot = Spot {
                 place: Place::Field("ssdp.header:", f.name),

@@ -88,13 +88,14 @@ pub(super) fn json_ascii(text: &str) -> Vec<u8> {
 }
 
 /// The hash functions whose plain digest of a value is sought, and what a chain calls them.
-pub(super) const HASHES: [&str; 3] = ["md5", "sha1", "sha256"];
+pub(super) const HASHES: [&str; 4] = ["md5", "sha1", "sha256", "sha512"];
 
 /// The digest of `bytes` by one of [`HASHES`].
 pub(super) fn digest(name: &str, bytes: &[u8]) -> Vec<u8> {
     match name {
         "md5" => md5::Md5::digest(bytes).to_vec(),
         "sha1" => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().to_vec(),
+        "sha512" => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, bytes).as_ref().to_vec(),
         _ => crate::encode::sha256(bytes).to_vec(),
     }
 }
@@ -102,6 +103,14 @@ pub(super) fn digest(name: &str, bytes: &[u8]) -> Vec<u8> {
 /// Digits as telephone networks pack them: two to a byte, the first in the low half, `f` to fill up (3GPP TS 29.002, TBCD-STRING).
 pub(super) fn tbcd(digits: &[u8]) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.first().map_or(0, |d| d & 15) | pair.get(1).map_or(0xf0, |d| d << 4)).collect()
+}
+
+/// Digits as phones tell them to a network (3GPP TS 24.008 §10.5.1.4, Mobile identity): the first beside the type and the bit of an odd count,
+/// then two to a byte, the first in the low half.
+pub(super) fn mobile_identity(digits: &[u8], kind: u8) -> Vec<u8> {
+    let Some((first, rest)) = digits.split_first() else { return Vec::new() };
+    let odd = if digits.len() % 2 == 1 { 8 } else { 0 };
+    [vec![(first & 15) << 4 | odd | kind], tbcd(rest)].concat()
 }
 
 /// Whether the 15th digit follows from the others by Luhn's formula (ISO/IEC 7812-1, annex B; 3GPP TS 23.003, annex B).
@@ -147,6 +156,8 @@ mod tests {
         assert!(luhn(b"261531221567898") || luhn_digit(b"26053179311383") == Some(b'7'));
         assert!(!luhn(b"") && !luhn(b"12a"));
         assert_eq!(tbcd(b"12345"), [0x21, 0x43, 0xf5]);
+        assert_eq!(mobile_identity(b"12345", 1), [0x19, 0x32, 0x54]);
+        assert_eq!(mobile_identity(b"1234", 2), [0x12, 0x32, 0xf4]);
         // RFC 1321 A.5, FIPS 180-4 examples.
         assert_eq!(hex(&digest("md5", b"abc")), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(hex(&digest("sha1", b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");

@@ -97,6 +97,9 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             out.push(Form::text(digits.clone()).edge(if digits.len() < DISTINCT_DIGITS { Edge::Digit } else { Edge::None }));
             if digits.len() >= 14 {
                 out.push(Form::raw(code::tbcd(&digits), "tbcd").unhashed());
+                if kind == Kind::Imsi {
+                    out.push(Form::raw(code::mobile_identity(&digits, 1), "mobile-identity").unhashed());
+                }
                 let groups: Vec<String> = digits.chunks(4).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
                 out.push(Form::text(groups.join(" ")).unhashed());
                 out.push(Form::text(groups.join("-")).unhashed());
@@ -125,9 +128,13 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             let groups: Vec<&str> = compact.as_bytes().chunks(4).filter_map(|c| std::str::from_utf8(c).ok()).collect();
             out.push(Form::text(compact.as_str()));
             out.push(Form::text(groups.join(" ")));
+            out.push(Form::text(groups.join("-")).plain());
         }
-        Kind::HostName
-        | Kind::Ssid
+        Kind::HostName => {
+            out.push(Form::text(value).edge(guard(kind, value)));
+            named(value, &mut out);
+        }
+        Kind::Ssid
         | Kind::UserName
         | Kind::Serial
         | Kind::DeviceId
@@ -163,6 +170,20 @@ const DISTINCT_TEXT: usize = 8;
 
 /// Shorter family names are words of many languages.
 const DISTINCT_NAME: usize = 6;
+
+/// A device's name as its settings show it, and as devices make a host name of it (RFC 952 has letters, digits and hyphens): without
+/// apostrophes, its blanks as hyphens, underscores or nothing; and with the other of the two apostrophes.
+fn named(name: &str, out: &mut Vec<Form>) {
+    let is_apostrophe = |c: char| matches!(c, '\'' | '\u{2019}');
+    let bare: String = name.chars().filter(|c| !is_apostrophe(*c)).collect();
+    let told = |other: char| name.chars().map(|c| if is_apostrophe(c) { other } else { c }).collect::<String>();
+    for text in [told('\''), told('\u{2019}'), bare.clone(), name.replace(is_apostrophe, "-")] {
+        for blank in [" ", "-", "_", ""] {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(blank);
+            out.push(Form::text(text.as_str()).edge(guard(Kind::HostName, &text)).plain());
+        }
+    }
+}
 
 /// What may not stand beside a text of this length.
 fn guard(kind: Kind, value: &str) -> Edge {
@@ -208,10 +229,14 @@ fn imei(value: &str, out: &mut Vec<Form>) {
     // Seven bytes hold fourteen digits, whatever fills the eighth.
     out.push(Form::raw(code::tbcd(body), "tbcd").unhashed());
     out.push(Form::raw(crate::encode::unhex(&text(body)).unwrap_or_default(), "bcd").unhashed());
+    // Fifteen digits fill eight bytes from the right, too, as trackers log in with them.
+    out.push(Form::raw(crate::encode::unhex(&format!("0{}", text(&whole))).unwrap_or_default(), "bcd").unhashed());
+    out.push(Form::raw(code::mobile_identity(&whole, 2), "mobile-identity").unhashed());
     if let Ok(number) = text(&whole).parse::<u64>() {
         out.push(Form::raw(number.to_be_bytes().to_vec(), "u64-be").unhashed());
         out.push(Form::raw(number.to_le_bytes().to_vec(), "u64-le").unhashed());
         out.push(Form::text(format!("{number:x}")).edge(Edge::Word));
+        out.push(Form::text(format!("0x{number:x}")).edge(Edge::Word).plain());
     }
 }
 
@@ -664,6 +689,13 @@ mod tests {
             &["490154203237518", "49015420323751", "49015420-323751-8", "49-015420-323751-8", "490154-20-323751-8", "0x94104502237315"],
         );
         check(Kind::Imei, "49-015420-323751-8", &["490154203237518"]);
+        // Of fifteen digits in eight bytes: from the right, and as TS 24.008 has an identity.
+        check(Kind::Imei, "490154203237518", &["0x0490154203237518", "0x4a09512430325781", "0x1bdcaeb2b4c8e"]);
+        check(
+            Kind::HostName,
+            "Anna\u{2019}s Phone",
+            &["Anna\u{2019}s Phone", "Annas-Phone", "Anna's Phone", "AnnasPhone", "Anna-s-Phone", "Annas_Phone"],
+        );
         check(Kind::Imei, "49015420323751", &["490154203237518"]);
         check(Kind::Imei, "4901542032375101", &["4901542032375101", "49015420323751"]);
         check(Kind::Imei, "008532368353037", &["8532368353037"]);

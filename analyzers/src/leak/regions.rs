@@ -341,8 +341,12 @@ fn ends_markup(b: u8) -> bool {
 
 /// Signs of quoted-printable that forms and base64 do not have.
 fn quoted_printable(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'=', text)
-        .any(|at| matches!(&text[at + 1..], [b'\r', b'\n', ..] | [b'\n', ..] | [b'3', b'D', ..] | [b'4', b'0', ..]))
+    memchr::memchr_iter(b'=', text).any(|at| match &text[at + 1..] {
+        [b'\r', b'\n', ..] | [b'\n', ..] | [b'3', b'D', ..] | [b'4', b'0', ..] => true,
+        // A letter beyond ASCII in UTF-8.
+        [b'C'..=b'F', low, b'=', b'8' | b'9' | b'A' | b'B', next, ..] => low.is_ascii_hexdigit() && next.is_ascii_hexdigit(),
+        _ => false,
+    })
 }
 
 /// UTF-16: printable characters and zeros by turns, six and more.

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use policies::IdentifierType as Kind;
+use smallvec::SmallVec;
 
 use super::code::luhn;
 use super::keys::{self, Promise};
@@ -575,24 +576,48 @@ fn secret(said: &[u8]) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) seed: u32,
-    pub(super) latitude: f64,
-    pub(super) longitude: f64,
+    /// Each with the decimals that it was planted with.
+    pub(super) latitude: Angle,
+    pub(super) longitude: Angle,
+}
+
+/// Degrees, and to how many decimals they are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Angle {
+    degrees: f64,
+    decimals: usize,
+}
+
+impl Angle {
+    fn parse(text: &str) -> Option<Angle> {
+        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        Some(Angle { degrees: text.parse().ok()?, decimals })
+    }
 }
 
 impl Place {
     pub(super) fn parse(seed: u32, value: &str) -> Option<Place> {
         let mut parts = value.split([',', ';', ' ']).filter(|p| !p.is_empty());
-        let (latitude, longitude) = (parts.next()?.trim().parse().ok()?, parts.next()?.trim().parse().ok()?);
+        let (latitude, longitude) = (Angle::parse(parts.next()?.trim())?, Angle::parse(parts.next()?.trim())?);
         Some(Place { seed, latitude, longitude })
     }
 }
 
-/// Two numbers near each other that are a planted position to the precision they are written with, at least three decimals (100 m).
+/// How far apart the two numbers of a position may stand, and where each has four decimals (10 m).
+const NEAR: usize = 64;
+const FAR: usize = 2048;
+
+/// Where a number stands, and to how many decimals.
+type Seen = Option<(Range<usize>, usize)>;
+
+/// Two numbers that are a planted position to the precision they are written with, at least three decimals (100 m) and beside each other, or at
+/// least four in one piece of text.
 pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32, Range<usize>, &'static str)) {
     if places.is_empty() {
         return;
     }
-    let mut last: Option<(Degrees, bool, Range<usize>)> = None;
+    // Of each place, the last number that was its latitude and the last that was its longitude.
+    let mut known: SmallVec<[[Seen; 2]; 4]> = SmallVec::from_elem([None, None], places.len());
     let mut next = 0;
     let part = |b: &u8| b.is_ascii_digit() || *b == b'.';
     // Degrees are no shorter than `1.234`: a run of five has one of its bytes at every fifth place.
@@ -611,18 +636,23 @@ pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32,
             let minus = at(text, start.checked_sub(1)) == Some(b'-');
             let Some(value) = degrees(&text[start..start + len]) else { continue };
             let span = start - usize::from(minus)..start + len;
-            if let Some((other, other_minus, before)) = &last
-                && span.start - before.end <= 64
-            {
-                for (n, place) in (0u32..).zip(places) {
-                    let straight = other.near(*other_minus, place.latitude) && value.near(minus, place.longitude);
-                    let swapped = other.near(*other_minus, place.longitude) && value.near(minus, place.latitude);
-                    if straight || swapped {
-                        sink(n, before.start..span.end, precision(value.decimals().min(other.decimals())));
+            for ((n, place), seen) in (0u32..).zip(places).zip(&mut known) {
+                let mut pair = |mine: usize, angle: Angle| {
+                    if !value.near(minus, angle) {
+                        return;
                     }
-                }
+                    if let Some((before, other)) = &seen[1 - mine] {
+                        let decimals = value.decimals().min(*other);
+                        let apart = span.start.saturating_sub(before.end);
+                        if apart <= if decimals >= 4 { FAR } else { NEAR } && before.end <= span.start {
+                            sink(n, before.start..span.end, precision(decimals));
+                        }
+                    }
+                    seen[mine] = Some((span.clone(), value.decimals()));
+                };
+                pair(0, place.latitude);
+                pair(1, place.longitude);
             }
-            last = Some((value, minus, span));
         }
         next = end;
         probe = end + 5;
@@ -639,11 +669,14 @@ enum Degrees {
 }
 
 impl Degrees {
-    /// Whether it is this angle to its own precision, whether rounded or cut; beyond six decimals (10 cm) any receiver differs.
-    fn near(self, minus: bool, angle: f64) -> bool {
+    /// Whether it is this angle to the precision of both, whether rounded or cut; beyond six decimals (10 cm) any receiver differs, and
+    /// a number that went through 32 bits of floating point has half a step of them more.
+    fn near(self, minus: bool, angle: Angle) -> bool {
         let close = |value: f64, decimals: usize| {
             let value = if minus { -value } else { value };
-            (value - angle).abs() <= 1.01 * 10f64.powi(-(decimals.min(6) as i32))
+            let step = if decimals > 6 { angle.degrees.abs() * f64::from(f32::EPSILON) / 2.0 } else { 0.0 };
+            let known = decimals.min(6).min(angle.decimals.max(3));
+            (value - angle.degrees).abs() <= (1.01 * 10f64.powi(-(known as i32))).max(step)
         };
         match self {
             Degrees::Decimal(value, decimals) => close(value, decimals),

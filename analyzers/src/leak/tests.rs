@@ -36,6 +36,28 @@ fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(persona(), &[7; 32]))
 }
 
+/// A position wherever its two numbers stand in a text, and however a program printed them; not half of one, and no other.
+#[test]
+fn positions_in_any_order_and_precision() {
+    for text in [
+        "47.376887,8.541694",
+        "lat=47.37689&alt=408.132&t=1732891022&lon=8.54169",
+        "{\"y\":47.376887,\"z\":170.123,\"acc\":12.0001,\"x\":8.541694}",
+        "<key>Longitude</key><real>8.5416939</real><key>LocationProvider</key><string>gps and a long name that fills more than the sixty-four bytes</string><key>Latitude</key><real>47.3768867</real>",
+        "47.37688827514648 8.541693687438965",
+        "47.377,8.542",
+        "473768870 85416940",
+    ] {
+        let told = found(text.as_bytes());
+        assert!(told.iter().any(|f| f == "home[]"), "{text}: {told:?}");
+    }
+    let far = |gap: usize, lat: &str, lon: &str| format!("{lat}{}{lon}", " word".repeat(gap));
+    for text in [far(600, "47.376887", "8.541694"), far(20, "47.377", "8.542"), "47.376887 9.541694".into(), "47.376887, -8.541694".into()]
+    {
+        assert_eq!(found(text.as_bytes()).iter().find(|f| *f == "home[]"), None, "{text}");
+    }
+}
+
 /// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
 #[test]
 fn planted_values_alone() {
@@ -170,6 +192,11 @@ fn defects_of_others() {
     // Digests only as lower-case hex.
     check(base64(&sha256(EMAIL.as_bytes())), &["email-main[base64,sha256]"]);
     check(crate::encode::hex(&sha256(EMAIL.as_bytes())).to_uppercase(), &["email-main[hex,sha256]"]);
+    let sha512 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, EMAIL.as_bytes());
+    check(crate::encode::hex(sha512.as_ref()), &["email-main[hex,sha512]"]);
+    check("n=Zebra-Lantern-42/=C3=BC", &["canary[quoted-printable]"]);
+    check("<p>Zebra-Lantern-42/&uuml;</p>", &["canary[html]"]);
+    check("n=Zebra-Lantern-42%2F%u00FC", &["canary[percent]"]);
     check(sha256(EMAIL.as_bytes()), &["email-main[sha256]"]);
     // Digests of coded values.
     check(crate::encode::hex(&sha256(base64(EMAIL.as_bytes()).as_bytes())), &["email-main[hex,sha256,base64]"]);

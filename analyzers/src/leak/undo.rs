@@ -96,7 +96,7 @@ fn pair(bytes: &[u8]) -> Option<u8> {
     Some(nibble(*bytes.first()?)? << 4 | nibble(*bytes.get(1)?)?)
 }
 
-/// Percent-encoding (RFC 3986 §2.1); with `plus` a `+` is a space (HTML forms).
+/// Percent-encoding (RFC 3986 §2.1), and `%uNNNN` as the old `escape` of scripts has it; with `plus` a `+` is a space (HTML forms).
 pub(super) fn percent(text: &[u8], plus: bool) -> Option<Undone> {
     let mut out = Writer::default();
     let mut at = 0;
@@ -105,6 +105,10 @@ pub(super) fn percent(text: &[u8], plus: bool) -> Option<Undone> {
             b'%' if let Some(byte) = text.get(at + 1..).and_then(pair) => {
                 out.decoded(&[byte], 3);
                 at += 3;
+            }
+            b'%' if let Some(c) = text.get(at + 1..).and_then(escaped) => {
+                out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), 6);
+                at += 6;
             }
             b'+' if plus => {
                 out.decoded(b" ", 1);
@@ -117,6 +121,12 @@ pub(super) fn percent(text: &[u8], plus: bool) -> Option<Undone> {
         }
     }
     out.done()
+}
+
+/// `uNNNN`: one of the units that make no pair (ECMAScript, annex B.2.1.1).
+fn escaped(text: &[u8]) -> Option<char> {
+    let digits = text.strip_prefix(b"u")?.first_chunk::<4>()?;
+    char::from_u32(digits.iter().try_fold(0, |sum, d| Some(sum << 4 | u32::from(nibble(*d)?)))?)
 }
 
 /// The escapes of a JSON string (RFC 8259 §7), and `\xNN` and `\'` as scripts have them.
@@ -169,7 +179,7 @@ pub(super) fn json(text: &[u8]) -> Option<Undone> {
     out.done()
 }
 
-/// Character references of HTML and XML: numeric ones, and the named ones that stand for ASCII.
+/// Character references of HTML and XML: numeric ones, and the named ones that stand for ASCII or letters of Latin-1.
 pub(super) fn html(text: &[u8]) -> Option<Undone> {
     let mut out = Writer::default();
     let mut at = 0;
@@ -205,13 +215,21 @@ fn reference(text: &[u8]) -> Option<(char, usize)> {
     Some((c, end + 2))
 }
 
-/// HTML, "Named character references": those of ASCII punctuation and the space.
+/// HTML, "Named character references": those of ASCII punctuation, the space, and the letters of Latin-1.
 #[rustfmt::skip]
-const NAMED: [(&str, char); 31] = [
+const NAMED: [(&str, char); 93] = [
     ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("commat", '@'), ("period", '.'), ("plus", '+'), ("nbsp", ' '), ("colon", ':'),
     ("comma", ','), ("semi", ';'), ("sol", '/'), ("bsol", '\\'), ("lowbar", '_'), ("num", '#'), ("equals", '='), ("quest", '?'), ("percnt", '%'),
     ("dollar", '$'), ("excl", '!'), ("ast", '*'), ("lpar", '('), ("rpar", ')'), ("lsqb", '['), ("rsqb", ']'), ("lcub", '{'), ("rcub", '}'), ("verbar", '|'),
     ("hyphen", '-'), ("Tab", '\t'),
+    ("Agrave", 'À'), ("Aacute", 'Á'), ("Acirc", 'Â'), ("Atilde", 'Ã'), ("Auml", 'Ä'), ("Aring", 'Å'), ("AElig", 'Æ'), ("Ccedil", 'Ç'),
+    ("Egrave", 'È'), ("Eacute", 'É'), ("Ecirc", 'Ê'), ("Euml", 'Ë'), ("Igrave", 'Ì'), ("Iacute", 'Í'), ("Icirc", 'Î'), ("Iuml", 'Ï'), ("ETH", 'Ð'),
+    ("Ntilde", 'Ñ'), ("Ograve", 'Ò'), ("Oacute", 'Ó'), ("Ocirc", 'Ô'), ("Otilde", 'Õ'), ("Ouml", 'Ö'), ("Oslash", 'Ø'), ("Ugrave", 'Ù'),
+    ("Uacute", 'Ú'), ("Ucirc", 'Û'), ("Uuml", 'Ü'), ("Yacute", 'Ý'), ("THORN", 'Þ'), ("szlig", 'ß'), ("agrave", 'à'), ("aacute", 'á'), ("acirc", 'â'),
+    ("atilde", 'ã'), ("auml", 'ä'), ("aring", 'å'), ("aelig", 'æ'), ("ccedil", 'ç'), ("egrave", 'è'), ("eacute", 'é'), ("ecirc", 'ê'), ("euml", 'ë'),
+    ("igrave", 'ì'), ("iacute", 'í'), ("icirc", 'î'), ("iuml", 'ï'), ("eth", 'ð'), ("ntilde", 'ñ'), ("ograve", 'ò'), ("oacute", 'ó'), ("ocirc", 'ô'),
+    ("otilde", 'õ'), ("ouml", 'ö'), ("oslash", 'ø'), ("ugrave", 'ù'), ("uacute", 'ú'), ("ucirc", 'û'), ("uuml", 'ü'), ("yacute", 'ý'), ("thorn", 'þ'),
+    ("yuml", 'ÿ'),
 ];
 
 /// Quoted-printable (RFC 2045 §6.7), soft line breaks included.

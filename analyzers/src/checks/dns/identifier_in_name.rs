@@ -22,7 +22,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, judge_leak};
-use crate::observation::{Flow, Hello, HitFact, NameSource, Question};
+use crate::observation::{Flow, Hello, HitDirection, HitFact, NameSource, Question};
 use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::Scope;
 
@@ -56,7 +56,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 fn speaks(hit: &HitFact) -> bool {
-    hit.place.as_str().starts_with("dns.")
+    let place = hit.place.as_str();
+    // What a resolver answers is no name that was asked for.
+    place.starts_with("dns.") && (hit.direction != HitDirection::In || place == "dns.qname")
 }
 
 fn planted(_: IdentifierType) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! # What it does
 //! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: Basic and Bearer
-//! authorization, user and password in a URL (RFC 3986 §3.2.1), and form fields named as one.
+//! authorization, user and password in a URL (RFC 3986 §3.2.1), and form fields named as one. What everybody on the local link hears counts
+//! too.
 //!
 //! # Why it matters
 //! A credential in the clear is the account, for anyone on the path.
@@ -21,7 +22,7 @@
 use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Leak, Mode, Rule, is_clear, is_credential, judge_leak};
+use crate::checks::{Context, Example, Leak, Mode, Rule, is_beside_discovery, is_clear, is_credential, is_on_link, judge_leak};
 use crate::observation::HitFact;
 use crate::outcome::Outcome;
 use crate::subject::Scope;
@@ -38,7 +39,8 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 fn speaks(hit: &HitFact) -> bool {
-    is_clear(hit) && is_credential(hit.kind)
+    let on_link = is_on_link(hit) && (hit.kind != IdentifierType::UserName || is_beside_discovery(hit));
+    (is_clear(hit) || on_link) && is_credential(hit.kind)
 }
 
 /// A user name alone is no credential: that it was not found says nothing of what was not planted.
@@ -58,6 +60,13 @@ const EXAMPLES: &[Example] = &[
         "planted and found",
         r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
            {"hit":{"kind":"password","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.header:authorization","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new(
+        "told to everybody on the link",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"255.255.255.255:17500","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"idle","from_start":true}}
+           {"hit":{"kind":"password","field":"pw","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"udp.datagram","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
         "fail",
     ),
     Example::new(

@@ -21,7 +21,7 @@
 use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Leak, Mode, Rule, is_clear, is_credential, is_encoded, is_place, judge_leak};
+use crate::checks::{Context, Example, Leak, Mode, Rule, is_beside_discovery, is_clear, is_credential, is_encoded, is_place, judge_leak};
 use crate::observation::HitFact;
 use crate::outcome::Outcome;
 use crate::subject::Scope;
@@ -38,7 +38,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 fn speaks(hit: &HitFact) -> bool {
-    is_clear(hit) && planted(hit.kind) && is_encoded(hit)
+    (is_clear(hit) || is_beside_discovery(hit)) && planted(hit.kind) && is_encoded(hit)
 }
 
 fn planted(kind: IdentifierType) -> bool {
@@ -51,6 +51,20 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
            {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":["gzip","json:$.id","base64"],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
         "fail",
+    ),
+    Example::new(
+        "told to everybody on the link",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"255.255.255.255:17500","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"idle","from_start":true}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"udp.datagram","chain":["base64"],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new(
+        "announced, which another check asks",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"255.255.255.255:17500","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"idle","from_start":true}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"mdns.name","chain":["base64"],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
+        "pass",
     ),
     Example::new(
         "planted and not found",

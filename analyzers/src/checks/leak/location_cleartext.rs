@@ -1,8 +1,8 @@
 //! No location leaves in the clear
 //!
 //! # What it does
-//! Searches clear bytes for planted coordinates at every precision, and for names and addresses of networks and cells around the
-//! device.
+//! Searches clear bytes for planted coordinates, both in one piece of text and written with three decimals (100 m) or more, and for names and
+//! addresses of networks and cells around the device. Coordinates that everybody on the local link hears count too.
 //!
 //! # Why it matters
 //! Where a device is tells where its user is; network names and cell numbers are positions for anyone with a map of them.
@@ -21,7 +21,7 @@
 use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Leak, Mode, Rule, is_clear, is_place, judge_leak};
+use crate::checks::{Context, Example, Leak, Mode, Rule, is_clear, is_on_link, is_place, judge_leak};
 use crate::observation::HitFact;
 use crate::outcome::Outcome;
 use crate::subject::Scope;
@@ -38,7 +38,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 fn speaks(hit: &HitFact) -> bool {
-    is_clear(hit) && is_place(hit.kind)
+    (is_clear(hit) || is_on_link(hit) && hit.kind == IdentifierType::Position) && is_place(hit.kind)
 }
 
 /// A network's name or a cell may be planted too; without a position nothing is known of positions.
@@ -51,6 +51,13 @@ const EXAMPLES: &[Example] = &[
         "planted and found",
         r#"{"planted":{"name":"home","kind":"position","token":"aa"}}
            {"hit":{"kind":"position","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.uri","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "fail",
+    ),
+    Example::new(
+        "told to everybody on the link",
+        r#"{"planted":{"name":"home","kind":"position","token":"aa"}}
+           {"flow":{"transport":"udp","a":"10.0.0.2:5000","b":"255.255.255.255:17500","community_id":"","app":"unknown","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"idle","from_start":true}}
+           {"hit":{"kind":"position","field":"home","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"local","where":"udp.datagram","chain":[],"exposure":"local-link","dir":"out","offset":1,"len":9}}"#,
         "fail",
     ),
     Example::new(

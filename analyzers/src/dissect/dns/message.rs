@@ -147,6 +147,19 @@ pub fn name(message: &[u8], at: usize, out: &mut Vec<u8>) -> Option<()> {
     })
 }
 
+/// A name as its labels are, where [`name`] had to escape what stands in one.
+pub fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
+    if !name.contains(&b'\\') {
+        return None;
+    }
+    let mut out = Vec::with_capacity(name.len());
+    let mut bytes = name.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(if *byte == b'\\' { *bytes.next().unwrap_or(byte) } else { *byte });
+    }
+    Some(out)
+}
+
 /// Calls `each` for every label of the name at `at`.
 pub fn labels<'a>(message: &'a [u8], mut at: usize, mut each: impl FnMut(&'a [u8])) -> Option<()> {
     let mut jumps = 0;

@@ -21,7 +21,7 @@ use message::{HEADER, Header, Reader, Record, Section, rr};
 pub(crate) use searched::search_labels;
 pub use sniff::looks_like;
 
-use searched::{Part, strings};
+use searched::{Part, hidden, shown, strings};
 
 /// Which of the protocols that share the message format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,9 +263,11 @@ impl Dns {
             name.clear();
             let read = message::name(bytes, question.at, &mut name);
             if read.is_some() {
+                // As it was asked: letters of base64 have their case. A question that only its answer tells was asked, too.
                 if !header.response {
-                    // As it was asked: letters of base64 have their case.
                     self.search(bytes, &name, question, dir, origin, cx);
+                } else if !self.was_asked(header.id, &name, question.qtype, dir) {
+                    self.search(bytes, &name, question, dir.other(), origin, cx);
                 }
                 name.make_ascii_lowercase();
                 if header.response {
@@ -279,12 +281,14 @@ impl Dns {
             read?;
         }
         let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
-        for _ in 0..records {
+        for n in 0..records {
             let record = reader.record(Section::Answer)?;
             // What is asked with records says whose they are: updates (RFC 2136), keys of signatures.
             if !header.response {
                 self.known(bytes, record, dir, origin, cx);
-            } else if matches!(record.kind, rr::NULL | rr::TXT | rr::OPT) {
+            } else if matches!(record.kind, rr::NULL | rr::TXT | rr::OPT)
+                || n < u32::from(header.answers) && !matches!(record.kind, rr::A | rr::AAAA)
+            {
                 self.search_record(bytes, record, dir, origin, cx);
             }
         }
@@ -306,6 +310,12 @@ impl Dns {
         self.waiting.push_back(asked);
     }
 
+    /// Whether an answer's question was seen being asked, or told by an answer before.
+    fn was_asked(&self, id: u16, name: &[u8], qtype: u16, dir: Dir) -> bool {
+        let waits = |w: &Asked| w.id == id && w.qtype == qtype && w.dir != dir && w.name.eq_ignore_ascii_case(name);
+        self.waiting.iter().any(waits) || self.said.contains(&hash(&(id, &name.to_ascii_lowercase()[..], qtype)))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of one answer")]
     fn answered(&mut self, id: u16, name: &[u8], question: message::Question, answer: Answers, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
         let at = self.waiting.iter().position(|w| w.id == id && w.qtype == question.qtype && w.dir != dir && *w.name == *name);
@@ -322,7 +332,7 @@ impl Dns {
         }
         let (when, frame, repeats) = asked.map_or((origin.time, origin.frame, 0), |a| (a.at, a.frame, a.repeats));
         let line = Question {
-            name: cx.text(name),
+            name: shown(name, cx),
             source: self.flavour.source(),
             qtype: question.qtype,
             layer: self.layer,
@@ -330,7 +340,7 @@ impl Dns {
             transport: cx.ends().transport,
             rcode: Some(answer.rcode),
             addresses: answer.addresses,
-            aliases: answer.aliases.iter().map(|a| cx.text(a)).collect(),
+            aliases: answer.aliases.iter().map(|a| shown(a, cx)).collect(),
             ech: answer.ech,
             answer_only,
             repeats,
@@ -341,7 +351,7 @@ impl Dns {
 
     fn unanswered(&self, asked: Asked, cx: &mut Cx<'_>) {
         let line = Question {
-            name: cx.text(&asked.name),
+            name: shown(&asked.name, cx),
             source: self.flavour.source(),
             qtype: asked.qtype,
             layer: self.layer,
@@ -376,7 +386,7 @@ impl Dns {
                 self.announce(&name, None, "registration", dir, origin, false, cx);
             } else if self.remember(hash(&(&name[..], question.qtype, dir))) {
                 let line = Question {
-                    name: cx.text(&name),
+                    name: shown(&name, cx),
                     source: self.flavour.source(),
                     qtype: question.qtype,
                     layer: self.layer,
@@ -480,7 +490,11 @@ impl Dns {
                 (Flavour::Mdns, "TXT") => Place::Of("mdns.txt"),
                 _ => self.flavour.place(),
             };
-            cx.search_name(&Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] }, name);
+            let spot = Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+            cx.search_name(&spot, name);
+            if let Some(plain) = message::unescaped(name) {
+                cx.search_again(&spot, &plain);
+            }
         }
         if !self.remember(key) {
             return;
@@ -488,7 +502,7 @@ impl Dns {
         let by_peer = cx.is_peers(dir);
         let line = Announcement {
             source: self.flavour.source(),
-            name: cx.name(name),
+            name: hidden(name, |plain| cx.name(plain)).unwrap_or_else(|| cx.name(name)),
             service: service.map(|s| cx.text(s)),
             record: Text::ours(record),
             by_peer,

@@ -8,6 +8,7 @@ use crate::dissect::Cx;
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::flow::Dir;
+use crate::text::{Bare, Text};
 
 /// Parts of a message that are no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Dns {
         self.remember(key);
         if let Some(owner) = self.read_name(bytes, record.name).filter(|owner| !owner.is_empty()) {
             let spot = Spot { place: self.flavour.place(), ..self.spot(Part::Record, dir, record.name, record.data, origin) };
-            cx.search_whole(&spot, &owner);
+            search_name(&spot, &owner, cx);
         }
         self.search_record(bytes, record, dir, origin, cx);
     }
@@ -85,7 +86,7 @@ impl Dns {
             }
             rr::PTR | rr::CNAME => {
                 if let Some(name) = self.read_name(bytes, record.at) {
-                    cx.search_whole(&spot, &name);
+                    search_name(&spot, &name, cx);
                 }
             }
             rr::A | rr::AAAA => {}
@@ -105,6 +106,25 @@ impl Dns {
         let from = Origin { offset: origin.offset + at as u64, len: data.len() as u64, ..origin };
         Spot { place: self.flavour.part(part), dir, layer: self.layer, from: From::Decoded(from), chain: &[] }
     }
+}
+
+/// Searches a name that is told: as it is written, and as its labels are where that differs.
+fn search_name(spot: &Spot<'_>, name: &[u8], cx: &mut Cx<'_>) {
+    cx.search_whole(spot, name);
+    if let Some(plain) = message::unescaped(name) {
+        cx.search_again(spot, &plain);
+    }
+}
+
+/// A name as it is shown: where an escape would hide a value from the mask, as its labels are.
+pub(super) fn shown(name: &[u8], cx: &Cx<'_>) -> Text {
+    hidden(name, |plain| cx.text(plain)).unwrap_or_else(|| cx.text(name))
+}
+
+/// The text of a name without its escapes, if `veil` hides something in it.
+pub(super) fn hidden(name: &[u8], veil: impl Fn(&[u8]) -> Text) -> Option<Text> {
+    let plain = message::unescaped(name)?;
+    Some(veil(&plain)).filter(|text| *text != Text::veiled(&plain, &Bare))
 }
 
 /// The strings of a TXT record that say something.

@@ -183,6 +183,49 @@ fn owners_of_records_that_are_asked_with_are_searched() {
     assert_eq!(finds(137, &[(Dir::Back, answer)]), ["nbns.name"]);
 }
 
+/// A question of which only the answer was caught was asked all the same, and a name in an answer is read by whoever reads the answer.
+#[test]
+fn what_only_an_answer_tells_is_searched() {
+    let asked = format!("{IMEI}.t.test");
+    let answer = |rcode: u16| message(1, ANSWER | rcode, [1, 0, 0, 0], &[question(&asked, 1)]);
+    for messages in [
+        vec![(Dir::Back, answer(0))],
+        vec![(Dir::Back, answer(3)), (Dir::Back, answer(3))],
+        vec![(Dir::Back, answer(0)), ask(2, "a.test", 1)],
+    ] {
+        assert_eq!(finds(53, &messages), ["dns.qname"]);
+    }
+    let named = |kind: u16, data: &[u8]| {
+        let answer = message(1, ANSWER, [1, 1, 0, 0], &[question("7.1.168.192.in-addr.arpa", 12), record(&[0xc0, 12], kind, data)]);
+        finds(53, &[ask(1, "7.1.168.192.in-addr.arpa", 12), (Dir::Back, answer)])
+    };
+    assert_eq!(named(12, &name(&asked)), ["dns.record"]);
+    assert_eq!(named(33, &[&[0; 6][..], &name(&asked)].concat()), ["dns.record"]);
+    assert_eq!(named(12, &name("tv.lan")), [""; 0]);
+}
+
+/// A dot in a label is one of the value, whatever escape the written name has for it; and the escape hides no value from the mask.
+#[test]
+fn dots_in_labels() {
+    const TOKEN: &[u8] = b"s3ss.9fKq2LxW8vB4nYtR7pZc";
+    let label = [&[25][..], TOKEN, &name("_a._tcp.local")].concat();
+    for (kind, owner, data) in [
+        (12, name("_a._tcp.local"), label.clone()),
+        (33, label.clone(), [&[0; 6][..], &name("a.local")].concat()),
+        (1, label.clone(), vec![10, 0, 0, 1]),
+    ] {
+        let said = |counts, flags| (Dir::Out, message(0, flags, counts, &[record(&owner, kind, &data)]));
+        assert_eq!(finds(5353, &[said([0, 1, 0, 0], 0x8400)]), ["mdns.name"], "{kind}");
+        let tools = seeking(&[(policies::IdentifierType::Token, "s3ss.9fKq2LxW8vB4nYtR7pZc")]);
+        let engine = tools.engine.clone().unwrap();
+        let seen = run_with(Tools { veil: engine, ..tools }, 5353, false, &[said([0, 1, 0, 0], 0x8400)]);
+        let shown = told(&seen);
+        assert!(shown.contains('‹') && !shown.contains("9fKq2LxW8vB4nYtR7pZc"), "{shown}");
+    }
+    let known = message(0, 0, [1, 1, 0, 0], &[question("_a._tcp.local", 12), record(&name("_a._tcp.local"), 12, &label)]);
+    assert_eq!(finds(5353, &[(Dir::Out, known)]), ["mdns.record"]);
+}
+
 #[test]
 fn all_that_is_said_on_the_link_is_searched() {
     let asked = |records: u16, tail: Vec<u8>| message(0, 0, [1, records, 0, 0], &[question("_a._tcp.local", 12), tail]);
