@@ -1,8 +1,6 @@
 //! Every port of the lab's Internet that has no service of its own: who calls there is answered in what it speaks.
 
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt};
@@ -10,34 +8,24 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Fault;
+use crate::netns::fed;
 use crate::origin::Origin;
 
 /// Where they are all led. Nobody calls it by this number (tcpmux's neighbour, unassigned).
 pub(crate) const PORT: u16 = 4;
+/// Where nobody listens (discard), for clients whose server is down.
+pub(crate) const CLOSED: u16 = 9;
 /// Who has said nothing for so long waits for the server.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Leads every TCP port but these to [`PORT`], in this thread's network namespace.
+/// Leads every TCP port but these and [`CLOSED`] to [`PORT`], in this thread's network namespace.
 pub(crate) fn lead(but: &[u16]) -> Result<(), Fault> {
-    let what = "leading all ports of the lab's Internet to its origin";
-    let todo = "install nftables (Debian: apt install nftables)";
-    let but: Vec<String> = but.iter().chain(&[PORT]).map(u16::to_string).collect();
+    let but: Vec<String> = but.iter().chain(&[PORT, CLOSED]).map(u16::to_string).collect();
     let rules = format!(
         "table inet elsewhere {{ chain lead {{ type nat hook prerouting priority dstnat; tcp dport != {{ {} }} redirect to :{PORT}; }}; }}\n",
         but.join(", ")
     );
-    let mut child = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| Fault::new(what, error, todo))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(rules.as_bytes()).map_err(|error| Fault::new(what, error, todo))?;
-    }
-    let done = child.wait_with_output().map_err(|error| Fault::new(what, error, todo))?;
-    if done.status.success() { Ok(()) } else { Err(Fault::new(what, String::from_utf8_lossy(&done.stderr).trim(), todo)) }
+    fed(&["nft", "-f", "-"], &rules, "nftables", "the kernel needs redirects of nftables (modprobe nft_redir)")
 }
 
 /// Serves one connection: TLS, or in clear what its first byte says, or a greeting for who waits for one.

@@ -100,24 +100,26 @@ impl Drop for Netns {
 }
 
 fn ip_here(batch: &str) -> Result<(), Fault> {
-    let what = "running `ip -batch`";
-    let todo = "install iproute2 (Debian: apt install iproute2)";
-    let mut child = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| Fault::new(what, error, todo))?;
+    fed(&["ip", "-batch", "-"], batch, "iproute2", "the kernel needs veth and bridge devices (modprobe veth bridge)")
+}
+
+/// Runs a tool of Debian's `package` in this thread's network namespace, with `input` as what it reads. `refused` is what to do where it does not
+/// do what it was told.
+pub(crate) fn fed(command: &[&str], input: &str, package: &str, refused: &str) -> Result<(), Fault> {
+    let what = format!("running `{}`", command.join(" "));
+    let missing = |error| Fault::new(&what, error, format!("install {package} (Debian: apt install {package})"));
+    let (tool, args) = command.split_first().unwrap_or((&"false", &[]));
+    let child = Command::new(tool).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(missing)?;
     if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(batch.as_bytes()); // what ip did not read, it complains about itself
+        let _ = stdin.write_all(input.as_bytes()); // what it did not read, it complains about itself
     }
-    let output = child.wait_with_output().map_err(|error| Fault::new(what, error, todo))?;
+    let output = child.wait_with_output().map_err(missing)?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " / ");
-    Err(Fault::new(what, said, "the kernel needs veth and bridge devices (modprobe veth bridge)"))
+    Err(Fault::new(what, said, refused))
 }
 
 fn scratch<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
