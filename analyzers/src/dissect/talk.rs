@@ -4,7 +4,7 @@ use policies::Time;
 
 use super::{Cx, Dissector, dns, http, login, marks, quic, search, sniff, tls};
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
-use crate::flow::{Counts, Dir, Ends, FlowEnd};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
 use crate::observation::App;
 
 /// A conversation at one layer: sniffs the protocol from the first bytes, then hands everything to its dissector.
@@ -358,7 +358,7 @@ impl Talk {
 /// Whether a datagram is one in which every host must name its link address, and says nothing else: router and neighbour discovery
 /// (RFC 4861 §4).
 fn is_neighbourly(ends: &Ends, bytes: &[u8]) -> bool {
-    ends.transport == crate::flow::Transport::Icmp && ends.a.is_ipv6() && matches!(bytes, [133..=136, 0, ..])
+    ends.transport == Transport::Icmp && ends.a.is_ipv6() && matches!(bytes, [133..=136, 0, ..])
 }
 
 /// The place of finds in a stream nobody knows.
@@ -370,6 +370,12 @@ pub(crate) fn search_opaque(trails: &mut [search::Trail; 2], dir: Dir, unit: Uni
         return;
     }
     let origin = marks::Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
-    let place = search::Place::Of(if unit == Unit::Datagram { "udp.datagram" } else { "frame" });
+    let place = search::Place::Of(match (unit, cx.ends().transport) {
+        (Unit::Datagram, Transport::Icmp) => "icmp.message",
+        (Unit::Datagram, Transport::Sctp) => "sctp.chunk",
+        (Unit::Datagram, Transport::Other(_)) => "ip.payload",
+        (Unit::Datagram, _) => "udp.datagram",
+        _ => "frame",
+    });
     cx.search_datagram(&search::Spot { place, dir, layer: chunk.layer, from: search::From::Decoded(origin), chain: &[] }, bytes);
 }
