@@ -446,6 +446,8 @@ impl Gateway {
         } else {
             match self.in_clear(visit, known, &tap).await {
                 Ok(end) => return tap.close(end),
+                // The decision to attack is made now, and not when the connection began.
+                Err(in_tls) if self.killed.load(Ordering::SeqCst) => return tap.close(self.relayed(*in_tls).await),
                 Err(in_tls) => *in_tls,
             }
         };
@@ -470,8 +472,10 @@ impl Gateway {
         if device {
             visit.start = hello::read(&mut visit.stream, self.setup.server.waits.hello).await;
             tap.wire(analyzers::flow::Dir::Out, visit.start.seen());
-            if let Some(name) = visit.start.hello().and_then(|h| h.sni.as_deref()) {
-                visit.host = plain_name(name);
+            if let Some(hello) = visit.start.hello() {
+                visit.host = hello.sni.as_deref().map_or(visit.host, plain_name);
+                // What is done to it decides whether its server hears of it at all.
+                visit.there = None;
             }
             visit.now = self.setup.feed.now();
         }
@@ -531,7 +535,8 @@ impl Gateway {
         let (server, port) = (visit.server.ip(), visit.server.port());
         if matches!(visit.start, Start::Silent { .. }) {
             if !TLS_PORTS.contains(&port) {
-                let names = self.setup.rules.names_of(server);
+                let is_name = visit.host.parse::<IpAddr>().is_err();
+                let names = if is_name { vec![visit.host.clone()] } else { self.setup.rules.names_of(server) };
                 let shape = format!("waits on port {port}");
                 let clear = Clear { device, server, names: &names, shape: Some(&shape), speaks: false, tap: Some(tap) };
                 if self.subjects().cleartext(clear, visit.now, self.setup.mode) {
