@@ -8,15 +8,15 @@ const H2: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Beyond so many bytes what is content stays content, whatever follows: no opening of a fixed shape is that long.
 pub const SETTLED: usize = 512;
 
-/// E3 for nothing (or a good-bye), E4 for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
+/// E3 for nothing, E4 for a good-bye and for bytes that every client of the protocol sends whatever it wants, E5 for anything else.
 pub fn grade(data: &[u8], alpn: Option<&[u8]>) -> Evidence {
-    // Who only says good-bye has looked, and says nothing.
-    if data.split_inclusive(|b| *b == b'\n').all(farewell) {
+    if data.is_empty() {
         return Evidence::E3;
     }
     let only_opening = match alpn {
         Some(b"h2") => h2_opening(data),
-        _ => h2_opening(data) || mqtt_connect(data) || greeting(data),
+        // Who only says good-bye has told nothing; whether it has looked, or is tired of waiting for a greeting, cannot be known.
+        _ => h2_opening(data) || mqtt_connect(data) || greeting(data) || data.split_inclusive(|b| *b == b'\n').all(farewell),
     };
     if only_opening { Evidence::E4 } else { Evidence::E5 }
 }
@@ -298,8 +298,8 @@ mod tests {
         check(b"a1 LOGIN anna secret\r\n", None, Evidence::E5);
         check(b"AUTH PLAIN AGE=\r\n", None, Evidence::E5);
         check(b"x", None, Evidence::E5);
-        check(b"QUIT\r\n", None, Evidence::E3);
-        check(b"a1 LOGOUT\r\n", None, Evidence::E3);
+        check(b"QUIT\r\n", None, Evidence::E4);
+        check(b"a1 LOGOUT\r\n", None, Evidence::E4);
         check(b"QUIT anna secret\r\n", None, Evidence::E5);
         check(b"QUIT", None, Evidence::E5);
         check(b"USER anna\r\nQUIT\r\n", None, Evidence::E5);
