@@ -42,6 +42,8 @@ enum Company {
     Digest,
     /// The answer is a package: its first bytes or its media type say so.
     Package,
+    /// The answer tells of a release.
+    Release,
 }
 
 use Source::{Code, Documented, Observed};
@@ -174,6 +176,26 @@ const RULES: &[Rule] = &[
     rule("firmware-file", &[], &["/firmware/", "/fota/", "/ota/"], Payload, Observed).beside(Company::Package),
 ];
 
+/// Words of paths that one of the above does not explain, where a JSON answer that names a dotted version and where to fetch it is a manifest.
+const RELEASES: Rule =
+    rule("release-manifest", &[], &["update", "upgrade", "firmware", "fota", "/ota"], Manifest, Observed).beside(Company::Release);
+
+/// What a release is called by where it is fetched, and by its version, in the JSON that devices of many makers ask for.
+const LINKS: &[&str] =
+    &["url", "uri", "link", "href", "download", "downloadurl", "download_url", "firmwareurl", "firmware_url", "file", "path", "bin"];
+const VERSIONS: &[&str] = &[
+    "version",
+    "ver",
+    "latest",
+    "latestversion",
+    "latest_version",
+    "firmwareversion",
+    "firmware_version",
+    "fw_version",
+    "newversion",
+    "new_version",
+];
+
 /// Fields that an index of a Debian repository may begin with, and a signature (Debian repository format).
 const CONTROL: &[&str] =
     &["Origin:", "Label:", "Archive:", "Suite:", "Codename:", "Component:", "Date:", "Architectures:", "Package:", "-----BEGIN PGP"];
@@ -252,6 +274,8 @@ pub struct Asked {
     part: UpdatePart,
     by: &'static str,
     company: Company,
+    /// The path has a word of [`RELEASES`].
+    releases: bool,
 }
 
 /// What was said on one side of an exchange.
@@ -291,9 +315,10 @@ pub fn asked(host: &[u8], path: &[u8], _query: &[u8]) -> Option<Asked> {
     if NOT_SOFTWARE.iter().any(|r| r.fits(host, path)) {
         return None;
     }
-    let rule = RULES.iter().find(|r| r.fits(host, path))?;
+    let releases = RELEASES.fits(host, path);
+    let rule = RULES.iter().chain(releases.then_some(&RELEASES)).find(|r| r.fits(host, path))?;
     let by = if rule.hosts.is_empty() { "path" } else { "host" };
-    Some(Asked { system: rule.system, part: rule.part, by, company: rule.company })
+    Some(Asked { system: rule.system, part: rule.part, by, company: rule.company, releases })
 }
 
 /// What a request and its answer say together.
@@ -317,8 +342,14 @@ pub fn seen(asked: Option<&Asked>, request: Content<'_>, answer: Content<'_>, st
             Company::Says(words) => words.iter().any(|w| request.says(w) || answer.says(w)),
             Company::Digest => matches!(first.split_at_checked(64), Some((hex, [] | [b'\n', ..])) if hex.iter().all(u8::is_ascii_hexdigit)),
             Company::Package => found.is_some() || named.is_some(),
+            Company::Release => tells_release(first),
         };
-        return agrees.then_some(Seen { part: asked.part, system: asked.system, by: asked.by, signature });
+        if agrees {
+            return Some(Seen { part: asked.part, system: asked.system, by: asked.by, signature });
+        }
+        if asked.releases && tells_release(first) {
+            return Some(Seen { part: RELEASES.part, system: RELEASES.system, by: "path", signature });
+        }
     }
     named.map(|system| Seen { part: Payload, system, by: "mime", signature })
 }
@@ -385,6 +416,31 @@ fn is_android_package(first: &[u8]) -> bool {
     first_entry(first).is_some_and(|name| {
         name.starts_with(b"META-INF/com/android/") || name.starts_with(b"META-INF/com/google/android/") || name == b"payload.bin"
     })
+}
+
+/// Whether JSON begins that says which version there is and where.
+fn tells_release(first: &[u8]) -> bool {
+    let (mut version, mut link) = (false, false);
+    let is = |word: &[u8], words: &[&str]| words.iter().any(|w| word.eq_ignore_ascii_case(w.as_bytes()));
+    // Every other piece between quotes is a string; one with a colon behind it is a name.
+    let mut pieces = first.trim_ascii_start().strip_prefix(b"{").unwrap_or_default().split(|b| *b == b'"').skip(1);
+    while let (Some(name), Some(after)) = (pieces.next(), pieces.next()) {
+        if after.trim_ascii() != b":" {
+            continue;
+        }
+        let Some(value) = pieces.next() else { break };
+        version |= is(name, VERSIONS) && is_dotted(value);
+        link |= is(name, LINKS) && (value.starts_with(b"/") || value.starts_with(b"http:") || value.starts_with(b"https:"));
+        pieces.next();
+    }
+    version && link
+}
+
+/// A version as people write it: `1.4`, `v2.0.11-rc1`.
+fn is_dotted(version: &[u8]) -> bool {
+    let version = version.strip_prefix(b"v").unwrap_or(version);
+    let dot = version.iter().position(|b| *b == b'.').unwrap_or_default();
+    dot > 0 && version[..dot].iter().all(u8::is_ascii_digit) && version.get(dot + 1).is_some_and(u8::is_ascii_digit)
 }
 
 /// A whole-file signature (AOSP recovery): the last six bytes are where it starts from the end, `ff ff`, and the comment's size.
@@ -501,6 +557,17 @@ mod tests {
         company("/cwmp", b"<soap-env:Envelope xmlns", b"", 200, Some("tr-069"));
         company("/blog/repodata/index.html", b"", b"<html>", 200, None);
         company("/el9/repodata/repomd.xml", b"", b"<?xml", 200, Some("yum"));
+        let release = br#"{"version":"9.9.9","url":"http://a.test/9","sha256":""}"#;
+        company("/update/manifest.json", b"", release, 200, Some("release-manifest"));
+        company("/box7/Firmware", b"", br#"{"box7": {"path" : "/9.bin", "ver" : "v1.2-rc"#, 200, Some("release-manifest"));
+        company("/box7/update", b"", release, 200, Some("release-manifest"));
+        company("/firmware/latest", b"", release, 200, Some("release-manifest"));
+        company("/update/manifest.json", b"", release, 404, None);
+        company("/news/latest.json", b"", release, 200, None);
+        company("/update", b"", br#"{"version":"1","url":"http://a.test/9"}"#, 200, None);
+        company("/update", b"", br#"{"version":"1.2","note":"/a"}"#, 200, None);
+        company("/update", b"", br#"{"note":"version","1.2":"url","/":""}"#, 200, None);
+        company("/update", b"", b"<p>\"version\":\"1.2\",\"url\":\"/a\"", 200, None);
     }
 
     #[test]
@@ -536,6 +603,8 @@ mod tests {
     fn media_types() {
         let media = Text::ours("application/vnd.android.ota");
         let answer = Content { media: Some(&media), ends: None };
+        let words = asked(b"cdn.test", b"/update/9", b"");
+        assert_eq!(seen(words.as_ref(), Content::default(), answer, Some(200)).map(|s| (s.system, s.by)), Some(("android-ota", "mime")));
         assert_eq!(seen(None, Content::default(), answer, Some(200)).map(|s| s.system), Some("android-ota"));
         assert_eq!(seen(None, Content::default(), answer, Some(404)), None);
     }
