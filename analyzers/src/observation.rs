@@ -702,6 +702,12 @@ pub struct Certificate {
     pub signature: Text,
     pub ca: bool,
     pub self_issued: bool,
+    /// What the key may be used for, where the certificate says so: `server`, `client`, …, else OIDs (RFC 5280 §4.2.1.12).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purposes: Vec<Text>,
+    /// OIDs of critical extensions that RFC 5280 does not define: who does not know one must refuse the certificate (§4.2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub critical: Vec<Text>,
     /// base64 SHA-256 of the SubjectPublicKeyInfo, for pins.
     pub spki: Text,
     /// What could not be read of it.

@@ -15,6 +15,7 @@
 
 use analyzers::encode::Digest;
 use analyzers::observation::Certificate;
+use analyzers::text::Text;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -149,6 +150,10 @@ fn side_by_side(look: Look, snapshot: &Snapshot, chains: &Chains, width: usize) 
         let (left, right) = (chains.presented.get(i), good.get(i));
         let (shown, good) = (fields(snapshot, left), fields(snapshot, right));
         for ((label, a), (_, b)) in shown.iter().zip(&good) {
+            // Few certificates have them.
+            if matches!(*label, "purposes" | "critical") && a.is_empty() && b.is_empty() {
+                continue;
+            }
             // Digests of twins differ whatever the defect is.
             let differs = a != b && *label != "sha256" && [a, b].iter().all(|v| !v.is_empty() && !v.starts_with('('));
             let (sign, tone) = if differs { ("≠", Tone::Warn) } else { (" ", Tone::Plain) };
@@ -158,9 +163,10 @@ fn side_by_side(look: Look, snapshot: &Snapshot, chains: &Chains, width: usize) 
     out
 }
 
-fn fields(snapshot: &Snapshot, digest: Option<&Digest>) -> [(&'static str, String); 9] {
-    const LABELS: [&str; 9] = ["sha256", "subject", "names", "issuer", "from", "until", "key", "signature", "authority"];
-    let mut values: [String; 9] = Default::default();
+fn fields(snapshot: &Snapshot, digest: Option<&Digest>) -> [(&'static str, String); 11] {
+    const LABELS: [&str; 11] =
+        ["sha256", "subject", "names", "issuer", "from", "until", "key", "signature", "authority", "purposes", "critical"];
+    let mut values: [String; 11] = Default::default();
     match digest {
         None => "(none)".clone_into(&mut values[0]),
         Some(digest) => {
@@ -175,7 +181,7 @@ fn fields(snapshot: &Snapshot, digest: Option<&Digest>) -> [(&'static str, Strin
     LABELS.map(|label| (label, values.next().unwrap_or_default()))
 }
 
-fn of_certificate(it: &Certificate, values: &mut [String; 9]) {
+fn of_certificate(it: &Certificate, values: &mut [String; 11]) {
     values[1] = it.subject.to_string();
     values[2] = it.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     values[3] = it.issuer.to_string();
@@ -184,6 +190,9 @@ fn of_certificate(it: &Certificate, values: &mut [String; 9]) {
     values[6] = it.key.to_string();
     values[7] = it.signature.to_string();
     if it.ca { "yes" } else { "no" }.clone_into(&mut values[8]);
+    let listed = |texts: &[Text]| texts.iter().map(Text::as_str).collect::<Vec<_>>().join(" ");
+    values[9] = listed(&it.purposes);
+    values[10] = listed(&it.critical);
 }
 
 fn of_line(look: Look, snapshot: &Snapshot, n: u64, width: usize) -> Lines {

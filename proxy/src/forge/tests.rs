@@ -135,6 +135,19 @@ fn one_difference_each() {
 }
 
 #[test]
+fn what_differs_can_be_read() {
+    let w = world(KeyKind::P256);
+    let read = |chain: &Chain| {
+        let leaf = analyzers::dissect::tls::certificate::read(&chain.certificates[0], &analyzers::text::Bare);
+        [leaf.purposes, leaf.critical].map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let forged = |defect| read(&w.mint.forged(&w.mirror, &defect, NOW).unwrap());
+    assert_eq!(read(&w.mint.control(&w.mirror, NOW).unwrap()), ["server", ""]);
+    assert_eq!(forged(Defect::EkuClientOnly), ["client", ""]);
+    assert_eq!(forged(Defect::UnknownCriticalExtension), ["server", "1.3.6.1.4.1.32473.1"]);
+}
+
+#[test]
 fn issuers_differ_in_name_key_and_flaw_only() {
     let w = world(KeyKind::P256);
     let control = w.mint.control(&w.mirror, NOW).unwrap();

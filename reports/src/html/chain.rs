@@ -6,6 +6,7 @@ use analyzers::text::Text;
 use crate::json::Report;
 
 /// One line of the comparison: a certificate's heading, or a field of both.
+#[derive(Clone)]
 pub(super) struct ChainRow {
     pub(super) head: bool,
     pub(super) label: String,
@@ -25,7 +26,8 @@ pub(super) fn chain(report: &Report, presented: &[Digest], good: &[Digest]) -> V
         for ((label, presented), (_, honest)) in left.into_iter().zip(right) {
             if !(presented.is_empty() && honest.is_empty()) {
                 // Digests of twins differ whatever the defect is.
-                let differs = presented != honest && label != "SHA-256" && ours.is_some() && theirs.is_some();
+                let both = ours.is_some() && theirs.is_some();
+                let differs = if both { presented != honest && label != "SHA-256" } else { label == "SHA-256" };
                 rows.push(ChainRow { head: false, label: label.to_owned(), presented, honest, differs });
             }
         }
@@ -33,13 +35,26 @@ pub(super) fn chain(report: &Report, presented: &[Digest], good: &[Digest]) -> V
     rows
 }
 
-fn certificate(report: &Report, digest: Option<&Digest>) -> [(&'static str, String); 7] {
+/// Of these rows those that are not the same on both sides, each certificate with its heading.
+pub(super) fn differing(rows: &[ChainRow]) -> Vec<ChainRow> {
+    let certificates = rows.chunk_by(|_, next| !next.head);
+    let differ = certificates.filter(|rows| rows.iter().any(|row| row.differs));
+    let mut differ: Vec<ChainRow> = differ.flat_map(|rows| rows.iter().filter(|row| row.head || row.differs)).cloned().collect();
+    for text in differ.iter_mut().filter(|row| !row.head).flat_map(|row| [&mut row.presented, &mut row.honest]) {
+        if text.is_empty() {
+            "none".clone_into(text);
+        }
+    }
+    differ
+}
+
+fn certificate(report: &Report, digest: Option<&Digest>) -> [(&'static str, String); 10] {
     let known = digest.and_then(|d| report.aside.certificates.get(d));
     let of = |text: fn(&analyzers::observation::Certificate) -> String| known.map_or(String::new(), text);
     [
         ("Subject", of(|c| c.subject.to_string())),
         ("Issuer", of(|c| c.issuer.to_string())),
-        ("Names", of(|c| c.names.iter().take(8).map(Text::as_str).collect::<Vec<_>>().join(", "))),
+        ("Names", of(|c| listed(&c.names))),
         (
             "Valid",
             of(|c| {
@@ -48,7 +63,14 @@ fn certificate(report: &Report, digest: Option<&Digest>) -> [(&'static str, Stri
             }),
         ),
         ("Key", of(|c| format!("{}, signed with {}", c.key, c.signature))),
+        ("Public key", of(|c| c.spki.as_str().chars().take(16).chain(['…']).collect())),
+        ("Purposes", of(|c| listed(&c.purposes))),
+        ("Unknown, critical", of(|c| listed(&c.critical))),
         ("Authority", of(|c| if c.ca { "yes".to_owned() } else { "no".to_owned() })),
         ("SHA-256", digest.map_or("not shown".to_owned(), |d| d.to_string().chars().take(16).chain(['…']).collect())),
     ]
+}
+
+fn listed(texts: &[Text]) -> String {
+    texts.iter().take(8).map(Text::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,14 @@
 //! What the page's template shows, in words: every choice of what and how much is made here, none in the template.
 
 use analyzers::board::RequirementVerdict;
+use analyzers::encode::Digest;
 use analyzers::observation::{Exposure, Grade};
 use analyzers::outcome::Reason;
 use analyzers::text::Text;
 use askama::Template;
 use indexmap::IndexMap;
 
-use super::chain::{ChainRow, chain};
+use super::chain::{ChainRow, chain, differing};
 use super::svg;
 use super::tables::{self, Table};
 use crate::catalogue::{Catalogue, class_sentence};
@@ -86,6 +87,8 @@ struct Subject<'r> {
     wrong: &'r str,
     beside: &'static str,
     chain: Vec<ChainRow>,
+    /// Its rows that are not the same on both sides.
+    differing: Vec<ChainRow>,
 }
 
 struct Answer<'r> {
@@ -319,7 +322,13 @@ fn fails<'r>(report: &'r Report, catalogue: &'r Catalogue) -> Vec<Failed<'r>> {
 
 fn subject<'r>(report: &'r Report, finding: &'r FindingRow, with_chain: bool) -> Subject<'r> {
     let presented = if finding.active && with_chain { report.presented(finding) } else { None };
-    let control = presented.and_then(|p| report.control_of(p));
+    let beside = |good: &[Digest], called| presented.map(|p| (chain(report, &p.chain, good), called));
+    let control = presented.and_then(|p| report.control_of(p)).and_then(|c| beside(&c.chain, "the flawless one of the controls"));
+    let honest =
+        presented.and_then(|p| beside(&p.honest, "what the real server shows").filter(|_| !p.honest.is_empty() || control.is_none()));
+    // A chain is made from one of the two with a single change: beside that one it shows.
+    let differences = |(rows, _): &(Vec<ChainRow>, _)| rows.iter().filter(|row| row.differs).count();
+    let (chain, beside) = control.into_iter().chain(honest).min_by_key(differences).unwrap_or_default();
     Subject {
         who: finding.subject.to_string(),
         actor: finding.actor.as_deref().unwrap_or_default(),
@@ -327,8 +336,9 @@ fn subject<'r>(report: &'r Report, finding: &'r FindingRow, with_chain: bool) ->
         evidence: evidence(finding, 4),
         waived: finding.waived.as_deref().unwrap_or_default(),
         wrong: &finding.title,
-        beside: if control.is_some() { "The flawless one of the controls" } else { "What the real server shows" },
-        chain: presented.map_or_else(Vec::new, |p| chain(report, &p.chain, control.map_or(&p.honest, |c| &c.chain))),
+        beside,
+        differing: differing(&chain),
+        chain,
     }
 }
 

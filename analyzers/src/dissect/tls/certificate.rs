@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use policies::Time;
+use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -13,6 +14,8 @@ use crate::text::{Text, Veil};
 
 /// More names than this are counted, not listed: the largest certificate of a content network seen holds about 100.
 const NAMES: usize = 256;
+/// So many purposes and extensions that nobody knows are listed.
+const FEW: usize = 16;
 
 /// Reads one DER certificate. Never fails: what cannot be read stands in `odd`.
 pub fn read(der: &[u8], veil: &dyn Veil) -> Certificate {
@@ -29,6 +32,8 @@ pub fn read(der: &[u8], veil: &dyn Veil) -> Certificate {
         signature: Text::default(),
         ca: false,
         self_issued: false,
+        purposes: Vec::new(),
+        critical: Vec::new(),
         spki: Text::default(),
         odd: Vec::new(),
     };
@@ -58,6 +63,10 @@ pub fn read(der: &[u8], veil: &dyn Veil) -> Certificate {
     }
     let mut more = 0;
     for ext in cert.extensions() {
+        // All that RFC 5280 §4.2 defines and more stands below this arc.
+        if ext.critical && out.critical.len() < FEW && !ext.oid.to_id_string().starts_with("2.5.29.") {
+            out.critical.push(Text::ours(ext.oid.to_id_string()));
+        }
         match ext.parsed_extension() {
             ParsedExtension::SubjectAlternativeName(san) => {
                 for general in &san.general_names {
@@ -68,6 +77,7 @@ pub fn read(der: &[u8], veil: &dyn Veil) -> Certificate {
                     }
                 }
             }
+            ParsedExtension::ExtendedKeyUsage(usage) => out.purposes = purposes(usage),
             ParsedExtension::ParseError { .. } => out.odd.push(Text::ours(format!("extension {} unreadable", ext.oid))),
             _ => {}
         }
@@ -79,6 +89,21 @@ pub fn read(der: &[u8], veil: &dyn Veil) -> Certificate {
         out.odd.push(Text::ours(format!("{more} names more")));
     }
     out
+}
+
+/// RFC 5280 §4.2.1.12.
+fn purposes(usage: &ExtendedKeyUsage<'_>) -> Vec<Text> {
+    let known = [
+        (usage.any, "any"),
+        (usage.server_auth, "server"),
+        (usage.client_auth, "client"),
+        (usage.code_signing, "code-signing"),
+        (usage.email_protection, "email"),
+        (usage.time_stamping, "time-stamping"),
+        (usage.ocsp_signing, "ocsp-signing"),
+    ];
+    let known = known.into_iter().filter(|(has, _)| *has).map(|(_, word)| Text::ours(word));
+    known.chain(usage.other.iter().map(|oid| Text::ours(oid.to_id_string()))).take(FEW).collect()
 }
 
 fn time(secs: i64, which: &str, odd: &mut Vec<Text>) -> Time {
