@@ -381,7 +381,7 @@ impl Server {
         }
         let mirror = out.learned.as_ref().map_or_else(|| Arc::new(Mirror::bare(&visit.host)), |l| l.mirror.clone());
         let key = match shape {
-            Shape::Flight(_) => KeyKind::Rsa2048,
+            Shape::Flight(version) => prober::key_for(hello, version),
             _ => fitting(hello, version_for(shape, out.learned.as_deref(), hello), mirror.key),
         };
         let mirror = if key == mirror.key { mirror } else { Arc::new(Mirror { key, ..(*mirror).clone() }) };

@@ -515,6 +515,12 @@ async fn real_clients() {
         ["openssl", "s_client", "-connect", "127.0.0.1:{}", "-servername", "shop.test", "-cipher", "ALL:@SECLEVEL=0", "-CAfile", "CA"];
     let conduct = program(&scene, attack(Defect::VersionTls11), &old).await.unwrap();
     assert!(conduct.key_exchange, "{conduct:?}");
+    // A suite with ECDSA alone: the client goes on only where the signature in ECDSA with SHA-1 is right.
+    let ecdsa = old.map(|word| if word.starts_with("ALL:") { "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0" } else { word });
+    for treatment in [attack(Defect::VersionTls11), Treatment::Control { twin: Some(Defect::VersionTls11), after: 0 }] {
+        let conduct = program(&scene, treatment, &ecdsa).await.unwrap();
+        assert!(conduct.key_exchange, "{conduct:?}");
+    }
     let mut wrong_marker = old.to_vec();
     wrong_marker.push("-ign_eof");
     let conduct = program(&scene, attack(Defect::DowngradeMarker12), &wrong_marker).await.unwrap();

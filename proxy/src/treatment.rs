@@ -24,7 +24,7 @@ pub enum Shape {
     Mirrored,
     /// TLS of this version, else mirrored.
     Only(u16),
-    /// A hand-written flight of this version, RSA.
+    /// A hand-written flight of this version.
     Flight(u16),
     /// No handshake at all.
     Cut,

@@ -113,6 +113,17 @@ impl Key {
         }
     }
 
+    /// ECDSA with SHA-1, as TLS before 1.2 has it (RFC 8422 §5.4): 160 bits are signed as a number, so zeros before them change nothing.
+    pub fn sign_sha1(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        use aws_lc_rs::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+        let Pair::Ec(pair) = &self.pair else { return Err(Error::Key("no P-256 key")) };
+        let broken = |_| Error::Crypto("ECDSA signature");
+        let mut padded = vec![0; 12];
+        padded.extend_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, message).as_ref());
+        let digest = Digest::import_less_safe(&padded, &SHA256).map_err(broken)?;
+        Ok(pair.sign_digest(&digest).map_err(broken)?.as_ref().to_vec())
+    }
+
     /// The same key for rustls, read once.
     pub fn for_rustls(&self) -> Result<Arc<dyn SigningKey>, Error> {
         if let Some(key) = self.rustls.get() {

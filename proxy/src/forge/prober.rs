@@ -16,17 +16,33 @@ use crate::hello::Hello;
 pub const TLS11: u16 = 0x0302;
 pub const TLS12: u16 = 0x0303;
 
-/// Suites with RSA authentication that exist in TLS 1.1, in the order they are chosen: (number, with ServerKeyExchange). Those without come
-/// first: a client may refuse the MD5 and SHA-1 signature of TLS 1.1's ServerKeyExchange and still speak TLS 1.1 without one.
-const SUITES_11: [(u16, bool); 6] = [(0x002f, false), (0x0035, false), (0x000a, false), (0xc013, true), (0xc014, true), (0xc012, true)];
+/// A suite, the kind of key it is authenticated with, and whether it has a ServerKeyExchange.
+type Suite = (u16, KeyKind, bool);
+use KeyKind::{P256 as Ec, Rsa2048 as Rsa};
+
+/// Suites that exist in TLS 1.1, in the order they are chosen. Those without ServerKeyExchange come first: a client may refuse the MD5 and
+/// SHA-1 signature of TLS 1.1 and still speak TLS 1.1 without one.
+const SUITES_11: [Suite; 9] = [
+    (0x002f, Rsa, false),
+    (0x0035, Rsa, false),
+    (0x000a, Rsa, false),
+    (0xc013, Rsa, true),
+    (0xc014, Rsa, true),
+    (0xc012, Rsa, true),
+    (0xc009, Ec, true),
+    (0xc00a, Ec, true),
+    (0xc008, Ec, true),
+];
 /// For TLS 1.2, after those (so that the twin of a TLS 1.1 flight has its suite), also AEAD suites.
-const SUITES_12: [(u16, bool); 3] = [(0xc02f, true), (0xc030, true), (0xcca8, true)];
+const SUITES_12: [Suite; 6] =
+    [(0xc02f, Rsa, true), (0xc030, Rsa, true), (0xcca8, Rsa, true), (0xc02b, Ec, true), (0xc02c, Ec, true), (0xcca9, Ec, true)];
 
 /// `secp256r1` and `x25519` of the group registry.
 const P256: u16 = 23;
 const X25519: u16 = 29;
-/// `rsa_pkcs1_sha256`, `rsa_pss_rsae_sha256`.
+/// `rsa_pkcs1_sha256`, `ecdsa_secp256r1_sha256`.
 const PKCS1_SHA256: u16 = 0x0401;
+const ECDSA_SHA256: u16 = 0x0403;
 
 /// A flight ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +65,34 @@ pub enum Reply {
     More,
 }
 
-/// Writes the flight: ServerHello of `version`, `chain` (an RSA leaf), ServerKeyExchange if the suite has one, ServerHelloDone.
+/// The suite that a flight of `version` answers this hello with.
+fn suite_for(hello: &Hello, version: u16) -> Option<Suite> {
+    let more = if version == TLS12 { &SUITES_12[..] } else { &[] };
+    let fits = |(suite, _, exchange): &&Suite| hello.suites.contains(suite) && (!exchange || group_for(hello).is_some());
+    SUITES_11.iter().chain(more).find(fits).copied()
+}
+
+fn group_for(hello: &Hello) -> Option<u16> {
+    [X25519, P256].into_iter().find(|g| hello.groups.contains(g)).or(hello.groups.is_empty().then_some(P256))
+}
+
+/// The kind of key that the leaf of such a flight must have.
+pub fn key_for(hello: &Hello, version: u16) -> KeyKind {
+    suite_for(hello, version).map_or(Rsa, |(_, key, _)| key)
+}
+
+/// Writes the flight: ServerHello of `version`, `chain` (a leaf of the kind that [`key_for`] says), ServerKeyExchange if the suite has one,
+/// ServerHelloDone.
 ///
 /// `random` is the whole ServerHello random; it carries no downgrade marker, so that the version is the only question.
 pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> Result<Flight, Error> {
     let refuse = |why| Error::NotForgeable { defect: format!("a flight of version {version:#06x}"), why };
-    if chain.key.kind() != KeyKind::Rsa2048 {
-        return Err(refuse("its leaf must have an RSA key"));
-    }
-    let mut suites = SUITES_11.to_vec();
-    if version == TLS12 {
-        suites.extend(SUITES_12);
-    }
-    let group = [X25519, P256].into_iter().find(|g| hello.groups.contains(g)).or(hello.groups.is_empty().then_some(P256));
-    let fits = |(suite, exchange): &&(u16, bool)| hello.suites.contains(suite) && (!exchange || group.is_some());
-    let Some(&(suite, exchange)) = suites.iter().find(fits) else {
-        return Err(refuse("the client offered no suite with RSA authentication that this version has"));
+    let Some((suite, key, exchange)) = suite_for(hello, version) else {
+        return Err(refuse("the client offered no suite that this version has and we can write"));
     };
+    if chain.key.kind() != key {
+        return Err(refuse("its leaf has a key of another kind than the suite"));
+    }
 
     let mut body = Vec::new();
     let mut server_hello = version.to_be_bytes().to_vec();
@@ -92,20 +119,24 @@ pub fn flight(hello: &Hello, version: u16, chain: &Chain, random: [u8; 32]) -> R
     body.extend(message(11, &with_length(3, &certificates)));
 
     if exchange {
-        let group = group.unwrap_or(P256);
+        let group = group_for(hello).unwrap_or(P256);
         let mut params = vec![3];
         params.extend(group.to_be_bytes());
         params.extend(with_length(1, &share(group)?));
         let signed = [&hello.random[..], &random, &params].concat();
-        if version == TLS12 {
-            if !hello.schemes.is_empty() && !hello.schemes.contains(&PKCS1_SHA256) {
-                return Err(refuse("the client did not offer rsa_pkcs1_sha256"));
+        let signature = match (version, key) {
+            (TLS12, _) => {
+                let scheme = if key == Rsa { PKCS1_SHA256 } else { ECDSA_SHA256 };
+                if !hello.schemes.is_empty() && !hello.schemes.contains(&scheme) {
+                    return Err(refuse("the client takes no signature that we can write"));
+                }
+                params.extend(scheme.to_be_bytes());
+                chain.key.sign(&signed)?
             }
-            params.extend(PKCS1_SHA256.to_be_bytes());
-            params.extend(with_length(2, &chain.key.sign(&signed)?));
-        } else {
-            params.extend(with_length(2, &sign_md5_sha1(&chain.key, &signed)?));
-        }
+            (_, Rsa) => sign_md5_sha1(&chain.key, &signed)?,
+            (_, Ec) => chain.key.sign_sha1(&signed)?,
+        };
+        params.extend(with_length(2, &signature));
         body.extend(message(12, &params));
     }
     body.extend(message(14, &[]));
@@ -259,8 +290,21 @@ mod tests {
         check(&[0xc02f, 0x002f], &[0x11ec], TLS11, Some(0x002f));
         check(&[0xc02f, 0xc02b], &[29], TLS11, None);
         check(&[0x1301], &[29], TLS12, None);
+        check(&[0xc009], &[23], TLS11, None);
         let w = world(KeyKind::P256);
-        assert!(flight(&hello(), TLS11, &w.mint.control(&w.mirror, NOW).unwrap(), [0; 32]).is_err());
+        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        assert!(flight(&hello(), TLS11, &chain, [0; 32]).is_err());
+        for (version, suites, expect) in [
+            (TLS11, &[0xc02b, 0xc009][..], Some(0xc009)),
+            (TLS12, &[0xc02b, 0xc009], Some(0xc009)),
+            (TLS12, &[0xc02b], Some(0xc02b)),
+            (TLS11, &[0xc02b], None),
+        ] {
+            let hello = Hello { suites: suites.to_vec(), ..hello() };
+            assert_eq!(flight(&hello, version, &chain, [0; 32]).ok().map(|f| f.suite), expect, "{suites:x?}");
+        }
+        assert_eq!(key_for(&Hello { suites: vec![0xc009, 0xc013], ..hello() }, TLS11), KeyKind::Rsa2048);
+        assert_eq!(key_for(&Hello { suites: vec![0xc009, 0xc02f], ..hello() }, TLS11), KeyKind::P256);
     }
 
     #[test]
