@@ -24,6 +24,8 @@ pub enum End {
     Done,
     /// The leg that failed (reading from it or writing to it): `Out` is the first stream.
     Failed(Dir, io::Error),
+    /// The first stream was closed in order, and then the second failed: whoever was at the first had left.
+    Left(io::Error),
 }
 
 #[derive(Default)]
@@ -50,16 +52,20 @@ where
             };
             let first = poll_way(cx, a, b, &mut out, &mut buffer, |bytes| seen(Dir::Out, bytes));
             if let Poll::Ready(Err((read, e))) = first {
-                return Poll::Ready(End::Failed(if read { Dir::Out } else { Dir::Back }, e));
+                return Poll::Ready(failed(&out, if read { Dir::Out } else { Dir::Back }, e));
             }
             let second = poll_way(cx, b, a, &mut back, &mut buffer, |bytes| seen(Dir::Back, bytes));
             if let Poll::Ready(Err((read, e))) = second {
-                return Poll::Ready(End::Failed(if read { Dir::Back } else { Dir::Out }, e));
+                return Poll::Ready(failed(&out, if read { Dir::Back } else { Dir::Out }, e));
             }
             if out.done && back.done { Poll::Ready(End::Done) } else { Poll::Pending }
         })
     })
     .await
+}
+
+fn failed(out: &Way, leg: Dir, e: io::Error) -> End {
+    if out.eof && leg == Dir::Back { End::Left(e) } else { End::Failed(leg, e) }
 }
 
 /// An error, and whether it came from reading.
@@ -163,5 +169,37 @@ mod tests {
         device.read_to_end(&mut got).await.unwrap();
         assert!(got == want_down && origin.await.unwrap() == want_up);
         assert_eq!(relay.await.unwrap(), [200_000, 150_000]);
+    }
+
+    /// A server that breaks off when its client has said good-bye.
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_left_first_had_left() {
+        let (mut device, mut left) = tokio::io::duplex(64);
+        device.shutdown().await.unwrap();
+        assert!(matches!(relay(&mut left, &mut Broken, |_, _| ()).await, End::Left(_)));
+        let (_device, mut left) = tokio::io::duplex(64);
+        assert!(matches!(relay(&mut left, &mut Broken, |_, _| ()).await, End::Failed(Dir::Back, _)));
     }
 }

@@ -687,7 +687,7 @@ impl Server {
                 read_error(e, log, conduct);
                 conduct.end
             }
-            relay::End::Done => TrialEnd::CloseNotify,
+            relay::End::Done | relay::End::Left(_) => TrialEnd::CloseNotify,
             relay::End::Failed(Dir::Back, _) => TrialEnd::Us,
         };
         let (wire, _) = tls.get_mut();
@@ -860,7 +860,7 @@ fn transport_end(closed: Option<Close>) -> TrialEnd {
 
 /// A reset on one side of a relay becomes a reset on the other.
 fn carry_over_reset<S: Link>(end: &relay::End, wire: &mut Wire<S>) {
-    if let relay::End::Failed(Dir::Back, e) = end
+    if let relay::End::Failed(Dir::Back, e) | relay::End::Left(e) = end
         && is_reset(e)
     {
         wire.link_mut().abort();
