@@ -107,7 +107,7 @@ pub fn plan(history: &History, terms: &Terms<'_>, now: Time) -> Treatment {
         }
     }
     let view = View { history, terms };
-    if let Some(attack) = view.at_once() {
+    if let Some(attack) = view.at_once().or_else(|| terms.attacks.iter().find(|a| view.old(a) && view.open(a))) {
         return attempt(attack, 0);
     }
     // What an earlier attack still lacks: the control after it.
@@ -326,12 +326,21 @@ impl<'a> View<'_, 'a> {
             .count()
     }
 
+    /// Whether this asks a client that offers nothing newer than TLS 1.1 whether it speaks that: most servers have no control for it, and its
+    /// acceptance needs none.
+    fn old(self, attack: &Attack) -> bool {
+        attack.defect == Defect::VersionTls11 && !self.history.past.is_empty() && !self.history.offered_tls12 && !self.history.offered_tls13
+    }
+
     /// Whether another attempt could still tell something about this attack.
     fn open(self, attack: &Attack) -> bool {
         let required = self.required(attack);
         let tries = self.tries(attack).filter(|(_, p)| p.after == 0).count();
         if self.accepted(attack) {
             return false;
+        }
+        if self.old(attack) {
+            return tries < PATIENCE && !self.history.hindered.contains(&attack.id);
         }
         let enough = tries >= required + SPARE || self.bracketed(attack) >= required;
         if enough && self.later(attack).is_none() {

@@ -437,3 +437,35 @@ fn turns() {
         assert!(history.past.iter().any(|p| p.arm == Arm::Attack && p.result == TrialResult::Accepted), "careless on {careless_on}");
     }
 }
+
+#[test]
+fn who_offers_only_old_versions_is_asked_without_controls() {
+    let attacks = [
+        attack("cert.expired", Defect::Expired, &[Need::LabCaTrusted]),
+        attack("tls.version-tls11", Defect::VersionTls11, &[Need::LabCaTrusted]),
+    ];
+    let terms = terms(&attacks, Mode::Runs);
+    let past = |arm, id: Option<&str>, result| Past {
+        arm,
+        attack: id.map(str::to_owned),
+        shape: Shape::Mirrored,
+        result,
+        at: Time(0),
+        by_clear: BTreeSet::new(),
+        connections: 1,
+        late: false,
+        together: 0,
+        after: 0,
+    };
+    let failed = |arm| past(arm, None, TrialResult::Incompatible);
+    let mut history = History { past: vec![failed(Arm::Pass), failed(Arm::Pass), failed(Arm::Control)], ..History::default() };
+    assert_eq!(short(&plan(&history, &terms, Time(0))), "tls.version-tls11");
+    // A newer client whose controls fail is not.
+    let newer = History { offered_tls12: true, ..history.clone() };
+    assert_eq!(short(&plan(&newer, &terms, Time(0))), "C");
+    for result in [TrialResult::Rejected, TrialResult::Accepted] {
+        assert!(undecided(&history, &terms).contains(&"tls.version-tls11"));
+        history.past.push(past(Arm::Attack, Some("tls.version-tls11"), result));
+    }
+    assert!(!undecided(&history, &terms).contains(&"tls.version-tls11"));
+}
