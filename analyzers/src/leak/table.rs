@@ -40,7 +40,13 @@ pub(super) enum Edge {
 }
 
 impl Edge {
-    pub(super) fn allows(self, before: Option<u8>, after: Option<u8>) -> bool {
+    /// Whether an occurrence at `span` of `text` counts; `before` is the byte in front of `text`.
+    fn allows(self, text: &[u8], span: &Range<usize>, before: Option<u8>) -> bool {
+        let left = span.start.checked_sub(1).map_or(before, |i| text.get(i).copied());
+        self.allows_between(left, text.get(span.end).copied()) || !matches!(self, Edge::Before(_)) && is_framed(text, span)
+    }
+
+    fn allows_between(self, before: Option<u8>, after: Option<u8>) -> bool {
         let digit = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_digit());
         let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
         match self {
@@ -52,6 +58,43 @@ impl Edge {
             Edge::Before(check) => after != Some(check),
         }
     }
+}
+
+/// Whether the bytes in front say that a value of just this length follows, so that it matters little which bytes stand beside it.
+fn is_framed(text: &[u8], span: &Range<usize>) -> bool {
+    let Some((head, last)) = text.get(..span.start).and_then(|head| head.split_last().map(|(last, head)| (head, *last))) else {
+        return false;
+    };
+    let (len, last_is) = (span.len(), |n: usize| usize::from(last) == n);
+    // One byte, or the last of two or four: protobuf, BER, DNS, MySQL, Java, Erlang; with the zero behind a string: D-Bus; type, length and value
+    // together, as RADIUS and PPP have it.
+    if last_is(len)
+        || last_is(len + 1) && text.get(span.end) == Some(&0)
+        || last_is(len + 2) && head.last().is_some_and(|kind| *kind < b' ')
+    {
+        return true;
+    }
+    // A number with its sign in the lowest bit: Avro. Kind and length in one byte, which may be a letter: CBOR, property lists, CoAP. Only for
+    // values that no other word ends in by chance; hex digits stand behind an `x`.
+    const LONG: usize = 8;
+    let nibbles = || {
+        let (four, five) = (usize::from(last & 0x0f), usize::from(last & 0x1f));
+        let said = four == len && four < 0x0f || last >> 5 == 3 && five == len && five < 0x18;
+        said && !last.is_ascii_digit() && text.get(span.clone()).is_some_and(|value| !value.iter().all(u8::is_ascii_hexdigit))
+    };
+    len >= LONG && (last_is(len * 2) || nibbles())
+        // Four bytes, the lowest first: pickle, BSON.
+        || head.last_chunk::<3>().is_some_and(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, last]) as usize == len)
+        || is_behind_a_colour(head, last)
+}
+
+/// Whether these bytes end in a control sequence of a terminal (ECMA-48 §5.4) or a colour of IRC: the letter or digit before the value is no
+/// part of its word.
+fn is_behind_a_colour(head: &[u8], last: u8) -> bool {
+    let sign = |of: &[u8]| of.iter().rev().take(12).copied().find(|b| !matches!(b, b'0'..=b'9' | b';' | b','));
+    let before = || head.iter().rev().take(12).position(|b| *b == b'[').and_then(|at| head.iter().rev().nth(at + 1));
+    last.is_ascii_alphabetic() && sign(head) == Some(b'[') && before() == Some(&0x1b)
+        || last.is_ascii_digit() && matches!(sign(head), Some(0x03))
 }
 
 /// Bytes of a needle that are sought; the rest of a longer one is compared afterwards, where it is at hand.
@@ -170,8 +213,7 @@ impl Few {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
                 let same = text.get(span.clone()).is_some_and(|found| found.eq_ignore_ascii_case(&needle.bytes));
-                let left = start.checked_sub(1).and_then(|i| text.get(i).copied());
-                if same && needle.edge.allows(left, text.get(span.end).copied()) {
+                if same && needle.edge.allows(&text, &span, None) {
                     sink(Hit { id: needle.id, span });
                 }
             }
@@ -187,8 +229,7 @@ impl Few {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
                 if text.get(span.clone()) == Some(&needle.bytes[..]) {
-                    let left = start.checked_sub(1).map_or(before, |i| text.get(i).copied());
-                    if needle.edge.allows(left, text.get(span.end).copied()) {
+                    if needle.edge.allows(text, &span, before) {
                         sink(Hit { id: needle.id, span });
                     }
                 }
@@ -340,8 +381,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             let Some(found) = text.get(span.clone()) else { continue };
             let same = if fold || any_case { found.eq_ignore_ascii_case(needle) } else { found == needle };
             if same {
-                let left = start.checked_sub(1).map_or(before, |i| text.get(i).copied());
-                if edge.allows(left, text.get(span.end).copied()) {
+                if edge.allows(text, &span, before) {
                     sink(Hit { id, span });
                 }
             }
@@ -483,6 +523,26 @@ mod tests {
         check(Edge::Local, b"=35442706@x", 0);
         check(Edge::Before(b'9'), b"354427069", 0);
         check(Edge::Before(b'9'), b"354427068", 1);
+        // Its length stands before it: what is beside it belongs to something else.
+        for framed in [
+            &b"\n\x0835442706B"[..],
+            b"\0\0\x0935442706\0",
+            b"\x01\x0a35442706P",
+            b"X\x08\0\0\035442706q",
+            b"\x1b[1m35442706\x1b[0m",
+            b"\x1b[38;5;2m35442706x",
+            b"\x030435442706",
+        ] {
+            check(Edge::Word, framed, 1);
+        }
+        for other in [&b"\n\x0735442706B"[..], b"[1m35442706", b"z35442706", b"0435442706", b"\x0a35442706B", b"0x35442706"] {
+            check(Edge::Word, other, 0);
+        }
+        let table = Table::new(vec![needle(b"Anna Quist", true, Edge::Word, 0)]);
+        for (text, expect) in [("namejAnna Quiste", 1), ("ZAnna Quist_", 1), ("nameiAnna Quist", 0), ("jAnna Quist", 1), ("Hanna Quist", 0)]
+        {
+            assert_eq!(hits(&table, text.as_bytes()).len(), expect, "{text}");
+        }
     }
 
     #[test]
