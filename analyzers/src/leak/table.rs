@@ -60,6 +60,9 @@ impl Edge {
     }
 }
 
+/// Values of this length stand in no longer word by chance.
+const UNLIKELY: usize = 8;
+
 /// Whether the bytes in front say that a value of just this length follows, so that it matters little which bytes stand beside it.
 fn is_framed(text: &[u8], span: &Range<usize>) -> bool {
     let Some((head, last)) = text.get(..span.start).and_then(|head| head.split_last().map(|(last, head)| (head, *last))) else {
@@ -76,13 +79,12 @@ fn is_framed(text: &[u8], span: &Range<usize>) -> bool {
     }
     // A number with its sign in the lowest bit: Avro. Kind and length in one byte, which may be a letter: CBOR, property lists, CoAP. Only for
     // values that no other word ends in by chance; hex digits stand behind an `x`.
-    const LONG: usize = 8;
     let nibbles = || {
         let (four, five) = (usize::from(last & 0x0f), usize::from(last & 0x1f));
         let said = four == len && four < 0x0f || last >> 5 == 3 && five == len && five < 0x18;
         said && !last.is_ascii_digit() && text.get(span.clone()).is_some_and(|value| !value.iter().all(u8::is_ascii_hexdigit))
     };
-    len >= LONG && (last_is(len * 2) || nibbles())
+    len >= UNLIKELY && (last_is(len * 2) || nibbles())
         // Four bytes, the lowest first: pickle, BSON.
         || head.last_chunk::<3>().is_some_and(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, last]) as usize == len)
         || is_behind_a_colour(head, last)
@@ -228,10 +230,8 @@ impl Few {
         while let Some(start) = search.find_in(text, aho_corasick::Span { start: from, end: text.len() }).map(|found| found.start()) {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
-                if text.get(span.clone()) == Some(&needle.bytes[..]) {
-                    if needle.edge.allows(text, &span, before) {
-                        sink(Hit { id: needle.id, span });
-                    }
+                if text.get(span.clone()) == Some(&needle.bytes[..]) && needle.edge.allows(text, &span, before) {
+                    sink(Hit { id: needle.id, span });
                 }
             }
             from = start + 1;
@@ -380,10 +380,8 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             let span = start..start + needle.len();
             let Some(found) = text.get(span.clone()) else { continue };
             let same = if fold || any_case { found.eq_ignore_ascii_case(needle) } else { found == needle };
-            if same {
-                if edge.allows(text, &span, before) {
-                    sink(Hit { id, span });
-                }
+            if same && edge.allows(text, &span, before) {
+                sink(Hit { id, span });
             }
         }
     }
@@ -528,7 +526,7 @@ mod tests {
             &b"\n\x0835442706B"[..],
             b"\0\0\x0935442706\0",
             b"\x01\x0a35442706P",
-            b"X\x08\0\0\035442706q",
+            b"X\x08\x00\x00\x0035442706q",
             b"\x1b[1m35442706\x1b[0m",
             b"\x1b[38;5;2m35442706x",
             b"\x030435442706",
