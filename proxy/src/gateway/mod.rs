@@ -674,8 +674,8 @@ impl Gateway {
         (id, treatment.of_connection(0))
     }
 
-    /// The attack that made another stack of the same program speak, where that one still has open questions and does not come by itself:
-    /// nothing is left to ask this stack, but without its failure the other is not met.
+    /// The attack that made another stack of the same program speak, to this peer or to one that stands in for it, where that one still has open
+    /// questions and does not come by itself: nothing is left to ask this stack, but without its failure the other is not met.
     fn wakes(&self, subjects: &Subjects, key: &Key, server: IpAddr) -> Option<Treatment> {
         let mine = self.terms(key, &[server], true, None);
         if !mine.allowed {
@@ -686,7 +686,7 @@ impl Gateway {
             let terms = self.terms(k, state.servers(), true, None);
             !plan::undecided(&state.history, &terms).is_empty()
         };
-        let id = subjects.others_of_peer(key).filter(|(k, state)| open(k, state)).find_map(|(_, state)| {
+        let id = subjects.others(key).filter(|(k, state)| open(k, state)).find_map(|(_, state)| {
             let last = state.history.past.last()?.at;
             let (made_it, since) = past.split_at(past.partition_point(|p| p.at <= last));
             let made_it = made_it.last().filter(|p| p.arm == analyzers::observation::Arm::Attack && p.result == TrialResult::Rejected)?;

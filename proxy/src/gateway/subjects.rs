@@ -489,6 +489,11 @@ impl Subjects {
         self.all.iter().filter(move |(k, _)| same(k))
     }
 
+    /// The other subjects of the same program: stacks and peers.
+    pub(super) fn others<'s>(&'s self, key: &'s Key) -> impl Iterator<Item = (&'s Key, &'s State)> {
+        self.all.iter().filter(move |(k, _)| k.device == key.device && k.lane == key.lane && *k != key)
+    }
+
     /// The attack that another stack of the same program meets at this peer in the same run.
     pub(super) fn sibling(&self, key: &Key, attempt: Option<u64>) -> Option<String> {
         let groups = self.others_of_peer(key).filter_map(|(_, s)| s.group.as_ref());

@@ -104,15 +104,38 @@ fn campaign_at(scene: Scene, rules: Arc<dyn Rules>, attacks: Vec<Attack>) -> Cam
     listener.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
     let entrance = listener.local_addr().unwrap();
-    let (g, origin) = (gateway.clone(), scene.origin);
-    tokio::spawn(async move { g.serve_explicit(listener, move |_, _| async move { Some(origin) }).await });
+    let (g, origin, mirror) = (gateway.clone(), scene.origin, mirror(scene.origin));
+    let resolve = move |_, port| async move { Some(if port == 443 { origin } else { mirror }) };
+    tokio::spawn(async move { g.serve_explicit(listener, resolve).await });
     Campaign { scene, gateway, outs, feed, entrance }
+}
+
+/// The same server at another address.
+fn mirror(origin: SocketAddr) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(origin).await.unwrap();
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    address
 }
 
 impl Campaign {
     async fn tunnel(&self) -> TcpStream {
+        self.tunnel_to(443).await
+    }
+
+    async fn tunnel_to(&self, port: u16) -> TcpStream {
         let mut stream = TcpStream::connect(self.entrance).await.unwrap();
-        stream.write_all(b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n").await.unwrap();
+        let head = format!("CONNECT shop.test:{port} HTTP/1.1\r\nHost: shop.test:{port}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
@@ -214,6 +237,16 @@ async fn a_client_that_begins_late() {
 /// A stack that only speaks when another was refused is met until it is decided, though nothing is left to ask the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stack_that_another_wakes() {
+    woken(Client::Plain, 443).await;
+}
+
+/// The same stack at a peer that stands in for the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_another_wakes() {
+    woken(Client::Strict, 8443).await;
+}
+
+async fn woken(second: Client, port: u16) {
     let mut some = attacks();
     some.retain(|a| matches!(a.defect, Defect::UntrustedCa | Defect::SelfSigned | Defect::HostnameMismatch));
     let c = campaign_of(Arc::new(All), some).await;
@@ -222,7 +255,7 @@ async fn a_stack_that_another_wakes() {
     for run in 1..60 {
         c.gateway.begin_run(device, run);
         if Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_none() {
-            Client::Plain.talk(c.tunnel().await, &c.scene.roots).await;
+            second.talk(c.tunnel_to(port).await, &c.scene.roots).await;
             woken += 1;
         }
         c.gateway.end_run(device, false).await;
