@@ -61,7 +61,8 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let known = Knowledge::with(&args.terms.knowledge, Policy::default_lab, LAB_POLICY, planted.as_deref())?;
     let catalogue = reports::catalogue::Catalogue::of(&known.demands);
     let gates = render::gates(&args.terms.gates, &catalogue)?;
-    let attacks = select(&args.terms.attacks, &known.demands.attacks)?;
+    let selected = select(&args.terms.attacks, &known.demands.attacks)?;
+    let authorised = known.policy().authorisation.is_some();
     let authority = Authority::make("lab", crate::runs::now(), LIFETIME).map_err(|e| Fault::new(e.to_string(), ""))?;
     let world = world(args, rung, &authority)?;
     let out = args.terms.out.clone().unwrap_or_else(|| unused(Path::new("overhear-runs/lab")));
@@ -82,13 +83,18 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     };
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
     let folder = Folder::make(&out, args.terms.force)?;
+    if !authorised {
+        eprint_line(
+            "overhear lab: the policy has no [authorisation]: nothing is attacked (leave --policy out, or write who authorises the tests)",
+        );
+    }
     let mut live = Live::start(
         Plan {
             known: &known,
             kind: RunKind::Lab,
             mode: if transparent { RunMode::Transparent } else { RunMode::Explicit },
             pace: Mode::Runs,
-            attacks,
+            attacks: if authorised { selected } else { Vec::new() },
             rules,
             authority,
             roots,
@@ -99,6 +105,9 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         },
         folder,
     )?;
+    if !authorised {
+        live.gateway.standing("attacks", "off: no authorisation");
+    }
     if transparent {
         live.capture(lab::world::DUT, Box::new(|_| true), Kept::InRun)?;
     } else {

@@ -142,7 +142,7 @@ pub(crate) fn read_again(
             Out::Opened { flow, .. } => Some(*flow),
             Out::Seen(draft) => draft.flow,
             Out::Sealed(value) => Some(value.flow),
-            Out::Tried { .. } | Out::Joined { .. } => None,
+            Out::Tried { .. } | Out::Joined { .. } | Out::Named { .. } => None,
         };
         match flow {
             Some(flow) if again.contains(&flow) => shadow_scribe.take(out, &mut shadow),

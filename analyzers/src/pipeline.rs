@@ -54,6 +54,11 @@ pub enum Out {
         ips: Vec<IpAddr>,
         at: Time,
     },
+    /// This address was given out for this name (live): whoever goes there without saying a name means it.
+    Named {
+        address: IpAddr,
+        name: Text,
+    },
 }
 
 /// A line before the scribe has numbered it.

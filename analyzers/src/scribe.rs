@@ -148,6 +148,7 @@ impl Scribe {
                 let flow = self.flows.get(&value.flow).map(|e| e.id);
                 desk.sealed(flow, value);
             }
+            Out::Named { address, name } => self.named(address, name),
             Out::Joined { mac, ips, at } => {
                 for grown in self.devices.joined(mac, &ips) {
                     self.device_line(Some(grown), at, None, desk);
@@ -191,9 +192,7 @@ impl Scribe {
             Observation::Question(question) => {
                 if question.source == NameSource::Dns {
                     for address in &question.addresses {
-                        if self.names.len() < NAMES_KEPT || self.names.contains_key(address) {
-                            self.names.insert(*address, question.name.clone());
-                        }
+                        self.named(*address, question.name.clone());
                     }
                 }
                 Observation::Question(question)
@@ -284,8 +283,22 @@ impl Scribe {
         ip.is_unspecified() || self.briefing.here.contains(&ip)
     }
 
-    /// Gives a peer that has only an address the name that DNS gave it.
+    fn named(&mut self, address: IpAddr, name: Text) {
+        if self.names.len() < NAMES_KEPT || self.names.contains_key(&address) {
+            self.names.insert(address, name);
+        }
+    }
+
+    /// Gives a peer that has only an address the name that DNS gave it. A name in clear beside an encrypted one is the peer's own, and hides
+    /// nothing, if DNS gave this address for that very name: browsers send such extensions to everybody (RFC 9849 §6.2).
     fn name(&self, peer: &mut Peer) -> bool {
+        if peer.name_hidden
+            && let (Some(outer), Some(asked)) = (&peer.name, peer.addr.and_then(|a| self.names.get(&a)))
+            && outer.as_str().eq_ignore_ascii_case(asked.as_str())
+        {
+            peer.name_hidden = false;
+            peer.addr = None;
+        }
         if peer.name.is_some() {
             return false;
         }
@@ -672,6 +685,27 @@ mod tests {
         check(&[("10.0.0.5", 2)], Told::Ip(told), (None, 1));
         check(&[], Told::Mac(mac(2).unwrap()), (None, 0));
         check(&[], Told::Mac(mac(1).unwrap()), (Some(1), 0));
+    }
+
+    #[test]
+    fn who_is_meant_by_an_address() {
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let check = |said: Option<&str>, hidden: bool, given: Option<&str>, expect: &str| {
+            let mut scribe = Scribe::new(Briefing::default());
+            if let Some(name) = given {
+                scribe.take(Out::Named { address, name: Text::ours(name.to_owned()) }, &mut Vec::new());
+            }
+            let name = said.map(|name| Text::ours(name.to_owned()));
+            let addr = (name.is_none() || hidden).then_some(address);
+            let mut peer = Peer { name, addr, port: 443, transport: Transport::Tcp, name_hidden: hidden };
+            scribe.name(&mut peer);
+            assert_eq!(peer.to_string(), expect);
+        };
+        check(None, false, None, "192.0.2.7:443");
+        check(None, false, Some("shop.test"), "shop.test:443");
+        check(Some("shop.test"), false, Some("other.test"), "shop.test:443");
+        check(Some("outer.test"), true, Some("shop.test"), "outer.test(192.0.2.7):443 (name hidden)");
+        check(Some("shop.test"), true, Some("Shop.test"), "shop.test:443");
     }
 
     #[test]

@@ -392,10 +392,9 @@ fn sibling(attempts: &[&Row<'_>], terms: &Terms) -> Outcome {
 
 fn accepts(attack: &Attack, attempts: &[&Row<'_>], accepted: &[&&Row<'_>]) -> Outcome {
     let best = accepted.iter().map(|r| r.trial.grade).max().unwrap_or(Evidence::E0);
-    let clear = accepted.iter().any(|r| r.trial.cleartext_followed);
     let did = match attack.defect {
+        _ if accepted.iter().all(|r| r.trial.only_by_clear()) => "sent its request in clear after TLS had failed",
         Defect::VersionTls11 => "went on with the key exchange",
-        _ if clear => "sent its request in clear after TLS had failed",
         _ => "sent application data",
     };
     let behind = accepted.iter().map(|r| r.trial.after).min().unwrap_or(0);
@@ -486,7 +485,9 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
     if cut > 0 && counted < required {
         return undecided(
             Reason::CutShort,
-            format!("in {cut} attempts the device was ended before it could do more; give its runs more time"),
+            format!(
+                "in {cut} attempts the device was ended before it could do more; give its runs more time, or keep the program in front until what it started is over"
+            ),
         );
     }
     // Where one attack was accepted in one attempt and refused in another, the check comes too late to hold the data back reliably.

@@ -179,6 +179,11 @@ impl FlowTap {
         self.send(Note::Put(Box::new(Out::Seen(Box::new(draft)))));
     }
 
+    /// This address was given out for this name.
+    pub fn named(&self, address: IpAddr, name: analyzers::text::Text) {
+        self.send(Note::Put(Box::new(Out::Named { address, name })));
+    }
+
     /// What the device says from now on it says to an attacker.
     pub fn intercepted(&self) {
         self.send(Note::Intercepted(self.flow));
@@ -327,6 +332,7 @@ mod tests {
                 Out::Tried { .. } => "tried".to_owned(),
                 Out::Sealed(_) => "sealed".to_owned(),
                 Out::Joined { .. } => "joined".to_owned(),
+                Out::Named { .. } => "named".to_owned(),
             })
             .collect();
         assert_eq!(words.first().map(String::as_str), Some("opened"));

@@ -432,11 +432,17 @@ impl Gateway {
         };
         // A hello without SNI is meant for the one name that its server's address was given out for, where that is known.
         let given = || match &self.setup.rules.names_of(server.ip())[..] {
-            [one] => plain_name(one),
-            _ => server.ip().to_string(),
+            [one] => Some(plain_name(one)),
+            _ => None,
         };
-        let name = start.hello().and_then(|h| h.sni.clone()).or(host).map_or_else(given, |name| plain_name(&name));
+        let said = start.hello().and_then(|h| h.sni.clone()).or(host).map(|name| plain_name(&name));
+        let name = said.or_else(given).unwrap_or_else(|| server.ip().to_string());
         let tap = self.setup.feed.open(device, server, &name);
+        if start.hello().is_some_and(|h| h.sni.is_none() || h.ech)
+            && let Some(given) = given()
+        {
+            tap.named(server.ip(), Text::veiled(given.as_bytes(), &*self.setup.veil.0));
+        }
         tap.wire(analyzers::flow::Dir::Out, start.seen());
         let onward = request.map(|r| r.onward);
         let now = self.setup.feed.now();
