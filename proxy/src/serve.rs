@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::face::{Face, Faces};
 use crate::forge::prober::{self, Reply};
 use crate::forge::signer::Astray;
-use crate::forge::{Chain, KeyKind, Mint, Mirror};
+use crate::forge::{Chain, KeyKind, Leaf, Mint, Mirror};
 use crate::hello::{Hello, Start};
 use crate::preamble;
 use crate::relay::{self, relay};
@@ -344,7 +344,7 @@ impl Server {
     }
 
     /// Learns from the real server what the treatment mirrors, and forges. Says in [`Prepared::hindrance`] why it cannot.
-    pub async fn prepare<S>(&self, visit: &Visit<S>, treatment: Treatment) -> Prepared {
+    pub async fn prepare<S>(&self, visit: &Visit<S>, treatment: Treatment, leaf: Leaf) -> Prepared {
         let mut out = Prepared { treatment, learned: None, chain: None, flight: None, hindrance: None };
         if out.treatment == Treatment::Pass {
             return out;
@@ -386,7 +386,7 @@ impl Server {
         };
         let mirror = if key == mirror.key { mirror } else { Arc::new(Mirror { key, ..(*mirror).clone() }) };
         let chain = match out.treatment.defect() {
-            None => self.mint.control(&mirror, visit.now),
+            None => self.mint.control(&mirror, leaf, visit.now),
             Some(defect) => self.mint.forged(&mirror, defect, visit.now),
         };
         // Whether the flight can be written at all must be known before the treatment is: a connection that is relayed after all

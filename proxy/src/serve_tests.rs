@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::face::{Face, Faces};
 use crate::forge::ca::LIFETIME;
 use crate::forge::cert::San;
-use crate::forge::{Authority, KeyKind, Mint, Mirror};
+use crate::forge::{Authority, KeyKind, Leaf, Mint, Mirror};
 use crate::hello;
 use crate::serve::{Conduct, Hindrance, Progress, Server, Visit, Waits};
 use crate::treatment::Treatment;
@@ -51,7 +51,7 @@ pub(crate) async fn scene_with(key: KeyKind, version: u16, waits: Waits) -> Scen
     let t = now();
     let origin_mint = Mint::new(Authority::make("origin", t, LIFETIME).unwrap(), t).unwrap();
     let mint = Mint::new(Authority::make("lab", t, LIFETIME).unwrap(), t).unwrap();
-    let chain = origin_mint.control(&Mirror { key, names: vec![San::Dns(HOST.to_owned())], ..Mirror::bare(HOST) }, t).unwrap();
+    let chain = origin_mint.control(&Mirror { key, names: vec![San::Dns(HOST.to_owned())], ..Mirror::bare(HOST) }, Leaf::First, t).unwrap();
     let face = Face { certified: chain.certified().unwrap(), version, alpn: Some(b"http/1.1".to_vec()), marked: false };
     let acceptor = TlsAcceptor::from(Faces::new().unwrap().config(face, Arc::new(NoTap)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,7 +107,7 @@ impl Scene {
                 progress: Progress::default(),
                 now: now(),
             };
-            let prepared = server.prepare(&visit, treatment).await;
+            let prepared = server.prepare(&visit, treatment, Leaf::First).await;
             server.run(visit, prepared).await
         });
         (addr, task)
@@ -199,7 +199,7 @@ impl WebPki {
 }
 
 impl Client {
-    fn config(self, roots: &RootCertStore) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn config(self, roots: &RootCertStore) -> Arc<rustls::ClientConfig> {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         if self == Client::Old {
             provider.cipher_suites.retain(|s| matches!(u16::from(s.suite()), 0xc02f | 0xc030 | 0xcca8));

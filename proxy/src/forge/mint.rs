@@ -73,7 +73,23 @@ impl Chain {
 }
 
 /// A chain with the defect it shows, and when it was made.
-type Dated = (Option<Defect>, Time, Arc<Chain>);
+type Dated = ((Option<Defect>, Leaf), Time, Arc<Chain>);
+
+/// Which of two flawless leaves, with a key each: a client that has nothing against one and refuses the other knows it by heart, and checks
+/// nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaf {
+    #[default]
+    First,
+    Second,
+}
+
+impl Leaf {
+    /// They take turns: an attack stands between one control of each.
+    pub fn after(controls: usize) -> Leaf {
+        if controls.is_multiple_of(2) { Leaf::First } else { Leaf::Second }
+    }
+}
 
 /// The chains made so far.
 #[derive(Debug, Default)]
@@ -84,19 +100,19 @@ struct Made {
 
 impl Made {
     /// A leaf is served for a tenth of its life at most, then made anew.
-    fn fresh(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Option<Arc<Chain>> {
-        let (_, at, chain) = self.of.get(mirror)?.iter().find(|(of, ..)| of.as_ref() == defect)?;
+    fn fresh(&self, mirror: &Mirror, (defect, leaf): (Option<&Defect>, Leaf), now: Time) -> Option<Arc<Chain>> {
+        let (_, at, chain) = self.of.get(mirror)?.iter().find(|(of, ..)| (of.0.as_ref(), of.1) == (defect, leaf))?;
         (now.since(*at) < LEAF_LIFE / 10).then(|| chain.clone())
     }
 
-    fn keep(&mut self, mirror: &Mirror, defect: Option<&Defect>, now: Time, chain: &Arc<Chain>) {
+    fn keep(&mut self, mirror: &Mirror, (defect, leaf): (Option<&Defect>, Leaf), now: Time, chain: &Arc<Chain>) {
         if self.count >= MOST_CHAINS {
             *self = Made::default();
         }
         let all = self.of.entry(mirror.clone()).or_default();
         let before = all.len();
-        all.retain(|(of, ..)| of.as_ref() != defect);
-        all.push((defect.cloned(), now, chain.clone()));
+        all.retain(|(of, ..)| (of.0.as_ref(), of.1) != (defect, leaf));
+        all.push(((defect.cloned(), leaf), now, chain.clone()));
         self.count = self.count - before + all.len();
     }
 }
@@ -111,8 +127,9 @@ pub struct Mint {
     unable: Issuer,
     /// An ordinary server's certificate under the flawless intermediate.
     server: Issuer,
-    ec: Arc<Key>,
-    rsa: OnceLock<Arc<Key>>,
+    /// Keys of leaves, in the order of [`Leaf`].
+    ec: [Arc<Key>; 2],
+    rsa: [OnceLock<Arc<Key>>; 2],
     made: Mutex<Made>,
 }
 
@@ -132,8 +149,8 @@ impl Mint {
             stranger,
             unable,
             server,
-            ec: Arc::new(Key::fresh(KeyKind::P256)?),
-            rsa: OnceLock::new(),
+            ec: [Arc::new(Key::fresh(KeyKind::P256)?), Arc::new(Key::fresh(KeyKind::P256)?)],
+            rsa: Default::default(),
             made: Mutex::default(),
         })
     }
@@ -148,29 +165,31 @@ impl Mint {
     }
 
     /// The flawless chain: leaf and intermediate, root omitted, as servers do.
-    pub fn control(&self, mirror: &Mirror, now: Time) -> Result<Arc<Chain>, Error> {
-        self.remembered(mirror, None, now)
+    pub fn control(&self, mirror: &Mirror, leaf: Leaf, now: Time) -> Result<Arc<Chain>, Error> {
+        self.remembered(mirror, (None, leaf), now)
     }
 
     /// The chain for `defect`. Defects of the handshake, and those of the anchor alone, serve the flawless chain.
     pub fn forged(&self, mirror: &Mirror, defect: &Defect, now: Time) -> Result<Arc<Chain>, Error> {
-        self.remembered(mirror, in_chain(defect).then_some(defect), now)
+        self.remembered(mirror, (in_chain(defect).then_some(defect), Leaf::First), now)
     }
 
-    fn remembered(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Result<Arc<Chain>, Error> {
+    fn remembered(&self, mirror: &Mirror, of: (Option<&Defect>, Leaf), now: Time) -> Result<Arc<Chain>, Error> {
         let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(chain) = made().fresh(mirror, defect, now) {
+        if let Some(chain) = made().fresh(mirror, of, now) {
             return Ok(chain);
         }
-        let chain = Arc::new(self.make(mirror, defect, now)?);
-        made().keep(mirror, defect, now, &chain);
+        let chain = Arc::new(self.make(mirror, of, now)?);
+        made().keep(mirror, of, now, &chain);
         Ok(chain)
     }
 
-    fn make(&self, mirror: &Mirror, defect: Option<&Defect>, now: Time) -> Result<Chain, Error> {
-        let key = match mirror.key {
-            KeyKind::P256 => self.ec.clone(),
-            KeyKind::Rsa2048 => self.rsa()?,
+    fn make(&self, mirror: &Mirror, (defect, leaf): (Option<&Defect>, Leaf), now: Time) -> Result<Chain, Error> {
+        let [first, second] = &self.ec;
+        let key = match (mirror.key, leaf) {
+            (KeyKind::P256, Leaf::First) => first.clone(),
+            (KeyKind::P256, Leaf::Second) => second.clone(),
+            (KeyKind::Rsa2048, leaf) => self.rsa(leaf)?,
         };
         let good = &self.authority.intermediate;
         let base = Template {
@@ -231,13 +250,15 @@ impl Mint {
         Ok(Chain::new(vec![leaf.into(), issuer.certificate.clone()], key))
     }
 
-    /// The campaign's RSA key: made once, when a server with RSA is first met.
-    pub fn rsa(&self) -> Result<Arc<Key>, Error> {
-        if let Some(key) = self.rsa.get() {
+    /// The campaign's RSA key for this leaf: made once, when a server with RSA is first met.
+    pub fn rsa(&self, leaf: Leaf) -> Result<Arc<Key>, Error> {
+        let [first, second] = &self.rsa;
+        let place = if leaf == Leaf::First { first } else { second };
+        if let Some(key) = place.get() {
             return Ok(key.clone());
         }
         let key = Arc::new(Key::fresh(KeyKind::Rsa2048)?);
-        Ok(self.rsa.get_or_init(|| key).clone())
+        Ok(place.get_or_init(|| key).clone())
     }
 }
 

@@ -13,4 +13,4 @@ pub(crate) mod tests;
 
 pub use ca::Authority;
 pub use key::{Key, KeyKind};
-pub use mint::{Chain, Mint, Mirror};
+pub use mint::{Chain, Leaf, Mint, Mirror};

@@ -209,6 +209,7 @@ fn modulus_and_exponent(pkcs8: &[u8]) -> Option<(BigUint, BigUint)> {
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::forge::Leaf;
     use crate::forge::tests::{NOW, world};
 
     fn hello() -> Hello {
@@ -240,7 +241,7 @@ mod tests {
     #[track_caller]
     fn answered(renegotiation: bool, extended_master_secret: bool, expect: &[u8]) {
         let w = world(KeyKind::Rsa2048);
-        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let chain = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
         let hello = Hello { renegotiation, extended_master_secret, ..hello() };
         let flight = flight(&hello, TLS11, &chain, [5; 32]).unwrap();
         // Version, random, empty session, suite, compression.
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn a_flight_in_order_and_its_signature_fits() {
         let w = world(KeyKind::Rsa2048);
-        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let chain = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
         let flight = flight(&hello(), TLS11, &chain, [9; 32]).unwrap();
         assert_eq!(flight.suite, 0xc013);
         let m = messages(&flight);
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn suites_follow_the_offer() {
         let w = world(KeyKind::Rsa2048);
-        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let chain = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
         let check = |suites: &[u16], groups: &[u16], version: u16, expect: Option<u16>| {
             let hello = Hello { suites: suites.to_vec(), groups: groups.to_vec(), ..hello() };
             assert_eq!(flight(&hello, version, &chain, [0; 32]).ok().map(|f| f.suite), expect, "{suites:x?}");
@@ -292,7 +293,7 @@ mod tests {
         check(&[0x1301], &[29], TLS12, None);
         check(&[0xc009], &[23], TLS11, None);
         let w = world(KeyKind::P256);
-        let chain = w.mint.control(&w.mirror, NOW).unwrap();
+        let chain = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
         assert!(flight(&hello(), TLS11, &chain, [0; 32]).is_err());
         for (version, suites, expect) in [
             (TLS11, &[0xc02b, 0xc009][..], Some(0xc009)),

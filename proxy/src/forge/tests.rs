@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::ca::{Authority, LIFETIME, pem_text};
 use super::cert::San;
 use super::key::KeyKind;
-use super::mint::{Chain, Mint, Mirror, covers};
+use super::mint::{Chain, Leaf, Mint, Mirror, covers};
 
 /// Close to the real date, because the openssl command compares with the machine's clock unless told otherwise.
 pub(crate) const NOW: Time = Time(1_790_000_000_000_000_000);
@@ -32,7 +32,7 @@ pub(crate) fn world(key: KeyKind) -> World {
     let origin = Authority::make("origin", NOW, LIFETIME).unwrap();
     let real = Mint::new(origin, NOW).unwrap();
     let names = vec![San::Dns("www.shop.test".to_owned()), San::Dns(HOST.to_owned())];
-    let chain = real.control(&Mirror { key, names: names.clone(), ..Mirror::bare(HOST) }, NOW).unwrap();
+    let chain = real.control(&Mirror { key, names: names.clone(), ..Mirror::bare(HOST) }, Leaf::First, NOW).unwrap();
     let mint = Mint::new(Authority::make("lab", NOW, LIFETIME).unwrap(), NOW).unwrap();
     let mirror = Mirror { host: HOST.to_owned(), key, names, chain: chain.certificates.clone() };
     World { origin: real.into_authority(), mint, mirror }
@@ -118,7 +118,7 @@ fn rows() -> Vec<Row> {
 fn one_difference_each() {
     for key in [KeyKind::P256, KeyKind::Rsa2048] {
         let w = world(key);
-        let control = w.mint.control(&w.mirror, NOW).unwrap();
+        let control = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
         assert_eq!(control.certificates.len(), 2);
         for (defect, expect) in rows().into_iter().filter_map(|row| Some((row.defect, row.differs?))) {
             let forged = w.mint.forged(&w.mirror, &defect, NOW).unwrap();
@@ -142,7 +142,7 @@ fn what_differs_can_be_read() {
         [leaf.purposes, leaf.critical].map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     };
     let forged = |defect| read(&w.mint.forged(&w.mirror, &defect, NOW).unwrap());
-    assert_eq!(read(&w.mint.control(&w.mirror, NOW).unwrap()), ["server", ""]);
+    assert_eq!(read(&w.mint.control(&w.mirror, Leaf::First, NOW).unwrap()), ["server", ""]);
     assert_eq!(forged(Defect::EkuClientOnly), ["client", ""]);
     assert_eq!(forged(Defect::UnknownCriticalExtension), ["server", "1.3.6.1.4.1.32473.1"]);
 }
@@ -150,7 +150,7 @@ fn what_differs_can_be_read() {
 #[test]
 fn issuers_differ_in_name_key_and_flaw_only() {
     let w = world(KeyKind::P256);
-    let control = w.mint.control(&w.mirror, NOW).unwrap();
+    let control = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
     let check = |defect: Defect, expect: &[&str]| {
         let forged = w.mint.forged(&w.mirror, &defect, NOW).unwrap();
         let mut got = differ(&control.certificates[1], &forged.certificates[1]);
@@ -198,7 +198,7 @@ fn every_variant_is_placed() {
     for defect in [Defect::KxSignatureCorrupt, Defect::VerifySignatureCorrupt, Defect::UserAnchor, Defect::TlsBlocked] {
         assert!(!super::mint::in_chain(&defect));
         let mirror = Mirror::bare(HOST);
-        assert_eq!(mint.forged(&mirror, &defect, NOW).unwrap().certificates, mint.control(&mirror, NOW).unwrap().certificates);
+        assert_eq!(mint.forged(&mirror, &defect, NOW).unwrap().certificates, mint.control(&mirror, Leaf::First, NOW).unwrap().certificates);
     }
     let named = |defects: Vec<Defect>| defects.into_iter().map(|d| format!("{d:?}")).collect::<std::collections::BTreeSet<_>>();
     let shipped = policies::attack::catalogue().into_iter().map(|a| a.defect).filter(super::mint::in_chain).collect();
@@ -221,7 +221,7 @@ fn webpki(w: &World, chain: &Chain) -> Result<(), rustls::Error> {
 fn rustls_refuses_each_for_its_reason() {
     for key in [KeyKind::P256, KeyKind::Rsa2048] {
         let w = world(key);
-        webpki(&w, &w.mint.control(&w.mirror, NOW).unwrap()).unwrap();
+        webpki(&w, &w.mint.control(&w.mirror, Leaf::First, NOW).unwrap()).unwrap();
         for Row { defect, webpki: refused, .. } in rows() {
             match webpki(&w, &w.mint.forged(&w.mirror, &defect, NOW).unwrap()) {
                 Err(rustls::Error::InvalidCertificate(e)) if refused(&e) => {}
@@ -258,7 +258,7 @@ fn openssl(w: &World, chain: &Chain) -> Option<u32> {
 fn openssl_agrees() {
     for key in [KeyKind::P256, KeyKind::Rsa2048] {
         let w = world(key);
-        let Some(control) = openssl(&w, &w.mint.control(&w.mirror, NOW).unwrap()) else {
+        let Some(control) = openssl(&w, &w.mint.control(&w.mirror, Leaf::First, NOW).unwrap()) else {
             println!("skipped: no openssl");
             return;
         };
@@ -288,8 +288,8 @@ fn names_cover() {
 #[test]
 fn leaves_stay_the_same_over_a_run_and_short_lived() {
     let w = world(KeyKind::P256);
-    let first = w.mint.control(&w.mirror, NOW).unwrap();
-    let later = w.mint.control(&w.mirror, NOW.plus(std::time::Duration::from_secs(3600))).unwrap();
+    let first = w.mint.control(&w.mirror, Leaf::First, NOW).unwrap();
+    let later = w.mint.control(&w.mirror, Leaf::First, NOW.plus(std::time::Duration::from_secs(3600))).unwrap();
     assert_eq!(first.certificates, later.certificates);
     let (_, leaf) = X509Certificate::from_der(&first.certificates[0]).unwrap();
     let days = (leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp()) / 86_400;
@@ -303,7 +303,7 @@ fn odd_hosts() {
     let long = "a".repeat(60) + "." + &"b".repeat(60) + ".test";
     for host in ["192.0.2.7", "2001:db8::7", "", long.as_str(), "xn--bcher-kva.test"] {
         let mirror = Mirror::bare(host);
-        let chain = mint.control(&mirror, NOW).unwrap();
+        let chain = mint.control(&mirror, Leaf::First, NOW).unwrap();
         assert!(X509Certificate::from_der(&chain.certificates[0]).is_ok(), "{host}");
     }
     assert!(mint.forged(&Mirror::bare(&long), &Defect::HostnameCnOnly, NOW).is_err());

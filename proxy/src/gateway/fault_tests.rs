@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::forge::KeyKind;
+use crate::forge::{KeyKind, Leaf};
 use crate::serve::{Conduct, Hindrance};
 use crate::serve_tests::{Client, HOST, Scene, attack, now, scene};
 use crate::upstream::Upstream;
@@ -121,7 +121,7 @@ impl Stage {
             let key = Key { device: from.ip(), host: HOST.to_owned(), port: server.port(), class: ClientClass([0; 6]), lane: 0 };
             let mut subjects = Subjects::new(policies::policy::Thresholds::default());
             let group = subjects.begin(&key, treatment.clone(), (server.ip(), &[]), now(), Some(1));
-            let prepared = self.scene.server.prepare(&visit, treatment.clone()).await;
+            let prepared = self.scene.server.prepare(&visit, treatment.clone(), Leaf::First).await;
             let place = subjects.join(&key, group, &tap, &visit.progress, prepared.treatment()).unwrap();
             let conduct = self.scene.server.run(visit, prepared).await;
             tap.close(flow_end(conduct.close));

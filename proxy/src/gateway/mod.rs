@@ -36,6 +36,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::feed::{Feed, FlowTap};
+use crate::forge::Leaf;
 use crate::hello::{self, Hello, Start};
 use crate::plan::{self, History, Mode, Terms};
 use crate::preamble;
@@ -490,8 +491,8 @@ impl Gateway {
 
     /// A TLS connection: plan, write down, show, note.
     async fn treat(&self, visit: Visit<TcpStream>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
-        let (group, treatment) = self.group(key, offered, visit.server.ip(), visit.now);
-        let prepared = self.setup.server.prepare(&visit, treatment).await;
+        let (group, treatment, leaf) = self.group(key, offered, visit.server.ip(), visit.now);
+        let prepared = self.setup.server.prepare(&visit, treatment, leaf).await;
         if prepared.hindrance().is_some() {
             self.subjects().hindered(key, group);
         }
@@ -638,16 +639,23 @@ impl Gateway {
     }
 
     async fn relay(&self, visit: Visit<TcpStream>) -> crate::serve::Conduct {
-        let prepared = self.setup.server.prepare(&visit, Treatment::Pass).await;
+        let prepared = self.setup.server.prepare(&visit, Treatment::Pass, Leaf::First).await;
         self.setup.server.run(visit, prepared).await
     }
 
-    /// The group this connection belongs to, and its treatment.
-    fn group(&self, key: &Key, offered: (bool, bool), server: IpAddr, now: Time) -> (u64, Treatment) {
+    /// The group this connection belongs to, its treatment, and the leaf of a control.
+    fn group(&self, key: &Key, offered: (bool, bool), server: IpAddr, now: Time) -> (u64, Treatment, Leaf) {
         let attempt = self.devices().get(&key.device).and_then(|d| d.attempt);
         let mut subjects = self.subjects();
+        // Devices that go on as they please see the first leaf alone, as at any server.
+        let leaf = |subjects: &Subjects| match subjects.all.get(key) {
+            Some(state) if self.setup.mode == Mode::Runs => {
+                Leaf::after(state.history.past.iter().filter(|p| p.arm == Arm::Control).count())
+            }
+            _ => Leaf::First,
+        };
         if let Some((id, treatment)) = subjects.open_group(key, now, attempt) {
-            return (id, if self.paused() { Treatment::Pass } else { treatment });
+            return (id, if self.paused() { Treatment::Pass } else { treatment }, leaf(&subjects));
         }
         let due: Vec<Tried> = subjects.finish_one(key, &*self.setup.veil.0).into_iter().collect();
         let elsewhere = (self.setup.mode == Mode::Live).then(|| elsewhere(&subjects, key));
@@ -675,9 +683,10 @@ impl Gateway {
         let treatment = woken.unwrap_or(treatment);
         let names = self.setup.rules.names_of(server);
         let id = subjects.begin(key, treatment.clone(), (server, &names), now, attempt);
+        let leaf = leaf(&subjects);
         drop(subjects);
         Self::write(due);
-        (id, treatment.of_connection(0))
+        (id, treatment.of_connection(0), leaf)
     }
 
     /// The attack that made another stack of the same program speak, to this peer or to one that stands in for it, where that one still has open

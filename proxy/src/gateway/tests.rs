@@ -214,6 +214,44 @@ async fn a_careless_client_accepts_everything_but_a_cut() {
     assert_eq!(shown.0.first_bytes.as_ref().map(ToString::to_string).as_deref(), Some("GET / HTTP/1.1"));
 }
 
+/// A client that checks nothing but that it meets whom it met first is no sound one: no refusal of its stands between controls that worked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_knows_a_certificate_by_heart() {
+    let mut some = attacks();
+    some.retain(|a| {
+        matches!(a.defect, Defect::UntrustedCa | Defect::SelfSigned | Defect::HostnameMismatch | Defect::VerifySignatureCorrupt)
+    });
+    let c = campaign_of(Arc::new(All), some).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    let mut known = None;
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        let connector = tokio_rustls::TlsConnector::from(Client::Careless.config(&c.scene.roots));
+        if let Ok(mut tls) = connector.connect("shop.test".try_into().unwrap(), c.tunnel().await).await {
+            let leaf = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+            if *known.get_or_insert(leaf.clone()) == leaf {
+                tls.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.unwrap();
+                let _ = tls.read_to_end(&mut Vec::new()).await;
+            } else {
+                let _ = tls.shutdown().await;
+            }
+        }
+        c.gateway.end_run(device, false).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    let trials: Vec<Trial> = c.trials().into_iter().map(|(trial, _)| trial).collect();
+    let asked = trials.iter().filter(|t| t.arm == Arm::Attack && t.result == TrialResult::Rejected).count();
+    assert!(asked > 4, "{asked}");
+    for (i, trial) in trials.iter().enumerate().filter(|(_, t)| t.arm == Arm::Attack && t.result == TrialResult::Rejected) {
+        let works = |t: Option<&Trial>| t.is_some_and(|t| t.result == TrialResult::Accepted);
+        let before = trials[..i].iter().rev().find(|t| t.arm == Arm::Control);
+        let after = trials[i..].iter().find(|t| t.arm == Arm::Control);
+        assert!(!(works(before) && works(after)), "{trial:?}");
+    }
+}
+
 /// A client that opens a connection and begins TLS on it long after is attacked as any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_begins_late() {
