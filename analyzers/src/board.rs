@@ -173,7 +173,9 @@ impl Tallied {
                 self.not_tested += 1;
                 let untried = matches!(
                     outcome,
-                    Outcome::NotTested(Reason::NotExercised | Reason::LabCaNotTrusted | Reason::NothingWorked | Reason::NoCommonGround)
+                    Outcome::NotTested(
+                        Reason::NotExercised | Reason::OutOfTime | Reason::LabCaNotTrusted | Reason::NothingWorked | Reason::NoCommonGround
+                    )
                 );
                 self.untried += u32::from(finding.active && untried);
             }
@@ -413,6 +415,7 @@ impl Board {
             strict: listed(&demands.policy.strict),
             anchor_live: docket.anchored.contains(&(case.subject.device, case.subject.client)),
             selected,
+            ended: docket.ended,
             proxied_only: docket.proxied_only,
         }
     }
@@ -466,6 +469,8 @@ struct Docket<'a> {
     anchored: HashSet<(Option<DeviceId>, Option<ClientClass>), Fixed>,
     /// The set-up, which is said of the run, has the lab's authority in the user store.
     user_anchor: bool,
+    /// The operator or the budget ended the run.
+    ended: bool,
     /// The gateway was an explicit proxy.
     proxied_only: bool,
 }
@@ -475,7 +480,10 @@ impl<'a> Docket<'a> {
         let mut order: Vec<usize> = (0..board.cases.len()).collect();
         order.sort_unstable_by(|a, b| board.cases.get_index(*a).map(|(s, _)| s).cmp(&board.cases.get_index(*b).map(|(s, _)| s)));
         let standing = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Standing>());
-        let user_anchor = standing.is_some_and(|s| s.iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
+        let user_anchor = standing.as_ref().is_some_and(|s| s.iter().any(|(s, _)| s.what == "anchor" && s.state == "user"));
+        let ended = standing.is_some_and(|s| {
+            s.iter().any(|(s, _)| matches!((s.what.as_str(), s.state.as_str()), ("budget", _) | ("operator", "ended the run")))
+        });
         let run = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Run>());
         let proxied_only = run.is_some_and(|r| r.iter().any(|(r, _)| r.mode == Some(observation::RunMode::Explicit)));
         let accepted = |t: &observation::Trial| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted;
@@ -484,6 +492,7 @@ impl<'a> Docket<'a> {
             at: Default::default(),
             anchored: HashSet::default(),
             user_anchor,
+            ended,
             proxied_only,
         };
         for (index, subject, case) in order.into_iter().filter_map(|i| board.cases.get_index(i).map(|(s, c)| (i, s, c))) {
@@ -718,7 +727,7 @@ pub struct Needed {
 pub fn leaves_undecided(outcome: &Outcome, active: bool) -> bool {
     match outcome {
         Outcome::Judged(j) => j.verdict == Verdict::Inconclusive,
-        Outcome::NotTested(reason) => active && matches!(reason, Reason::NotExercised),
+        Outcome::NotTested(reason) => active && matches!(reason, Reason::NotExercised | Reason::OutOfTime),
         Outcome::NotApplicable(_) => false,
         Outcome::Error(_) => true,
     }

@@ -64,6 +64,7 @@ reasons! {
     SecondReadingDiffers = "second-reading-differs", "analysing the run's capture again gave other lines";
     // not tested
     NotExercised = "not-exercised", "nothing in the traffic exercised it";
+    OutOfTime = "out-of-time", "the run was ended before it was asked";
     NoPersona = "no-persona", "no value of this kind was planted, so absence proves nothing";
     NoDeclaration = "no-declaration", "the declaration it compares against was not given";
     NoEvents = "no-events", "no stimulus was recorded";

@@ -148,8 +148,21 @@ pub struct Terms {
     pub anchor_live: bool,
     /// The attack was selected and authorised in this run.
     pub selected: bool,
+    /// The operator or the budget ended the run.
+    pub ended: bool,
     /// Only what asked the explicit proxy was seen.
     pub proxied_only: bool,
+}
+
+impl Terms {
+    /// Why there is no attempt.
+    fn unasked(&self) -> Reason {
+        match (self.selected, self.ended) {
+            (false, _) => Reason::NoAttacks,
+            (true, true) => Reason::OutOfTime,
+            (true, false) => Reason::NotExercised,
+        }
+    }
 }
 
 /// Where a peer stands to the pins that the maker declares.
@@ -373,7 +386,7 @@ pub fn judge(attack: &Attack, case: &Case, terms: &Terms) -> Outcome {
         }
     }
     let Some(all) = Proof::of(attempts.iter().map(|r| r.line)) else {
-        return Outcome::NotTested(if terms.selected { Reason::NotExercised } else { Reason::NoAttacks });
+        return Outcome::NotTested(terms.unasked());
     };
     refused(attack, case, terms, &sides, all)
 }
@@ -386,7 +399,7 @@ fn sibling(attempts: &[&Row<'_>], terms: &Terms) -> Outcome {
     } else if any(TrialResult::Rejected) {
         Outcome::NotApplicable(Reason::SiblingRefuses)
     } else {
-        Outcome::NotTested(if terms.selected { Reason::NotExercised } else { Reason::NoAttacks })
+        Outcome::NotTested(terms.unasked())
     }
 }
 
@@ -724,6 +737,7 @@ mod tests {
         user_anchor: false,
         anchor_live: true,
         selected: true,
+        ended: false,
         proxied_only: false,
     };
 
@@ -784,6 +798,7 @@ mod tests {
             check(&a, rows, TERMS, expect);
         }
         check(&a, "", Terms { selected: false, ..TERMS }, "not-tested no-attacks");
+        check(&a, "P+ P+", Terms { ended: true, ..TERMS }, "not-tested out-of-time");
     }
 
     #[test]

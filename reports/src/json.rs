@@ -424,7 +424,7 @@ fn coverage(findings: &[Finding], catalogue: &Catalogue, tabled: &Tabled) -> Cov
     let ledger = &tabled.ledger;
     let mut answered: BTreeMap<&str, bool> = BTreeMap::new();
     for finding in findings {
-        let exercised = !matches!(finding.outcome, Outcome::NotTested(Reason::NotExercised));
+        let exercised = !matches!(finding.outcome, Outcome::NotTested(Reason::NotExercised | Reason::OutOfTime));
         *answered.entry(&finding.check).or_default() |= exercised;
     }
     let selected = tabled.run.iter().flat_map(|r| &r.attacks).map(Text::as_str);
