@@ -33,7 +33,7 @@ use proxy::capture::Source;
 use proxy::feed::Feed;
 use proxy::forge::ca::{Authority, LIFETIME};
 use proxy::forge::cert::San;
-use proxy::forge::{Mint, Mirror};
+use proxy::forge::{Leaf, Mint, Mirror};
 use proxy::gateway::{Gateway, Rules, Setup, Veiled, entrance};
 use proxy::packets::Packets;
 use proxy::plan::Mode;
@@ -99,7 +99,7 @@ fn roots(dir: &Path, only: Option<&str>) -> RootCertStore {
 /// A server's configuration with a leaf for every name under `bench.test`.
 fn serving(mint: &Mint, host: &str, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let mirror = Mirror { names: vec![San::Dns("*.bench.test".to_owned())], ..Mirror::bare(host) };
-    let chain = mint.control(&mirror, now()).unwrap();
+    let chain = mint.control(&mirror, Leaf::First, now()).unwrap();
     let key = PrivateKeyDer::Pkcs8(chain.key.pkcs8().to_vec().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

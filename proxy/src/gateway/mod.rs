@@ -679,7 +679,7 @@ impl Gateway {
                 plan::plan(&state.history, &Terms { sibling: sibling.as_deref(), passing: passing.as_deref(), ..terms }, now)
             }
         };
-        let woken = (runs && treatment == Treatment::Pass).then(|| self.wakes(&subjects, key, server)).flatten();
+        let woken = (runs && treatment == Treatment::Pass).then(|| self.wakes(&subjects, key, server, attempt)).flatten();
         let treatment = woken.unwrap_or(treatment);
         let names = self.setup.rules.names_of(server);
         let id = subjects.begin(key, treatment.clone(), (server, &names), now, attempt);
@@ -691,13 +691,17 @@ impl Gateway {
 
     /// The attack that made another stack of the same program speak, to this peer or to one that stands in for it, where that one still has open
     /// questions and does not come by itself: nothing is left to ask this stack, but without its failure the other is not met.
-    fn wakes(&self, subjects: &Subjects, key: &Key, server: IpAddr) -> Option<Treatment> {
+    fn wakes(&self, subjects: &Subjects, key: &Key, server: IpAddr, attempt: Option<u64>) -> Option<Treatment> {
         let mine = self.terms(key, &[server], true, None);
         if !mine.allowed {
             return None;
         }
         let past = &subjects.all.get(key)?.history.past;
         let open = |k: &Key, state: &subjects::State| {
+            // Who has come in this run already comes by itself.
+            if state.group.as_ref().is_some_and(|group| group.attempt == attempt) {
+                return false;
+            }
             let terms = self.terms(k, state.servers(), true, None);
             !plan::undecided(&state.history, &terms).is_empty()
         };

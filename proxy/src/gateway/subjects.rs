@@ -66,7 +66,7 @@ pub(super) struct Group {
     given: usize,
     started: Time,
     /// The process run that caused it (lab).
-    attempt: Option<u64>,
+    pub(super) attempt: Option<u64>,
     members: Vec<Member>,
     /// Connections beyond [`MOST_MEMBERS`] that still run.
     beyond: usize,

@@ -252,6 +252,26 @@ async fn a_client_that_knows_a_certificate_by_heart() {
     }
 }
 
+/// A peer that has nothing left to be asked is left alone, while another that comes in every run still has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_comes_by_itself_needs_no_waking() {
+    let mut some = attacks();
+    some.retain(|a| matches!(a.defect, Defect::TlsBlocked | Defect::SelfSigned | Defect::HostnameMismatch));
+    let c = campaign_of(Arc::new(All), some).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        Client::Strict.talk(c.tunnel_to(8443).await, &c.scene.roots).await;
+        Client::Careless.talk(c.tunnel().await, &c.scene.roots).await;
+        c.gateway.end_run(device, false).await;
+        if c.gateway.undecided(device).is_empty() {
+            break;
+        }
+    }
+    // Two of each peer: the careless one was done with the others long before.
+    assert_eq!(results(&c.trials())["channel.tls-block-fallback"].len(), 4);
+}
+
 /// A client that opens a connection and begins TLS on it long after is attacked as any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_begins_late() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use policies::Time;
 use proxy::forge::ca::{LIFETIME, pem_text};
-use proxy::forge::{Authority, KeyKind, Mint, Mirror};
+use proxy::forge::{Authority, KeyKind, Leaf, Mint, Mirror};
 
 const INSIDE: &str = "OVERHEAR_TEST_INSIDE";
 
@@ -105,7 +105,7 @@ impl Origin {
     /// Its files go to `dir`, its authority to `authority` there.
     pub(crate) fn new(dir: &Path, host: &str) -> Origin {
         let mint = Mint::new(Authority::make("origin", now(), LIFETIME).unwrap(), now()).unwrap();
-        let chain = mint.control(&Mirror { key: KeyKind::P256, ..Mirror::bare(host) }, now()).unwrap();
+        let chain = mint.control(&Mirror { key: KeyKind::P256, ..Mirror::bare(host) }, Leaf::First, now()).unwrap();
         let write = |name: &str, text: String| {
             let path = dir.join(name);
             fs::write(&path, text).unwrap();
