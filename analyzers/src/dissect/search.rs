@@ -468,6 +468,11 @@ impl Cx<'_> {
     /// Searches what a device calls itself, also for parts of planted values.
     pub fn search_name(&mut self, spot: &Spot<'_>, name: &[u8]) {
         self.search_whole(spot, name);
+        self.search_again_as_name(spot, name);
+    }
+
+    /// The same for a name that was searched as a whole.
+    pub fn search_again_as_name(&mut self, spot: &Spot<'_>, name: &[u8]) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let mut parts: SmallVec<[Found; 2]> = SmallVec::new();
         engine.parts_in(name, &mut |f| parts.push(f));

@@ -485,16 +485,18 @@ impl Dns {
         if name.is_empty() || self.said.contains(&key) {
             return;
         }
+        let place = match (self.flavour, record) {
+            (Flavour::Mdns, "TXT") => Place::Of("mdns.txt"),
+            _ => self.flavour.place(),
+        };
+        let spot = Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
         if search {
-            let place = match (self.flavour, record) {
-                (Flavour::Mdns, "TXT") => Place::Of("mdns.txt"),
-                _ => self.flavour.place(),
-            };
-            let spot = Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
             cx.search_name(&spot, name);
             if let Some(plain) = message::unescaped(name) {
                 cx.search_again(&spot, &plain);
             }
+        } else {
+            cx.search_again_as_name(&spot, name);
         }
         if !self.remember(key) {
             return;

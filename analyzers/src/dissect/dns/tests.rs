@@ -241,6 +241,27 @@ fn all_that_is_said_on_the_link_is_searched() {
     assert_eq!(finds(5353, &[says("Zacharias-Phone._a._tcp.local")]), ["mdns.name given-name ?"]);
 }
 
+/// NetBIOS writes the nibbles of a name's 15 characters and of its kind as letters (RFC 1001 §14.1).
+fn netbios(text: &str) -> String {
+    let padded = format!("{text:<15}\0");
+    padded.bytes().flat_map(|b| [b >> 4, b & 15]).map(|nibble| char::from(b'A' + nibble)).collect()
+}
+
+#[test]
+fn names_that_are_claimed_are_searched_for_parts() {
+    let claim = |text: &str, opcode: u16| {
+        let record = record(b"\xc0\x0c", 32, &[0, 0, 192, 168, 1, 7]);
+        (Dir::Out, message(1, opcode << 11 | 0x110, [1, 0, 0, 1], &[question(&netbios(text), 32), record]))
+    };
+    for (text, expect) in
+        [("SILANESE-PC", &["nbns.name family-name ?"][..]), ("SILANESES-PC", &["nbns.name part-of-name ?"]), ("SILK-PC", &[])]
+    {
+        assert_eq!(finds(137, &[claim(text, 5)]), expect, "{text}");
+        assert_eq!(finds(137, &[claim(text, 8)]), expect, "{text}");
+    }
+    assert_eq!(finds(137, &[claim("SILANESES-PC", 0)]), [""; 0], "a question is about others");
+}
+
 #[test]
 fn questions_and_answers() {
     let answer = message(
