@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Where the name at `at` ends where it stands.
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     let start = at;
     loop {
         match *message.get(at)? {
@@ -205,10 +205,13 @@ pub fn netbios(label: &[u8]) -> Option<(Vec<u8>, u8)> {
 /// RR types this house reads (IANA DNS parameters).
 pub mod rr {
     pub const A: u16 = 1;
+    pub const NS: u16 = 2;
     pub const CNAME: u16 = 5;
+    pub const SOA: u16 = 6;
     pub const NULL: u16 = 10;
     pub const PTR: u16 = 12;
     pub const HINFO: u16 = 13;
+    pub const MX: u16 = 15;
     pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const NB: u16 = 32;

@@ -283,13 +283,15 @@ impl Dns {
         let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
         for n in 0..records {
             let record = reader.record(Section::Answer)?;
-            // What is asked with records says whose they are: updates (RFC 2136), keys of signatures.
-            if !header.response {
-                self.known(bytes, record, dir, origin, cx);
-            } else if matches!(record.kind, rr::NULL | rr::TXT | rr::OPT)
-                || n < u32::from(header.answers) && !matches!(record.kind, rr::A | rr::AAAA)
-            {
+            if header.response {
+                // The owner of an answer is who was asked for, or an alias told before.
+                if n >= u32::from(header.answers) {
+                    self.search_owner(bytes, record, self.flavour.part(Part::Record), dir, origin, cx);
+                }
                 self.search_record(bytes, record, dir, origin, cx);
+            } else {
+                // What is asked with records says whose they are: updates (RFC 2136), keys of signatures.
+                self.known(bytes, record, dir, origin, cx);
             }
         }
         self.search_tail(bytes, reader.at(), dir, origin, cx);

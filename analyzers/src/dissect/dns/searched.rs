@@ -19,7 +19,7 @@ pub(super) enum Part {
 }
 
 impl Flavour {
-    fn part(self, part: Part) -> Place<'static> {
+    pub(super) fn part(self, part: Part) -> Place<'static> {
         Place::Of(match (self, part) {
             (Flavour::Dns, Part::Record) => "dns.record",
             (Flavour::Dns, Part::Options) => "dns.edns",
@@ -52,14 +52,18 @@ impl Dns {
             return;
         }
         self.remember(key);
-        if let Some(owner) = self.read_name(bytes, record.name).filter(|owner| !owner.is_empty()) {
-            let spot = Spot { place: self.flavour.place(), ..self.spot(Part::Record, dir, record.name, record.data, origin) };
-            search_name(&spot, &owner, cx);
-        }
+        self.search_owner(bytes, record, self.flavour.place(), dir, origin, cx);
         self.search_record(bytes, record, dir, origin, cx);
     }
 
-    /// What a record says: the strings of a text, the options of an OPT record (RFC 6891 §6.1.2), a name, or its bytes as they are.
+    /// The name that a record is about.
+    pub(super) fn search_owner(&self, bytes: &[u8], record: Record<'_>, place: Place<'static>, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
+        if let Some(owner) = self.read_name(bytes, record.name).filter(|owner| !owner.is_empty()) {
+            search_name(&Spot { place, ..self.spot(Part::Record, dir, record.name, record.data, origin) }, &owner, cx);
+        }
+    }
+
+    /// What a record says: the strings of a text, the options of an OPT record (RFC 6891 §6.1.2), names, or its bytes as they are.
     pub(super) fn search_record(&mut self, bytes: &[u8], record: Record<'_>, dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
         let (spot, data) = (
             self.spot(if record.kind == rr::OPT { Part::Options } else { Part::Record }, dir, record.at, record.data, origin),
@@ -84,9 +88,31 @@ impl Dns {
                     rest = after;
                 }
             }
-            rr::PTR | rr::CNAME => {
+            rr::PTR | rr::CNAME | rr::NS => {
                 if let Some(name) = self.read_name(bytes, record.at) {
                     search_name(&spot, &name, cx);
+                }
+            }
+            // Behind a preference; behind priority, weight and port (RFC 2782).
+            rr::MX | rr::SRV if self.flavour != Flavour::Nbns => {
+                let before = if record.kind == rr::MX { 2 } else { 6 };
+                if let Some(name) = self.read_name(bytes, record.at + before) {
+                    search_name(&spot, &name, cx);
+                }
+            }
+            // A server, and the mail address of who answers for it, its first label the user (RFC 1035 §3.3.13).
+            rr::SOA => {
+                let mail = message::skip_name(bytes, record.at);
+                for at in [Some(record.at), mail].into_iter().flatten() {
+                    if let Some(name) = self.read_name(bytes, at) {
+                        search_name(&spot, &name, cx);
+                    }
+                }
+                let mut labels: SmallVec<[&[u8]; MOST_JOINED]> = SmallVec::new();
+                if mail.and_then(|at| message::labels(bytes, at, |label| labels.push(label))).is_some()
+                    && let Some((user, host)) = labels.split_first()
+                {
+                    cx.search_again(&spot, &[user, &b"@"[..], &host.join(&b'.')].concat());
                 }
             }
             rr::A | rr::AAAA => {}

@@ -204,6 +204,41 @@ fn what_only_an_answer_tells_is_searched() {
     assert_eq!(named(12, &name("tv.lan")), [""; 0]);
 }
 
+/// Who answers for a zone, and what is told beside an answer.
+#[test]
+fn what_stands_beside_an_answer_is_searched() {
+    use policies::IdentifierType::{Email, Imei};
+    let beside = |counts: [u16; 4], record: Vec<u8>| {
+        let answer = message(1, ANSWER, counts, &[question("a.t.test", 1), record]);
+        let planted = [(Imei, IMEI), (Email, "z.ia@silanese.test")];
+        hits(&run_with(seeking(&planted), 53, false, &[ask(1, "a.t.test", 1), (Dir::Back, answer)]))
+    };
+    let (authority, additional) = ([1, 0, 1, 0], [1, 0, 0, 1]);
+    let asked = format!("{IMEI}.t.test");
+    // Its end is that of the question.
+    let compressed = [&[15][..], IMEI.as_bytes(), &[0xc0, 14]].concat();
+    let soa = |server: &[u8], mail: &[u8]| record(&[0xc0, 14], 6, &[server, mail, &[0; 20]].concat());
+    for counts in [authority, additional] {
+        for found in [
+            record(&name(&asked), 1, &[10, 7, 0, 5]),
+            record(&name(&asked), 28, &[1; 16]),
+            record(&[0xc0, 14], 2, &compressed),
+            record(&[0xc0, 14], 15, &[&[0, 5][..], &compressed].concat()),
+            record(&[0xc0, 14], 33, &[&[0; 6][..], &compressed].concat()),
+            soa(&compressed, &[0]),
+            soa(&[0], &name(&asked)),
+            soa(&[0xc0, 14], b"\x04z.ia\x08silanese\x04test\0"),
+        ] {
+            assert_eq!(beside(counts, found.clone()), ["dns.record"], "{}", found.escape_ascii());
+        }
+        for other in
+            [soa(&[0xc0, 14], &[0xc0, 14]), soa(&[0xff], &[]), record(&[0xc0, 14], 15, &[0]), record(&[0xc0, 14], 2, &name("ns.t.test"))]
+        {
+            assert_eq!(beside(counts, other.clone()), [""; 0], "{}", other.escape_ascii());
+        }
+    }
+}
+
 /// A dot in a label is one of the value, whatever escape the written name has for it; and the escape hides no value from the mask.
 #[test]
 fn dots_in_labels() {
