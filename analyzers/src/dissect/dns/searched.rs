@@ -1,5 +1,7 @@
 //! What of a message is searched beside the names as they are written: labels joined, records, options, and what stands behind the end.
 
+use std::net::Ipv6Addr;
+
 use smallvec::SmallVec;
 
 use super::message::{self, Record, rr};
@@ -199,9 +201,9 @@ impl<'a> Labels<'a> {
         it
     }
 
-    /// Searches what labels are together, and in base32.
+    /// Searches what labels are together, in base32, and read from the last to the first.
     fn search(&self, spot: &Spot<'_>, cx: &mut Cx<'_>) {
-        for (bytes, chain) in [(self.joined(), &[][..]), (self.base32(), &["base32"])] {
+        for (bytes, chain) in [(self.joined(), &[][..]), (self.base32(), &["base32"]), (self.reversed(), &["reversed"])] {
             if !bytes.is_empty() {
                 cx.search_again(&Spot { chain, ..*spot }, &bytes);
             }
@@ -231,6 +233,24 @@ impl<'a> Labels<'a> {
         }
         self.runs().for_each(&mut add);
         out
+    }
+
+    /// The number that a name of single digits is made of: a phone's (RFC 6116 §3.2), or an address (RFC 3596 §2.5), of which one may be made
+    /// of a link address.
+    fn reversed(&self) -> Vec<u8> {
+        let digits = |is: fn(&u8) -> bool| -> Vec<u8> {
+            let digit = |label: &&[u8]| if let [b] = label { Some(*b).filter(is) } else { None };
+            let mut out: Vec<u8> = self.labels.iter().map_while(digit).collect();
+            out.reverse();
+            out
+        };
+        let hex = digits(u8::is_ascii_hexdigit);
+        if hex.len() == 32 {
+            let nibbles = hex.iter().filter_map(|b| crate::encode::nibble(*b));
+            return Ipv6Addr::from(nibbles.fold(0u128, |all, nibble| all << 4 | u128::from(nibble))).to_string().into_bytes();
+        }
+        let number = digits(u8::is_ascii_digit);
+        if number.len() < SHORTEST_JOIN { Vec::new() } else { [b"+", &number[..]].concat() }
     }
 
     /// What labels and runs of them are in base32 (RFC 4648 §6 and §7), which is made for names: upper and lower case are the same.

@@ -143,6 +143,25 @@ fn names_are_searched_as_labels_and_joined() {
     assert_eq!(finds(53, &[(Dir::Out, message(1, ASK, [1, 0, 0, 0], &[dotted]))]), ["dns.qname"]);
 }
 
+/// Numbers that names carry from the last digit to the first.
+#[test]
+fn names_are_read_backwards() {
+    use policies::IdentifierType::{Mac, Msisdn};
+    #[track_caller]
+    fn check(text: &str, expect: &[&str]) {
+        let planted = [(Msisdn, "+447700900570"), (Mac, "3c:07:54:aa:be:cd")];
+        assert_eq!(hits(&run_with(seeking(&planted), 53, false, &[ask(1, text, 12)])), expect, "{text}");
+    }
+    check("0.7.5.0.0.9.0.0.7.7.4.4.e164.arpa", &["dns.qname reversed"]);
+    check("0.7.5.0.0.9.0.0.7.7.4.4.numbers.test", &["dns.qname reversed"]);
+    check("1.7.5.0.0.9.0.0.7.7.4.4.e164.arpa", &[]);
+    check("70.5.0.0.9.0.0.7.7.4.4.e164.arpa", &[]);
+    let address = |end: &str| format!("{end}.{}ip6.arpa", "0.".repeat(8) + "8.b.d.0.1.0.0.2.");
+    check(&address("d.c.e.b.a.a.e.f.f.f.4.5.7.0.e.3"), &["dns.qname reversed eui-64"]);
+    check(&address("D.C.E.B.A.A.E.F.F.F.4.5.7.0.E.3"), &["dns.qname reversed eui-64"]);
+    check(&address("e.c.e.b.a.a.e.f.f.f.4.5.7.0.e.3"), &[]);
+}
+
 #[test]
 fn all_that_a_question_carries_is_searched() {
     let whole = |tail: &[u8], counts: [u16; 4]| {
