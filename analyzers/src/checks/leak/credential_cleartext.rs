@@ -1,8 +1,8 @@
 //! No credential leaves in the clear
 //!
 //! # What it does
-//! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: Basic and Bearer
-//! authorization, user and password in a URL (RFC 3986 §3.2.1), and form fields named as one. What everybody on the local link hears counts
+//! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: an authorization that
+//! shows one (Basic, Bearer, a token), user and password in a URL (RFC 3986 §3.2.1), and form fields named as one. What everybody on the local link hears counts
 //! too.
 //!
 //! # Why it matters
@@ -11,7 +11,7 @@
 //! # How it is judged
 //! *Fail*: a planted value (a password, token or user name) was found, or the protocol marks a value as password or authorization.
 //! *Pass*: a password or token was planted, nothing of the kind was found, and no byte that could hold one was lost. A value that only looks like one (format
-//! and checksum) leaves it undecided; without a persona, absence proves nothing and the check is not tested.
+//! and checksum) leaves it undecided, and so does an authorization of a scheme that is not known; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
 //! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
@@ -23,6 +23,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, is_beside_discovery, is_clear, is_credential, is_on_link, judge_leak};
+use crate::dissect::http::secrets::UNKNOWN_SCHEME;
 use crate::observation::HitFact;
 use crate::outcome::Outcome;
 use crate::subject::Scope;
@@ -50,9 +51,9 @@ fn planted(kind: IdentifierType) -> bool {
 
 /// The protocol itself says that this is a credential; no planted value is needed to know it.
 fn certain(hit: &HitFact) -> bool {
-    let place = hit.place.as_str();
-    hit.kind != IdentifierType::UserName
-        && (place.eq_ignore_ascii_case("http.request.header:authorization") || hit.kind == IdentifierType::Password)
+    let is_known = || !hit.chain.iter().any(|step| step.as_str() == UNKNOWN_SCHEME);
+    let authorizes = || hit.place.as_str().eq_ignore_ascii_case("http.request.header:authorization") && is_known();
+    hit.kind == IdentifierType::Password || hit.kind != IdentifierType::UserName && authorizes()
 }
 
 const EXAMPLES: &[Example] = &[
@@ -61,6 +62,12 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
            {"hit":{"kind":"password","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.header:authorization","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
         "fail",
+    ),
+    Example::new(
+        "an authorization of a scheme that is not known",
+        r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
+           {"hit":{"kind":"token","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.header:authorization","chain":["scheme:unknown"],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "inconclusive structural-only",
     ),
     Example::new(
         "told to everybody on the link",

@@ -33,10 +33,53 @@ pub fn scheme(value: &[u8]) -> Authorization {
     }
 }
 
+/// Says in the chain of a find that nobody knows whether the scheme shows a credential or a proof of one.
+pub(crate) const UNKNOWN_SCHEME: &str = "scheme:unknown";
+
+/// Schemes that prove without telling, beside Digest and those of Windows: signatures and challenges. What has `hmac` in its name is one, too.
+const PROVING: [&str; 13] = [
+    "signature",
+    "aws",
+    "hawk",
+    "hoba",
+    "mutual",
+    "sharedkey",
+    "sharedkeylite",
+    "scram-sha-1",
+    "scram-sha-256",
+    "aws4-ecdsa-p256-sha256",
+    "kerberos",
+    "oss",
+    "qiniu",
+];
+/// Schemes whose value is what is asked for, as vendors have them.
+const TELLING: [&str; 16] = [
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "x-api-key",
+    "key",
+    "jwt",
+    "oauth",
+    "googlelogin",
+    "ssws",
+    "geniekey",
+    "bot",
+    "splunk",
+    "accesstoken",
+    "dpop",
+    "secret",
+];
+/// What parameters that hold it are called: `GoogleLogin auth=…`, `Token token="…"`.
+const PARAMETERS: [&str; 8] = ["auth", "token", "key", "apikey", "api_key", "api-key", "access_token", "oauth_token"];
+/// A shorter value without a scheme may say anything.
+const SHORTEST_BARE: usize = 8;
+
 /// The secrets of an `Authorization` or `Proxy-Authorization` value. Digest and NTLM show none: they prove without telling.
 pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
-    let Some(blank) = value.iter().position(|b| *b == b' ') else { return };
-    let rest = value.get(blank..).unwrap_or_default().trim_ascii();
+    let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
+    let rest = value.get(end..).unwrap_or_default().trim_ascii();
     let at = value.len() - rest.len();
     match scheme(value) {
         Authorization::Basic => {
@@ -52,8 +95,53 @@ pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
         Authorization::Bearer if !rest.is_empty() && !is_stand_in(rest) => {
             out.push(Secret { kind: IdentifierType::Token, value: rest.to_vec(), at, len: rest.len(), chain: &[] });
         }
+        Authorization::Other => other_scheme(&value[..end], rest, at, out),
         _ => {}
     }
+}
+
+/// A scheme that no standard of HTTP's own has, or a value without one.
+fn other_scheme(scheme: &[u8], rest: &[u8], at: usize, out: &mut Vec<Secret>) {
+    let among = |words: &[&str]| words.iter().any(|word| scheme.eq_ignore_ascii_case(word.as_bytes()));
+    let known = among(&TELLING);
+    let (value, from, chain): (&[u8], usize, &'static [&'static str]) = if rest.is_empty() {
+        (scheme, 0, if is_token(scheme) { &[] } else { &[UNKNOWN_SCHEME] })
+    } else {
+        let (value, from) = parameter(rest).unwrap_or((rest, 0));
+        (value, at + from, if known && !contains(rest, "signature=") { &[] } else { &[UNKNOWN_SCHEME] })
+    };
+    // OAuth 1 signs (RFC 5849 §3.1), if it does not show its keys instead of a signature.
+    let signs = contains(scheme, "hmac") || contains(rest, "oauth_signature=") && !contains(rest, "PLAINTEXT");
+    let says_nothing = value.is_empty() || is_stand_in(value) || rest.is_empty() && known;
+    if !says_nothing && !among(&PROVING) && !signs {
+        out.push(Secret { kind: IdentifierType::Token, value: value.to_vec(), at: from, len: value.len(), chain });
+    }
+}
+
+/// Whether a value without a scheme is no word and no pair of a name and a proof: `token68` (RFC 9110 §11.2) with a digit.
+fn is_token(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    let end = value.iter().rposition(|b| *b != b'=').map_or(0, |n| n + 1);
+    let all = value.iter().take(end).all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b));
+    value.len() >= SHORTEST_BARE && digits > 0 && all
+}
+
+/// The value of the parameter that holds a credential, and where it begins.
+fn parameter(rest: &[u8]) -> Option<(&[u8], usize)> {
+    let mut at = 0;
+    for part in rest.split(|b| matches!(b, b',' | b' ' | b';')) {
+        let start = at;
+        at += part.len() + 1;
+        let Some((name, value)) = memchr::memchr(b'=', part).and_then(|equals| Some((part.get(..equals)?, part.get(equals + 1..)?))) else {
+            continue;
+        };
+        if PARAMETERS.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
+            let quote = usize::from(value.starts_with(b"\""));
+            let value = value.get(quote..).unwrap_or_default();
+            return Some((value.strip_suffix(b"\"").unwrap_or(value), start + name.len() + 1 + quote));
+        }
+    }
+    None
 }
 
 /// The secrets of the user part of a URL's authority (RFC 3986 §3.2.1), which says itself that passwords should not stand there.
@@ -411,5 +499,56 @@ mod tests {
         auth("NTLM TlRMTVNTUAAB", Authorization::Negotiate, &[]);
         auth("AWS4-HMAC-SHA256 Credential=x", Authorization::Other, &[]);
         auth("", Authorization::Other, &[]);
+    }
+
+    /// Of each: the value, and whether the scheme is known.
+    #[test]
+    fn schemes_of_vendors() {
+        #[track_caller]
+        fn check(value: &str, expect: Option<(&str, bool)>) {
+            let mut out = Vec::new();
+            authorization(value.as_bytes(), &mut out);
+            let got: Vec<_> = out.iter().map(|s| (String::from_utf8_lossy(&s.value), s.chain.is_empty())).collect();
+            assert_eq!(got.iter().map(|(value, known)| (&value[..], *known)).collect::<Vec<_>>(), Vec::from_iter(expect), "{value}");
+            assert!(out.iter().all(|s| s.kind == Token && value.as_bytes().get(s.at..s.at + s.len) == Some(&s.value[..])), "{value}");
+        }
+        for (value, secret) in [
+            ("Token 9944b09199c62bcf", "9944b09199c62bcf"),
+            ("token token=\"9944b09\", email=a@b.test", "9944b09"),
+            ("ApiKey hunter2", "hunter2"),
+            ("GoogleLogin auth=DQAAAGgA", "DQAAAGgA"),
+            ("OAuth ya29.a0Af", "ya29.a0Af"),
+            ("9944b09199c62bcf", "9944b09199c62bcf"),
+        ] {
+            check(value, Some((secret, true)));
+        }
+        for (value, secret) in [
+            ("Wibble wobble", "wobble"),
+            ("Wibble id=1, key=wobble", "wobble"),
+            ("Wibble id=1, n=2", "id=1, n=2"),
+            ("hunter2", "hunter2"),
+            ("OAuth oauth_signature_method=PLAINTEXT,oauth_signature=a%26b", "oauth_signature_method=PLAINTEXT,oauth_signature=a%26b"),
+            ("ApiKey id=1,signature=4f5a", "id=1,signature=4f5a"),
+            ("anonymous", "anonymous"),
+            ("AKIA1234:c2lnbmF0dXJl", "AKIA1234:c2lnbmF0dXJl"),
+        ] {
+            check(value, Some((secret, false)));
+        }
+        for none in [
+            "Signature keyId=\"k\",signature=\"x\"",
+            "AWS AKIA:sig",
+            "hmac username=\"x\"",
+            "Hawk id=\"x\"",
+            "OAuth oauth_token=\"x\",oauth_signature_method=\"HMAC-SHA1\",oauth_signature=\"x\"",
+            "Token",
+            "Token null",
+            "Bearer ",
+            "undefined",
+            "Digest",
+            "NTLM",
+            " ",
+        ] {
+            check(none, None);
+        }
     }
 }
