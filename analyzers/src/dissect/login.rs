@@ -155,18 +155,21 @@ impl Logins {
     fn read(&mut self, line: &[u8], out: &mut Vec<Secret>) {
         let asked = std::mem::take(&mut self.asked);
         let secret = |kind, value: &[u8], at| Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] };
-        let coded = |kind, value: Vec<u8>| Secret { kind, value, at: 0, len: line.len(), chain: &["base64"] };
+        // IRC says the command before each answer.
+        let answer = line.get(AUTHENTICATE.len()..).filter(|_| is_irc_answer(line)).unwrap_or(line);
+        let at = line.len() - answer.len();
+        let coded = |kind, value: Vec<u8>| Secret { kind, value, at, len: answer.len(), chain: &["base64"] };
         match asked {
-            Asked::Plain => return plain(line, 0, out),
+            Asked::Plain => return plain(answer, at, out),
             Asked::User => {
                 self.asked = Asked::Password;
-                if let Some(value) = base64(line).filter(|v| is_secret(v)) {
+                if let Some(value) = base64(answer).filter(|v| is_secret(v)) {
                     out.push(coded(IdentifierType::UserName, value));
                 }
                 return;
             }
             Asked::Password => {
-                if let Some(value) = base64(line).filter(|v| is_secret(v)) {
+                if let Some(value) = base64(answer).filter(|v| is_secret(v)) {
                     out.push(coded(IdentifierType::Password, value));
                 }
                 return;
@@ -196,8 +199,8 @@ impl Logins {
             } else if !news {
                 self.held = Some(Box::new((password, self.start)));
             }
-        } else if is(first, "AUTH") {
-            // SMTP (RFC 4954), POP3 (RFC 5034).
+        } else if is(first, "AUTH") || is(first, "AUTHENTICATE") {
+            // SMTP (RFC 4954), POP3 (RFC 5034); IRC (IRCv3 `sasl`), sieve scripts (RFC 5804 §2.1).
             self.mechanism(words, out);
         } else if first.ends_with(b":") {
             // A head in the manner of HTTP: RTSP, SIP.
@@ -246,6 +249,12 @@ impl Logins {
             }
         }
     }
+}
+
+const AUTHENTICATE: &[u8] = b"AUTHENTICATE ";
+
+fn is_irc_answer(line: &[u8]) -> bool {
+    line.get(..AUTHENTICATE.len()).is_some_and(|start| start.eq_ignore_ascii_case(AUTHENTICATE))
 }
 
 /// Clients count: `a`, `A001`, `abcd`.
@@ -497,6 +506,14 @@ mod tests {
         check(b"a1 LOGIN \"ada l\" \"se cret\"\r\n", &[(UserName, "ada l", 10), (Password, "se cret", 18)]);
         check(b"EHLO x\r\nAUTH PLAIN AGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 19), (Password, "secret", 19)]);
         check(b"a1 AUTHENTICATE PLAIN\r\nAGFkYQBzZWNyZXQ=\r\n", &[(UserName, "ada", 23), (Password, "secret", 23)]);
+        check(
+            b"CAP REQ :sasl\r\nAUTHENTICATE PLAIN\r\nAUTHENTICATE AGFkYQBzZWNyZXQ=\r\n",
+            &[(UserName, "ada", 48), (Password, "secret", 48)],
+        );
+        check(b"AUTHENTICATE LOGIN\r\nAUTHENTICATE YWRh\r\nAUTHENTICATE c2VjcmV0\r\n", &[(UserName, "ada", 33), (Password, "secret", 52)]);
+        check(b"AUTHENTICATE \"PLAIN\" \"AGFkYQBzZWNyZXQ=\"\r\n", &[(UserName, "ada", 22), (Password, "secret", 22)]);
+        check(b"AUTHENTICATE PLAIN\r\nAUTHENTICATE *\r\n", &[]);
+        check(b"AUTHENTICATE EXTERNAL\r\nAUTHENTICATE +\r\n", &[]);
         check(b"AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 12), (Password, "secret", 18)]);
         check(b"AUTH LOGIN YWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 11), (Password, "secret", 17)]);
         check(b"AUTH CRAM-MD5\r\nc2VjcmV0\r\n", &[]);
