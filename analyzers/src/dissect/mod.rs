@@ -22,6 +22,7 @@ mod login;
 pub mod marks;
 mod opening;
 pub mod quic;
+mod rsync;
 pub mod search;
 pub mod sniff;
 mod talk;

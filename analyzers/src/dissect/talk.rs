@@ -2,7 +2,7 @@
 
 use policies::Time;
 
-use super::{Cx, Dissector, dns, http, login, marks, quic, search, sniff, tls};
+use super::{Cx, Dissector, dns, http, login, marks, quic, rsync, search, sniff, tls};
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
 use crate::observation::App;
@@ -39,12 +39,13 @@ struct Opaque {
     tails: [Tail; 2],
     logins: [login::Logins; 2],
     prompts: login::Prompts,
+    rsync: rsync::Rsync,
     /// Bytes of both directions so far.
     seen: u64,
 }
 
 impl Opaque {
-    /// Credentials that the words before them tell.
+    /// Credentials that the words before them tell; and what is packed in a way that no search takes apart.
     fn read_logins(&mut self, dir: Dir, offset: u64, chunk: &Chunk<'_>, bytes: &[u8], cx: &mut Cx<'_>) {
         if chunk.layer != Layer::Wire {
             return;
@@ -62,6 +63,10 @@ impl Opaque {
         };
         self.logins[dir.index()].take(offset, bytes, &mut |secret, line| tell(dir, secret, line));
         self.prompts.take(dir, offset, bytes, &mut tell);
+        let packed = self.rsync.take(dir, offset, bytes);
+        if packed > 0 {
+            cx.unsearched(dir, chunk.layer, packed as u64);
+        }
     }
 }
 

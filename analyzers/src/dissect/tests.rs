@@ -319,6 +319,19 @@ fn passwords_in_text_of_unknown_protocols() {
 }
 
 /// A stream that is silent for long is taken apart as far as it came; what comes after it is kept afresh.
+/// What rsync packs nobody takes apart; what it does not, is searched as it is.
+#[test]
+fn what_rsync_packs_is_not_searched() {
+    let greeting = &b"@RSYNCD: 32.0 md5\n"[..];
+    for (options, expect) in [
+        (&b"-logDtprze.iLs"[..], &["unparsed unknown Unknown 75", "unparsed unknown Limit 7", "unknown 0+0+75"][..]),
+        (b"-logDtpr0e.iLs", &["unparsed unknown Unknown 75", "unknown 0+0+75"]),
+    ] {
+        let asks = [&b"m\n--server\0"[..], options, b"\0.\0m/\0\0"].concat();
+        check(Transport::Tcp, 873, &[(Sent, greeting), (Back, greeting), (Sent, &asks), (Sent, b"\x28\xb5\x2f\xfd\0\0\0")], expect);
+    }
+}
+
 #[test]
 fn a_stream_that_rests_is_taken_apart() {
     // Behind two codings, which only a whole message shows.
