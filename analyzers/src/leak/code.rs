@@ -2,6 +2,7 @@
 
 use md5::Digest as _;
 
+use super::needles::Ragged;
 use super::table::CORE;
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -60,6 +61,22 @@ pub(super) fn base64_core(bytes: &[u8], phase: usize, url: bool) -> Vec<u8> {
             alphabet[(pair >> (10 - within) & 63) as usize]
         })
         .collect()
+}
+
+/// What the characters beside that core say of `bytes`; with `fold` not the case of a letter.
+pub(super) fn base64_edges(bytes: &[u8], phase: usize, fold: bool) -> Ragged {
+    let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
+    let before = match phase {
+        1 => (if fold && first.is_ascii_alphabetic() { 0b00_1101 } else { 0b00_1111 }, first >> 4),
+        2 => (0b00_0011, first >> 6),
+        _ => (0, 0),
+    };
+    let after = match (phase + bytes.len()) % 3 {
+        1 => (0b11_0000, (last & 0b0011) << 4),
+        2 => (0b11_1100, (last & 0b1111) << 2),
+        _ => (0, 0),
+    };
+    Ragged { before, after }
 }
 
 /// UTF-16 of the text; `big` endian or little.
@@ -174,7 +191,19 @@ mod tests {
                     let text = base64(&whole);
                     let core = base64_core(&value, before % 3, false);
                     assert!(core.len() + 2 >= len * 8 / 6, "short core");
-                    assert!(text.as_bytes().windows(core.len()).any(|w| w == core), "{len} {before} {after}");
+                    let at = text.as_bytes().windows(core.len()).position(|w| w == core);
+                    assert!(at.is_some(), "{len} {before} {after}");
+                    let ragged = base64_edges(&value, before % 3, false);
+                    let says = |at: Option<usize>, (mask, bits): (u8, u8)| {
+                        mask == 0
+                            || at
+                                .and_then(|at| text.as_bytes().get(at))
+                                .is_some_and(|b| (super::super::undo::SEXTET[usize::from(*b)] ^ bits) & mask == 0)
+                    };
+                    assert!(
+                        says(at.and_then(|at| at.checked_sub(1)), ragged.before) && says(at.map(|at| at + core.len()), ragged.after),
+                        "{len} {before} {after}"
+                    );
                 }
             }
         }

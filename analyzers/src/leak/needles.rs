@@ -11,6 +11,9 @@ use crate::encode::{base64, hex};
 use crate::text::Text;
 use policies::IdentifierType as Kind;
 
+/// Fewer characters of base64 stand in any long run of it.
+const SHORTEST_BASE64: usize = 8;
+
 /// What it means that a needle was found.
 #[derive(Clone, Debug)]
 pub(super) struct Meaning {
@@ -22,7 +25,22 @@ pub(super) struct Meaning {
     /// What follows the first [`CORE`] bytes of the needle, and whether its case matters.
     pub(super) rest: Option<(Box<[u8]>, bool)>,
     /// Base64 without the characters that its neighbours also determine: the occurrence reaches one further on either side.
-    pub(super) ragged: bool,
+    pub(super) ragged: Option<Ragged>,
+}
+
+/// What the characters of base64 in front of a needle and behind it say of the value: some bits each, under a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ragged {
+    pub(super) before: (u8, u8),
+    pub(super) after: (u8, u8),
+}
+
+impl Ragged {
+    /// What it says together with another for the same characters: only what both say.
+    fn common(self, other: Ragged) -> Ragged {
+        let common = |(a, x): (u8, u8), (b, y): (u8, u8)| (a & b & !(x ^ y), x);
+        Ragged { before: common(self.before, other.before), after: common(self.after, other.after) }
+    }
 }
 
 impl Meaning {
@@ -33,12 +51,27 @@ impl Meaning {
             let follows = text.get(span.end..).unwrap_or_default().iter().zip(rest);
             span.end += follows.take_while(|(a, b)| if *fold { a.eq_ignore_ascii_case(b) } else { a == b }).count();
         }
-        if self.ragged {
+        if self.ragged.is_some() {
             let sextet = |b: Option<&u8>| b.is_some_and(|b| super::undo::SEXTET[usize::from(*b)] != 0xff);
             span.start -= usize::from(sextet(span.start.checked_sub(1).and_then(|i| text.get(i))));
             span.end += usize::from(sextet(text.get(span.end)));
         }
         span
+    }
+
+    /// Whether the characters beside an occurrence belong to the value too. Where they are cut off or escaped, it is not known, and the
+    /// occurrence counts. Looks at six bytes in front and one behind.
+    pub(super) fn agrees(&self, text: &[u8], span: &Range<usize>) -> bool {
+        let Some(Ragged { before, after }) = self.ragged else { return true };
+        let says = |b: Option<&u8>, (mask, bits): (u8, u8)| {
+            let sextet = b.map_or(0xff, |b| super::undo::SEXTET[usize::from(*b)]);
+            sextet == 0xff || (sextet ^ bits) & mask == 0
+        };
+        let head = text.get(..span.start).unwrap_or_default();
+        let back = |n: usize| head.len().checked_sub(n).and_then(|at| head.get(at));
+        // `\n`, `%2B`, `%252B`, `\u002b`.
+        let escaped = back(2) == Some(&b'\\') || back(3) == Some(&b'%') || back(5) == Some(&b'%') || back(6) == Some(&b'\\');
+        (escaped || says(back(1), before)) && (self.rest.is_some() || says(text.get(span.end), after))
     }
 }
 
@@ -48,7 +81,8 @@ pub(super) struct Needles {
     pub(super) sought: Vec<Needle>,
     pub(super) meanings: Vec<Meaning>,
     chains: HashMap<Vec<&'static str>, Arc<[Text]>>,
-    known: HashMap<(u32, Vec<u8>), bool>,
+    /// The meaning of a needle whose case matters; none if it does not.
+    known: HashMap<(u32, Vec<u8>), Option<u32>>,
 }
 
 impl Needles {
@@ -104,14 +138,8 @@ impl Needles {
         if bytes.len() >= 6 || !form.fold {
             for variant in cases(form) {
                 self.push(seed, hex(&variant).into_bytes(), form, true, edge, &steps(&["hex"]));
-                // Fewer than eight characters of base64 stand in any long run of it.
                 for phase in 0..3 {
-                    for url in [false, true] {
-                        let core = code::base64_core(&variant, phase, url);
-                        if core.len() >= 8 {
-                            self.push(seed, core, form, false, Edge::None, &steps(&["base64"]));
-                        }
-                    }
+                    self.base64(seed, &variant, phase, form, &steps(&["base64"]));
                 }
             }
         }
@@ -131,9 +159,7 @@ impl Needles {
                 let digest = code::digest(name, &input);
                 let steps = |coding: &[&'static str]| coding.iter().copied().chain(inner).collect::<Vec<_>>();
                 self.push(seed, hex(&digest).into_bytes(), form, true, Edge::None, &steps(&["hex", name]));
-                for url in [false, true] {
-                    self.push(seed, code::base64_core(&digest, 0, url), form, false, Edge::None, &steps(&["base64", name]));
-                }
+                self.base64(seed, &digest, 0, form, &steps(&["base64", name]));
                 if name == "md5" {
                     // Half an MD5, a habit of several advertising kits; and java.util.UUID.nameUUIDFromBytes (RFC 9562, 5.3 without a name space).
                     self.push(seed, hex(&digest).as_bytes()[8..24].to_vec(), form, true, Edge::Word, &steps(&["hex", "md5-16"]));
@@ -149,26 +175,52 @@ impl Needles {
         }
     }
 
-    fn push(&mut self, seed: u32, bytes: Vec<u8>, form: &Form, fold: bool, edge: Edge, steps: &[&'static str]) {
+    /// Bytes in base64 of both alphabets, where `phase` bytes modulo 3 go before them.
+    fn base64(&mut self, seed: u32, bytes: &[u8], phase: usize, form: &Form, steps: &[&'static str]) {
+        let ragged = code::base64_edges(bytes, phase, form.fold);
+        for url in [false, true] {
+            let core = code::base64_core(bytes, phase, url);
+            if core.len() < SHORTEST_BASE64 {
+                continue;
+            }
+            match self.push(seed, core, form, false, Edge::None, steps) {
+                Pushed::New(meaning) => meaning.ragged = Some(ragged),
+                Pushed::Known(meaning) => meaning.ragged = meaning.ragged.map(|known| known.common(ragged)),
+                Pushed::Not => {}
+            }
+        }
+    }
+
+    fn push(&mut self, seed: u32, bytes: Vec<u8>, form: &Form, fold: bool, edge: Edge, steps: &[&'static str]) -> Pushed<'_> {
         if bytes.len() < SHORTEST {
-            return;
+            return Pushed::Not;
         }
         // An exact needle is already there if the same is sought without regard to case.
         let folded = (seed, bytes.to_ascii_lowercase());
-        if self.known.get(&folded) == Some(&true) {
-            return;
+        if self.known.get(&folded) == Some(&None) {
+            return Pushed::Not;
         }
+        let id = self.meanings.len() as u32;
         if fold {
-            self.known.insert(folded, true);
-        } else if self.known.insert((seed, bytes.clone()), false).is_some() {
-            return;
+            self.known.insert(folded, None);
+        } else if let Some(known) = self.known.insert((seed, bytes.clone()), Some(id)) {
+            self.known.insert((seed, bytes), known);
+            return known.and_then(|id| self.meanings.get_mut(id as usize)).map_or(Pushed::Not, Pushed::Known);
         }
         let chain = self.chains.entry(steps.to_vec()).or_insert_with_key(|steps| steps.iter().map(Text::ours).collect()).clone();
         let bytes = code::cut(bytes);
         let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
-        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: steps.first() == Some(&"base64") });
-        self.sought.push(Needle { bytes, fold, edge, id: self.meanings.len() as u32 - 1 });
+        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None });
+        self.sought.push(Needle { bytes, fold, edge, id });
+        self.meanings.last_mut().map_or(Pushed::Not, Pushed::New)
     }
+}
+
+/// What became of a needle: it is there now, or was before.
+enum Pushed<'a> {
+    New(&'a mut Meaning),
+    Known(&'a mut Meaning),
+    Not,
 }
 
 /// A form as it is and, where case does not matter, in lower and upper case.

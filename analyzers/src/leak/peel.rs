@@ -268,11 +268,15 @@ impl<'a> Work<'a> {
                     hits.push(hit);
                 }
             };
-            if self.aim == Aim::Hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, None, &mut keep) }
+            if self.aim == Aim::Hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, &mut keep) }
         }
         for Hit { id, span } in hits {
             let Some(meaning) = engine.meanings.get(id as usize) else { continue };
             let Some(planted) = engine.planted(meaning.seed) else { continue };
+            // What may be part of it is hidden.
+            if self.aim != Aim::Hide && !meaning.agrees(bytes, &span) {
+                continue;
+            }
             let span = meaning.reach(bytes, span);
             self.spotted.push(Spotted { layer: at, span, kind: planted.kind, what: What::Planted(id), key: None, detail: None });
         }

@@ -1,6 +1,6 @@
 //! The search over a stream: in one pass, with a short tail of what went before.
 //!
-//! Whether something is found at a place depends on at most [`TAIL`] bytes up to its end and one byte after it. So a find is
+//! Whether something is found at a place depends on at most [`TAIL`] bytes, the last of them the one after it. So a find is
 //! reported with the first piece that brings the byte after it, or at the end of the stream, and how the stream is cut into
 //! pieces cannot matter.
 
@@ -11,8 +11,10 @@ use super::table::{CORE, Hit};
 use super::{Engine, Meaning};
 use crate::observation::Grade;
 
-/// The longest needle, the byte in front of it and the byte behind.
-const TAIL: usize = CORE + 2;
+/// So many bytes in front say whether an occurrence counts.
+const FRONT: usize = 16;
+/// The longest needle, what stands in front of it and the byte behind.
+const TAIL: usize = FRONT + CORE + 1;
 
 /// What one direction of a stream needs to remember between two pieces. Costs nothing until there is something to seek.
 #[derive(Clone, Debug, Default)]
@@ -41,14 +43,14 @@ impl Engine {
             let base = carry.seen - kept as u64;
             if bytes.len() <= 2 * TAIL {
                 carry.tail.extend_from_slice(bytes);
-                self.window(&carry.tail, None, base, |span| (kept..carry.tail.len()).contains(&span.end), &mut hits);
+                self.window(&carry.tail, base, |span| (kept..carry.tail.len()).contains(&span.end), &mut hits);
             } else {
                 let mut border = [0; 2 * TAIL];
                 let border = &mut border[..kept + TAIL];
                 border[..kept].copy_from_slice(&carry.tail);
                 border[kept..].copy_from_slice(&bytes[..TAIL]);
-                self.window(border, None, base, |span| span.start < kept && (kept..kept + TAIL).contains(&span.end), &mut hits);
-                self.window(bytes, carry.tail.last().copied(), carry.seen, |span| span.end < bytes.len(), &mut hits);
+                self.window(border, base, |span| span.start < kept + FRONT && span.end >= kept, &mut hits);
+                self.window(bytes, carry.seen, |span| span.start >= FRONT && span.end < bytes.len(), &mut hits);
                 carry.tail.clear();
                 carry.tail.extend_from_slice(&bytes[bytes.len() - TAIL..]);
             }
@@ -63,7 +65,7 @@ impl Engine {
     pub fn finish(&self, carry: &mut Carry, sink: &mut dyn FnMut(Found)) {
         let mut hits = Vec::new();
         let len = carry.tail.len();
-        self.window(&carry.tail, None, carry.seen - len as u64, |span| span.end == len, &mut hits);
+        self.window(&carry.tail, carry.seen - len as u64, |span| span.end == len, &mut hits);
         carry.tail = Vec::new();
         self.report(hits, sink);
     }
@@ -74,16 +76,9 @@ impl Engine {
         carry.seen += len;
     }
 
-    fn window(
-        &self,
-        text: &[u8],
-        before: Option<u8>,
-        base: u64,
-        wanted: impl Fn(&Range<usize>) -> bool,
-        hits: &mut Vec<(Range<u64>, u32)>,
-    ) {
-        self.table.find(text, before, &mut |Hit { id, span }| {
-            if wanted(&span) && self.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial) {
+    fn window(&self, text: &[u8], base: u64, wanted: impl Fn(&Range<usize>) -> bool, hits: &mut Vec<(Range<u64>, u32)>) {
+        self.table.find(text, &mut |Hit { id, span }| {
+            if wanted(&span) && self.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial && meaning.agrees(text, &span)) {
                 hits.push((base + span.start as u64..base + span.end as u64, id));
             }
         });
@@ -178,6 +173,12 @@ mod tests {
         check("fe80::a65e:60ff:fec1:229b", &["wifi/eui-64@6"]);
         check("384000008CF011BDB23E10B96E40000D", &["ad@0"]);
         check("p=zx81&zx812", &["pin@2"]);
+        // Another value that differs only in bits which base64 has beside the needle.
+        check(base64(b"..anna.quist@example.orc"), &[]);
+        check(base64(b"..\x21nna.quist@example.org"), &[]);
+        check(base64(b".\xe1nna.quist@example.org"), &[]);
+        check(base64(b".ANNA.quist@example.org"), &[]);
+        check(base64(b".Anna.quist@example.org"), &["email-main/base64@2"]);
         check("nothing to see here, 490154203337518 anna@example.org", &[]);
     }
 
@@ -192,6 +193,18 @@ mod tests {
         engine.scan(&mut carry, b"example.org imei=490154203237518", &mut sink);
         engine.finish(&mut carry, &mut sink);
         assert_eq!(out, [5..20, 151..166]);
+    }
+
+    /// What stands in front of a value is seen in the piece before, however long the next one is.
+    #[test]
+    fn a_cut_right_in_front_of_a_value() {
+        for (before, value, expect) in [("\x1b[38;5;2m", "zx81", 1), ("\x1bx[38;5;2m", "zx81", 0), ("\x30", "zx81", 0), ("=", "zx81", 1)] {
+            let (engine, mut carry, mut found) = (engine(), Carry::default(), 0);
+            engine.scan(&mut carry, before.as_bytes(), &mut |_| found += 1);
+            engine.scan(&mut carry, format!("{value}{}", "-".repeat(1000)).as_bytes(), &mut |_| found += 1);
+            engine.finish(&mut carry, &mut |_| found += 1);
+            assert_eq!(found, expect, "{before}{value}");
+        }
     }
 
     #[test]
@@ -211,6 +224,9 @@ mod tests {
                 Just(b"49015420323751".to_vec()),
                 Just(b"zx81".to_vec()),
                 Just(base64(b"x anna.quist@example.org").into_bytes()),
+                Just(base64(b"anna.quist@example.or_").into_bytes()),
+                Just(base64(b"x\xe1nna.quist@example.org").into_bytes()),
+                Just(b"\x1b[38;5;2mzx81".to_vec()),
                 Just(code_all("anna.quist@example.org")),
                 Just(hex(&sha256(b"490154203237518")).into_bytes()),
                 proptest::collection::vec(any::<u8>(), 0..40),

@@ -40,9 +40,9 @@ pub(super) enum Edge {
 }
 
 impl Edge {
-    /// Whether an occurrence at `span` of `text` counts; `before` is the byte in front of `text`.
-    fn allows(self, text: &[u8], span: &Range<usize>, before: Option<u8>) -> bool {
-        let left = span.start.checked_sub(1).map_or(before, |i| text.get(i).copied());
+    /// Whether an occurrence at `span` of `text` counts.
+    fn allows(self, text: &[u8], span: &Range<usize>) -> bool {
+        let left = span.start.checked_sub(1).and_then(|i| text.get(i).copied());
         self.allows_between(left, text.get(span.end).copied()) || !matches!(self, Edge::Before(_)) && is_framed(text, span)
     }
 
@@ -144,30 +144,30 @@ impl Table {
         Table { long: Tier::new(&long), middle: Tier::new(&middle), short: Tier::new(&short), tiny: Tier::new(&tiny), few }
     }
 
-    /// Calls `sink` for every occurrence in `text`, in no particular order; `before` is the byte in front of `text`.
+    /// Calls `sink` for every occurrence in `text`, in no particular order.
     ///
     /// What an occurrence at the very end is followed by is taken to be nothing.
     #[inline]
-    pub(super) fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
-        self.search(text, before, false, sink);
+    pub(super) fn find(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
+        self.search(text, false, sink);
     }
 
     /// The same without regard to case, also of those whose case matters: for what must not be shown, for a password in other letters still
     /// tells most of it.
     pub(super) fn find_in_any_case(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
-        self.search(text, None, true, sink);
+        self.search(text, true, sink);
     }
 
     #[inline]
-    fn search(&self, text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
-        self.long.find(text, before, any_case, sink);
-        self.middle.find(text, before, any_case, sink);
-        self.short.find(text, before, any_case, sink);
-        self.tiny.find(text, before, any_case, sink);
+    fn search(&self, text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
+        self.long.find(text, any_case, sink);
+        self.middle.find(text, any_case, sink);
+        self.short.find(text, any_case, sink);
+        self.tiny.find(text, any_case, sink);
         if any_case {
             self.few.find_in_any_case(text, sink);
         } else {
-            self.few.find(text, before, sink);
+            self.few.find(text, sink);
         }
     }
 
@@ -215,7 +215,7 @@ impl Few {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
                 let same = text.get(span.clone()).is_some_and(|found| found.eq_ignore_ascii_case(&needle.bytes));
-                if same && needle.edge.allows(&text, &span, None) {
+                if same && needle.edge.allows(&text, &span) {
                     sink(Hit { id: needle.id, span });
                 }
             }
@@ -223,14 +223,14 @@ impl Few {
         }
     }
 
-    fn find(&self, text: &[u8], before: Option<u8>, sink: &mut dyn FnMut(Hit)) {
+    fn find(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
         let Some(search) = &self.search else { return };
         let mut from = 0;
         // The search names one needle per place: the others are compared there, and it goes on one byte later.
         while let Some(start) = search.find_in(text, aho_corasick::Span { start: from, end: text.len() }).map(|found| found.start()) {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
-                if text.get(span.clone()) == Some(&needle.bytes[..]) && needle.edge.allows(text, &span, before) {
+                if text.get(span.clone()) == Some(&needle.bytes[..]) && needle.edge.allows(text, &span) {
                     sink(Hit { id: needle.id, span });
                 }
             }
@@ -315,18 +315,18 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
         Tier { filter, slots, entries, needles: needles.into(), bytes: bytes.into() }
     }
 
-    fn find(&self, text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
+    fn find(&self, text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
         match &self.filter {
             Filter::Empty => {}
-            Filter::Small(words) => self.sweep(words, text, before, any_case, sink),
-            Filter::Medium(words) => self.sweep(words, text, before, any_case, sink),
-            Filter::Large(words) => self.sweep(words, text, before, any_case, sink),
-            Filter::Huge(words) => self.sweep(words, text, before, any_case, sink),
+            Filter::Small(words) => self.sweep(words, text, any_case, sink),
+            Filter::Medium(words) => self.sweep(words, text, any_case, sink),
+            Filter::Large(words) => self.sweep(words, text, any_case, sink),
+            Filter::Huge(words) => self.sweep(words, text, any_case, sink),
         }
     }
 
     /// Probes blocks of windows without a branch between them; only in a block with a window that passes are they told apart.
-    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], before: Option<u8>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
+    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
         let mut at = 0;
         while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
             let mut any = 0;
@@ -339,7 +339,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
                 for offset in (0..Self::STEP).step_by(STRIDE) {
                     let hash = hash(load(block, offset) & Self::KEEP);
                     if passes(words, hash) != 0 {
-                        self.verify(text, (before, any_case), at + offset, hash, sink);
+                        self.verify(text, any_case, at + offset, hash, sink);
                     }
                 }
             }
@@ -348,7 +348,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
         while let Some(window) = text.get(at..at + Q) {
             let hash = hash(gather(window));
             if passes(words, hash) != 0 {
-                self.verify(text, (before, any_case), at, hash, sink);
+                self.verify(text, any_case, at, hash, sink);
             }
             at += STRIDE;
         }
@@ -359,7 +359,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
     const STEP: usize = (BLOCK - 8) / STRIDE * STRIDE;
 
     #[cold]
-    fn verify(&self, text: &[u8], (before, any_case): (Option<u8>, bool), at: usize, hash: u64, sink: &mut dyn FnMut(Hit)) {
+    fn verify(&self, text: &[u8], any_case: bool, at: usize, hash: u64, sink: &mut dyn FnMut(Hit)) {
         let mask = self.slots.len() - 1;
         let mut place = (hash >> 20) as usize & mask;
         let slot = loop {
@@ -380,7 +380,7 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             let span = start..start + needle.len();
             let Some(found) = text.get(span.clone()) else { continue };
             let same = if fold || any_case { found.eq_ignore_ascii_case(needle) } else { found == needle };
-            if same && edge.allows(text, &span, before) {
+            if same && edge.allows(text, &span) {
                 sink(Hit { id, span });
             }
         }
@@ -484,7 +484,7 @@ mod tests {
 
     fn hits(table: &Table, text: &[u8]) -> Vec<(u32, usize)> {
         let mut out = Vec::new();
-        table.find(text, None, &mut |hit| out.push((hit.id, hit.span.start)));
+        table.find(text, &mut |hit| out.push((hit.id, hit.span.start)));
         out.sort_unstable();
         out
     }

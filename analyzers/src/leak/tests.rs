@@ -140,6 +140,45 @@ fn rows_that_others_miss() {
     check(format!("xyz{}", base64(format!("some words, {EMAIL}, and more").as_bytes())), &["email-main[base64]"]);
 }
 
+/// Base64 of another value that differs only in bits which stand beside the needle; and of this one, wherever it stands and however it is
+/// escaped.
+#[test]
+fn base64_to_the_last_bit() {
+    #[track_caller]
+    fn check(kind: Kind, value: &str, other: &str) {
+        let engine = Engine::new([Seed { name: "it".into(), kind, value: value.into() }], &[7; 32]);
+        let told = |text: &str| {
+            let mut got = 0;
+            engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.seed.is_some()));
+            let (mut carry, mut scanned) = (Carry::default(), 0);
+            engine.scan(&mut carry, text.as_bytes(), &mut |_| scanned += 1);
+            engine.finish(&mut carry, &mut |_| scanned += 1);
+            assert!(got > 0 || scanned == 0, "{text}");
+            got > 0
+        };
+        for (before, after) in ["", "x", "xy"].into_iter().flat_map(|b| ["", "\"}", ", "].map(|a| (b, a))) {
+            for (text, expect) in [(value, true), (other, false)] {
+                let coded = base64(format!("{before}{text}{after}").as_bytes());
+                for written in [coded.clone(), code64(&format!("{before}{text}{after}")), percent(coded.as_bytes())] {
+                    assert_eq!(told(&format!("{{\"d\":\"{written}\"}}")), expect, "{before}{text}{after} as {written}");
+                }
+            }
+        }
+    }
+    check(Kind::Msisdn, "+447700900570", "+447700900571");
+    check(Kind::Imei, "000439114859143", "000439114859135");
+    check(Kind::Password, "~key?of~7", "~key?of~6");
+    check(Kind::Password, "~key?of~7", "nkey?of~7");
+    check(Kind::PersonName, "Anna Quist", "Anna Quisu");
+    // Cut behind the needle or in front of it, or escaped there.
+    let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Msisdn, value: "+447700900570".into() }], &[7; 32]);
+    for text in ["KzQ0NzcwMDkwMDU3M", "s0NDc3MDA5MDA1NzA=", "\\ns0NDc3MDA5MDA1NzA=", "%2Bs0NDc3MDA5MDA1NzA="] {
+        let mut got = 0;
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |_: Found| got += 1);
+        assert!(got > 0, "{text}");
+    }
+}
+
 #[test]
 fn deeper_chains() {
     let inner = format!(r#"{{"device":{{"id":"{}"}}}}"#, base64(&sha256(EMAIL.as_bytes())));
