@@ -388,14 +388,15 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             continue;
         }
         let Some(key) = keys::before(text, sign + 1) else { continue };
-        // An element's name stands in its tag, not in an attribute's value.
-        if text[sign] == b'>' && !matches!(at(text, key.start.checked_sub(1)), Some(b'<' | b':')) {
+        // An element's name stands in its tag, not in an attribute's value; and a tag is no value that is still to be filled in.
+        let tag = || matches!(at(text, key.start.checked_sub(1)), Some(b'<' | b':')) && at(text, key.start.checked_sub(2)) != Some(b'=');
+        if text[sign] == b'>' && !tag() {
             continue;
         }
         let Some(promise) = keys::promise(&text[key.clone()]) else { continue };
         let value = value(text, sign + 1);
         let said = &text[value.clone()];
-        if said.is_empty() {
+        if said.is_empty() || is_beside(text, &key, sign, &value) {
             continue;
         }
         // A rule of a style sheet, a call, a button with its own name: nobody's.
@@ -447,6 +448,17 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             (latitude, longitude) = (None, None);
         }
     }
+}
+
+/// Whether what was taken for a value stands behind an empty one: behind the end of a query or a pair of quotes, or is the next pair.
+fn is_beside(text: &[u8], key: &Range<usize>, sign: usize, value: &Range<usize>) -> bool {
+    let lead = &text[sign + 1..value.start];
+    let (said, quotes) = (&text[value.clone()], lead.iter().filter(|b| matches!(b, b'"' | b'\'')).count());
+    let blank = lead.last() == Some(&b' ');
+    // `port=5432`, and not the padding of base64.
+    let pair = said.iter().position(|b| *b == b'=').is_some_and(|sign| said.get(sign + 1).is_some_and(|b| *b != b'='));
+    let query = pair || matches!(at(text, key.start.checked_sub(1)), Some(b'?' | b'&'));
+    blank && (quotes > 1 || said.starts_with(b"HTTP/") || text[sign] == b'=' && key.end == sign && query)
 }
 
 /// The value behind a sign: in its quotes, or up to a delimiter.

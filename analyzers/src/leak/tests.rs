@@ -305,6 +305,25 @@ fn shapes_without_a_persona() {
     check("if(\"password\"==a.type)", &[]);
     check("uname=%24%7Bjndi%3Aldap%7D", &[]);
     check("user=x&password=", &[]);
+    check("GET /l?user=u&password= HTTP/1.1", &[]);
+    check("POST /l?password= HTTP/1.1", &[]);
+    check("login password= HTTP/1.1 host", &[]);
+    check("host=a password= port=5432", &[]);
+    check("password='' port='5432'", &[]);
+    check(r#"<input name="a" password="" title="please"#, &[]);
+    check(r#"{"password": "", "n": "please"}"#, &[]);
+    for unfilled in ["%7Bpassword%7D", "{password}", "${password}", "$%7Bpassword%7D", "<password>", "%3Cpassword%3E", "***", "%2A%2A%2A"] {
+        check(&format!("GET /l?u=x&password={unfilled} HTTP/1.1"), &[]);
+        check(&format!(r#"{{"password":"{unfilled}"}}"#), &[]);
+        check(&format!("password: {unfilled}\r\n"), &[]);
+    }
+    check("u=x&password=<password> please", &[]);
+    check("<password>x4y</password><a:password> x4z </a:password>", &["password=x4y", "password=x4z"]);
+    check("/reset?password=forgot", &["password=forgot"]);
+    for written in [r#"{"password": "x4y"}"#, "password: x4y", "password = x4y", "password= x4y", "password =x4y", "a=b; password= x4y;"] {
+        check(written, &["password=x4y"]);
+    }
+    check("password= c2VjcmV0eA== port=1", &["password=c2VjcmV0eA=="]);
     check("pass=%20;cat%20/etc/passwd", &[]);
     check("Password incorrect.", &[]);
     check("password=hunter2&x=1", &["password=hunter2"]);
