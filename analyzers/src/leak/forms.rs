@@ -518,6 +518,21 @@ fn number(form: &Form) -> Option<Form> {
     is_number.then(|| Form { bytes: rest.to_vec(), edge: Edge::Digit, step: Some("number"), ..form.clone() })
 }
 
+/// A word that says who it is only with what stands around it.
+pub(super) fn lead(word: Vec<u8>) -> Form {
+    Form::text(word).edge(Edge::Word).partial()
+}
+
+/// A word in each of its spellings.
+pub(super) fn spelled(word: &str) -> Vec<Vec<u8>> {
+    let form = Form::text(word);
+    let mut out: Vec<Vec<u8>> = spellings(&form).into_iter().map(|form| form.bytes).collect();
+    out.push(form.bytes);
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
 /// Other spellings of a text that is not ASCII: composed and decomposed, without marks, in either case.
 fn spellings(form: &Form) -> Vec<Form> {
     let Ok(text) = std::str::from_utf8(&form.bytes) else { return Vec::new() };

@@ -12,6 +12,7 @@ mod forms;
 mod found;
 mod heads;
 mod keys;
+mod names;
 mod needles;
 mod parts;
 mod peel;
@@ -69,6 +70,7 @@ pub struct Engine {
     /// Parts of values among them: they count in whole messages only, in a stream they would be noise.
     table: Table,
     meanings: Box<[Meaning]>,
+    names: Box<[names::Name]>,
     places: Box<[shapes::Place]>,
     parts: Box<[parts::Part]>,
     key: hmac::Key,
@@ -111,7 +113,7 @@ impl Engine {
                 needles: count,
             });
         }
-        let Needles { sought, meanings, .. } = needles;
+        let Needles { sought, meanings, names, .. } = needles;
         let clean = Clean::new(&token(&key, Kind::Text, b"clean messages"));
         let secret = token(&key, Kind::Text, b"decoded content");
         let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -119,6 +121,7 @@ impl Engine {
             seeds: planted.into(),
             table: Table::new(sought),
             meanings: meanings.into(),
+            names: names.into(),
             places: places.into(),
             parts: parts.into(),
             key,

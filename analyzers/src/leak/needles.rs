@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::code;
-use super::forms::{Form, forms};
+use super::forms::{Form, forms, lead};
+use super::names::Name;
 use super::table::{CORE, Edge, Needle, SHORTEST};
 use crate::encode::{base64, hex};
 use crate::text::Text;
@@ -26,6 +27,10 @@ pub(super) struct Meaning {
     pub(super) rest: Option<(Box<[u8]>, bool)>,
     /// Base64 without the characters that its neighbours also determine: the occurrence reaches one further on either side.
     pub(super) ragged: Option<Ragged>,
+    /// The name that may stand around it.
+    pub(super) name: Option<u32>,
+    /// It says nothing by itself.
+    pub(super) mute: bool,
 }
 
 /// What the characters of base64 in front of a needle and behind it say of the value: some bits each, under a mask.
@@ -81,8 +86,9 @@ pub(super) struct Needles {
     pub(super) sought: Vec<Needle>,
     pub(super) meanings: Vec<Meaning>,
     chains: HashMap<Vec<&'static str>, Arc<[Text]>>,
-    /// The meaning of a needle whose case matters; none if it does not.
-    known: HashMap<(u32, Vec<u8>), Option<u32>>,
+    pub(super) names: Vec<Name>,
+    /// The meaning of a needle, and whether its case does not matter.
+    known: HashMap<(u32, Vec<u8>), (u32, bool)>,
 }
 
 impl Needles {
@@ -101,7 +107,24 @@ impl Needles {
                 self.hashed(seed, form);
             }
         }
-        self.sought.len() - before
+        let count = self.sought.len() - before;
+        self.named(seed, kind, value);
+        count
+    }
+
+    /// Words of a name that lead to the whole of it.
+    fn named(&mut self, seed: u32, kind: Kind, value: &str) {
+        let Some(name) = Name::parse(seed, kind, value) else { return };
+        let id = self.names.len() as u32;
+        for (word, fold) in name.leads() {
+            let form = lead(word);
+            match self.push(seed, form.bytes.clone(), &form, fold, form.edge, &[]) {
+                Pushed::New(meaning) => (meaning.name, meaning.mute) = (Some(id), true),
+                Pushed::Known(meaning) => meaning.name = Some(id),
+                Pushed::Not => {}
+            }
+        }
+        self.names.push(name);
     }
 
     fn coded(&mut self, seed: u32, form: &Form) {
@@ -197,20 +220,17 @@ impl Needles {
         }
         // An exact needle is already there if the same is sought without regard to case.
         let folded = (seed, bytes.to_ascii_lowercase());
-        if self.known.get(&folded) == Some(&None) {
-            return Pushed::Not;
+        let known = self.known.get(&folded).filter(|(_, fold)| *fold);
+        let known = if fold { known } else { known.or_else(|| self.known.get(&(seed, bytes.clone()))) };
+        if let Some((id, _)) = known {
+            return self.meanings.get_mut(*id as usize).map_or(Pushed::Not, Pushed::Known);
         }
         let id = self.meanings.len() as u32;
-        if fold {
-            self.known.insert(folded, None);
-        } else if let Some(known) = self.known.insert((seed, bytes.clone()), Some(id)) {
-            self.known.insert((seed, bytes), known);
-            return known.and_then(|id| self.meanings.get_mut(id as usize)).map_or(Pushed::Not, Pushed::Known);
-        }
+        self.known.insert(if fold { folded } else { (seed, bytes.clone()) }, (id, fold));
         let chain = self.chains.entry(steps.to_vec()).or_insert_with_key(|steps| steps.iter().map(Text::ours).collect()).clone();
         let bytes = code::cut(bytes);
         let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
-        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None });
+        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None, name: None, mute: false });
         self.sought.push(Needle { bytes, fold, edge, id });
         self.meanings.last_mut().map_or(Pushed::Not, Pushed::New)
     }

@@ -121,6 +121,8 @@ enum What {
     Planted(u32),
     /// A planted position.
     Place(u32),
+    /// Words of a planted name beside each other, surely together or not.
+    Name(u32, bool),
     Shape,
 }
 
@@ -223,6 +225,8 @@ struct Work<'a> {
 
 /// More finds than this in one message are not kept apart: telling apart is quadratic, and a thousand say enough.
 const MOST_FINDS: usize = 1024;
+/// So many words of names are looked around: a message of nothing else is hostile.
+const MOST_LEADS: usize = 8 * MOST_FINDS;
 
 impl<'a> Work<'a> {
     fn new(engine: &'a Engine, budget: Budget, message: &'a [u8], aim: Aim) -> Work<'a> {
@@ -261,24 +265,41 @@ impl<'a> Work<'a> {
     fn look(&mut self, at: usize, bytes: &[u8], signs: Signs) {
         let engine = self.engine;
         let first = self.spotted.len();
-        let mut hits = Vec::new();
-        if at > 0 || self.aim != (Aim::Planted { scanned: true }) {
-            let mut keep = |hit| {
-                if hits.len() < MOST_FINDS {
-                    hits.push(hit);
+        let (mut hits, mut names, mut leads) = (Vec::new(), Vec::new(), 0);
+        let scanned = at == 0 && self.aim == (Aim::Planted { scanned: true });
+        let hide = self.aim == Aim::Hide;
+        let mut keep = |Hit { id, span }: Hit| {
+            let Some(meaning) = engine.meanings.get(id as usize) else { return };
+            if let Some(name) = meaning.name.and_then(|name| engine.names.get(name as usize)) {
+                leads += 1;
+                if leads <= MOST_LEADS
+                    && names.len() < MOST_FINDS
+                    && let Some((span, sure)) = name.around(bytes, &span)
+                {
+                    names.push((span, What::Name(name.seed, sure)));
                 }
-            };
-            if self.aim == Aim::Hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, &mut keep) }
-        }
-        for Hit { id, span } in hits {
-            let Some(meaning) = engine.meanings.get(id as usize) else { continue };
-            let Some(planted) = engine.planted(meaning.seed) else { continue };
-            // What may be part of it is hidden.
-            if self.aim != Aim::Hide && !meaning.agrees(bytes, &span) {
-                continue;
             }
-            let span = meaning.reach(bytes, span);
-            self.spotted.push(Spotted { layer: at, span, kind: planted.kind, what: What::Planted(id), key: None, detail: None });
+            // What may be part of a value is hidden.
+            if !scanned && !meaning.mute && hits.len() < MOST_FINDS && (hide || meaning.agrees(bytes, &span)) {
+                hits.push((meaning.reach(bytes, span), What::Planted(id)));
+            }
+        };
+        // In a stream no name is looked for.
+        if !scanned || !engine.names.is_empty() {
+            if hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, &mut keep) }
+        }
+        if leads > MOST_LEADS {
+            self.stopped = self.stopped.or(Some(Stop::Finds));
+        }
+        names.retain(|(span, _)| !hits.iter().any(|(hit, _)| hit == span));
+        for (span, what) in hits.into_iter().chain(names) {
+            let seed = match what {
+                What::Planted(id) => self.seed(id),
+                What::Name(seed, _) => Some(seed),
+                What::Place(_) | What::Shape => None,
+            };
+            let Some(planted) = seed.and_then(|seed| engine.planted(seed)) else { continue };
+            self.spotted.push(Spotted { layer: at, span, kind: planted.kind, what, key: None, detail: None });
         }
         let places = if signs.has(Signs::DIGIT) { &engine.places[..] } else { &[] };
         shapes::positions(bytes, places, &mut |place, span, detail| {
@@ -386,9 +407,12 @@ impl<'a> Work<'a> {
                 let same_value = match (next.what, other.what) {
                     (What::Planted(a), What::Planted(b)) => self.seed(a) == self.seed(b),
                     (What::Place(a), What::Place(b)) => a == b,
+                    (What::Name(..), What::Planted(_) | What::Name(..)) | (What::Planted(_), What::Name(..)) => {
+                        self.planted(&next) == self.planted(other)
+                    }
                     // What was planted is said once, by its name.
-                    (What::Shape, What::Planted(_) | What::Place(_)) => true,
-                    (What::Planted(_) | What::Place(_), What::Shape) => return None,
+                    (What::Shape, What::Planted(_) | What::Place(_) | What::Name(..)) => true,
+                    (What::Planted(_) | What::Place(_) | What::Name(..), What::Shape) => return None,
                     _ => next.kind == other.kind,
                 };
                 // Compared in the innermost layer that both were coded in.
@@ -440,6 +464,7 @@ impl<'a> Work<'a> {
     fn needle_steps(&self, spotted: &Spotted) -> usize {
         match spotted.what {
             What::Planted(id) => self.engine.meanings.get(id as usize).map_or(0, |m| m.chain.len() + usize::from(m.partial)),
+            What::Name(_, sure) => usize::from(!sure),
             What::Place(_) | What::Shape => 0,
         }
     }
@@ -453,6 +478,7 @@ impl<'a> Work<'a> {
         match spotted.what {
             What::Planted(id) => self.seed(id),
             What::Place(place) => self.engine.places.get(place as usize).map(|p| p.seed),
+            What::Name(seed, _) => Some(seed),
             What::Shape => None,
         }
     }
@@ -471,6 +497,7 @@ impl<'a> Work<'a> {
         let whole = match spotted.what {
             What::Planted(id) => self.engine.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial),
             What::Place(_) => true,
+            What::Name(_, sure) => sure,
             What::Shape => false,
         };
         let grade = if whole { Grade::Proof } else { Grade::Structural };

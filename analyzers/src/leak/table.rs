@@ -41,7 +41,7 @@ pub(super) enum Edge {
 
 impl Edge {
     /// Whether an occurrence at `span` of `text` counts.
-    fn allows(self, text: &[u8], span: &Range<usize>) -> bool {
+    pub(super) fn allows(self, text: &[u8], span: &Range<usize>) -> bool {
         let left = span.start.checked_sub(1).and_then(|i| text.get(i).copied());
         self.allows_between(left, text.get(span.end).copied()) || !matches!(self, Edge::Before(_)) && is_framed(text, span)
     }

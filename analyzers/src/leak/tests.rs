@@ -179,6 +179,84 @@ fn base64_to_the_last_bit() {
     }
 }
 
+/// The words of a planted name in fields beside each other; not in fields of two people, and not in a sentence.
+#[test]
+fn names_in_fields() {
+    #[track_caller]
+    fn check(name: &str, text: &str, expect: Option<Grade>) {
+        let seed = |name: &str, kind, value: &str| Seed { name: name.into(), kind, value: value.into() };
+        let engine = Engine::new([seed("it", Kind::PersonName, name), seed("pin", Kind::Password, "zx81")], &[7; 32]);
+        let (mut got, mut again) = (Vec::new(), Vec::new());
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got.extend(f.seed.map(|_| f.grade)));
+        assert_eq!(got.iter().max().copied(), expect, "{text}");
+        engine.peel_planted(text.as_bytes(), true, &mut |f: Found| again.push(f.grade));
+        assert!(expect != Some(Grade::Proof) || !again.is_empty(), "{text}");
+        if expect == Some(Grade::Proof) {
+            let shown = Text::veiled(text.as_bytes(), &engine).to_string();
+            assert!(!shown.contains("Quist"), "{shown}");
+        }
+    }
+    for text in [
+        "<first>Anna</first><last>Quist</last>",
+        "<last>Quist</last>\r\n  <first>Anna</first>",
+        "<u last=\"Quist\" first=\"Anna\"/>",
+        "<family value=\"Quist\"/><given value=\"Anna\"/>",
+        "<key>first</key><string>Anna</string><key>last</key><string>Quist</string>",
+        "1,Anna,Quist,2",
+        "1\tQuist\tAnna\t2",
+        "\"Anna\";\"Quist\"",
+        r#"{"fn":"Anna","ln":"Quist"}"#,
+        r#"{"fn":"ANNA","ln":"QUIST"}"#,
+        r#"{"name":{"given":"Anna","family":"Quist"}}"#,
+        r#"{"name":[{"family":"Quist","given":["Anna"]}]}"#,
+        r#"["Anna","Quist"]"#,
+        r#"{\"vorname\":\"Anna\",\"nachname\":\"Quist\"}"#,
+        "first: Anna\nlast: Quist\n",
+        "first=Anna&last=Quist",
+        "x=1&last=Quist&first=Anna&y=2",
+        "x=%26last%3DQuist%26first%3DAnna",
+        "INSERT INTO u VALUES (7, 'Anna', 'Quist')",
+        "\n\x04Anna\x12\x05Quist\x18\x01",
+        "--b\r\nContent-Disposition: form-data; name=\"first\"\r\n\r\nAnna\r\n--b\r\nContent-Disposition: form-data; name=\"last\"\r\n\r\nQuist\r\n--b--",
+        "Anna\u{a0}Quist",
+        "Anna  Quist",
+        "Anna\tQuist",
+        "from Anna<br>Quist again",
+        "first=Anna last=Quist city=Bern",
+        "Quist,\u{202f}Anna",
+    ] {
+        check("Anna Quist", text, Some(Grade::Proof));
+    }
+    for text in [
+        "Anna went to see the Quist family",
+        "He asked Anna. Quist said nothing.",
+        r#"{"fn":"Anna","ln":"Quistson"}"#,
+        r#"{"fn":"Anna","ln":"Quisté"}"#,
+        r#"{"fn":"éAnna","ln":"Quist"}"#,
+        r#"{"fn":"Hanna","ln":"Quist"}"#,
+        r#"{"ln":"Quist"}"#,
+        &format!("<first>Anna</first>{}<last>Quist</last>", " ".repeat(64)),
+    ] {
+        check("Anna Quist", text, None);
+    }
+    for text in [
+        r#"[{"fn":"Bob","ln":"Quist"},{"fn":"Anna","ln":"Miller"}]"#,
+        "<p><f>Bob</f><l>Quist</l></p><p><f>Anna</f><l>Miller</l></p>",
+        "- first: Bob\n  last: Quist\n- first: Anna\n  last: Miller\n",
+        r#"{"fn":"Anna","age":"44","ln":"Quist"}"#,
+        r#"["Bob Quist","Anna Miller"]"#,
+        "<li>Bob Quist</li><li>Anna Miller</li>",
+    ] {
+        check("Anna Quist", text, Some(Grade::Structural));
+    }
+    check("Zoë Müller", "first=Zo%C3%AB&last=M%C3%BCller", Some(Grade::Proof));
+    check("Zoë Müller", "{\"fn\":\"Zo\\u00eb\",\"ln\":\"M\\u00fcller\"}", Some(Grade::Proof));
+    check("Vincent van der Berg", r#"{"fn":"Vincent","ln":"van der Berg"}"#, Some(Grade::Proof));
+    check("Anna Maria Quist", r#"{"fn":"Anna","ln":"Quist"}"#, Some(Grade::Proof));
+    check("Bo Lindqvist", r#"{"fn":"Bo","ln":"Lindqvist"}"#, Some(Grade::Structural));
+    check("Anna Quist", &"Quist ".repeat(20_000), None);
+}
+
 #[test]
 fn deeper_chains() {
     let inner = format!(r#"{{"device":{{"id":"{}"}}}}"#, base64(&sha256(EMAIL.as_bytes())));

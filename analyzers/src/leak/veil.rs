@@ -36,7 +36,7 @@ impl Veil for Planted<'_> {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
         let mut hidden = Vec::new();
         self.0.table.find_in_any_case(bytes, &mut |Hit { id, span }| {
-            if let Some(meaning) = self.0.meanings.get(id as usize)
+            if let Some(meaning) = self.0.meanings.get(id as usize).filter(|meaning| !meaning.mute)
                 && let Some(planted) = self.0.planted(meaning.seed)
             {
                 hidden.push((meaning.reach(bytes, span), planted.mask.clone()));
