@@ -331,7 +331,8 @@ impl<'a> Work<'a> {
     /// Undoes what codes one layer, or parts of it.
     fn undo(&mut self, at: usize, bytes: &[u8], signs: Signs, declared: Option<Packed>) {
         let Some(layer) = self.layers.get(at) else { return };
-        let (depth, inner) = (layer.depth, !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html));
+        let (depth, inner) =
+            (layer.depth, !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html | Coding::Typography));
         let (budget, mut output, mut layers) = (self.budget, self.output, self.layers.len());
         let mut found = Vec::new();
         let mut stopped = None;

@@ -20,6 +20,7 @@ pub(super) enum Coding {
     Percent,
     Json,
     Html,
+    Typography,
     QuotedPrintable,
     Utf16(bool),
     Base64,
@@ -32,7 +33,8 @@ impl Coding {
     /// What a chain calls it.
     pub(super) fn word(self) -> Option<&'static str> {
         Some(match self {
-            Coding::None => return None,
+            // Nobody who reads it sees a coding.
+            Coding::None | Coding::Typography => return None,
             Coding::Percent => "percent",
             Coding::Json => "json",
             Coding::Html => "html",
@@ -132,6 +134,14 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
         around(text, b'&', real, ends_markup, &mut |region| {
             undo::html(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Html, undone))
         });
+    }
+    if signs.has(Signs::WIDE) {
+        for first in [0xc2, 0xe2] {
+            let real = |rest: &[u8]| undo::typographic(rest).is_some();
+            around(text, first, real, |_| false, &mut |region| {
+                undo::typography(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Typography, undone))
+            });
+        }
     }
     if signs.has(Signs::EQUALS) && quoted_printable(text) {
         let real = |rest: &[u8]| match rest {

@@ -30,6 +30,8 @@ impl Signs {
     pub(super) const QUOTE: Signs = Signs(1 << 15);
     /// The third byte of a ZIP member's head.
     pub(super) const ZIP: Signs = Signs(1 << 16);
+    /// The first bytes of blanks and hyphens beyond ASCII.
+    pub(super) const WIDE: Signs = Signs(1 << 17);
 
     pub(super) fn of(text: &[u8]) -> Signs {
         let mut lanes = [0u32; 8];
@@ -74,6 +76,8 @@ static TABLE: [u32; 256] = {
         (0x78, Signs::ZLIB),
         (b'J', Signs::TOKEN),
         (b'"', Signs::QUOTE),
+        (0xc2, Signs::WIDE),
+        (0xe2, Signs::WIDE),
     ];
     let mut n = 0;
     while n < signs.len() {

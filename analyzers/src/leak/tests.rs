@@ -1,4 +1,5 @@
 //! The engine as a whole: every coding, the cases other tools miss, masks that hold, bombs that do not burst.
+//! Long, for it has a row for each coding, each accident and each spelling.
 
 use std::io::Write as _;
 
@@ -255,6 +256,42 @@ fn names_in_fields() {
     check("Anna Maria Quist", r#"{"fn":"Anna","ln":"Quist"}"#, Some(Grade::Proof));
     check("Bo Lindqvist", r#"{"fn":"Bo","ln":"Lindqvist"}"#, Some(Grade::Structural));
     check("Anna Quist", &"Quist ".repeat(20_000), None);
+}
+
+/// Values with the blanks and hyphens that typography and spelling programs put in, as they are and in codings: said as they are, not coded.
+#[test]
+fn blanks_beyond_ascii() {
+    #[track_caller]
+    fn check(kind: Kind, value: &str, text: &str, expect: &[&str]) {
+        let engine = Engine::new([Seed { name: "it".into(), kind, value: value.into() }], &[7; 32]);
+        let mut got = Vec::new();
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
+            let inside = f.span.start < f.span.end && f.span.end <= text.len() as u64;
+            assert!(f.grade == Grade::Proof && inside, "{f:?}");
+            got.push(f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        });
+        assert_eq!(got, expect, "{text}");
+        assert!(expect.is_empty() || Text::veiled(text.as_bytes(), &engine).as_str().contains("‹it›"), "{text}");
+    }
+    let wide = |text: &str, blank: &str, hyphen: &str| text.replace(' ', blank).replace('-', hyphen);
+    for blank in ["\u{a0}", "\u{202f}", "\u{2009}"] {
+        check(Kind::PersonName, "Anna Quist", &wide("x=Anna Quist", blank, ""), &[""]);
+        check(Kind::Msisdn, "+447700900570", &wide("+44 7700 900570", blank, ""), &[""]);
+        check(Kind::Iban, "DE89370400440532013000", &wide("DE89 3704 0044 0532 0130 00", blank, ""), &[""]);
+        check(Kind::PaymentCard, "4111111111111111", &wide("4111 1111 1111 1111", blank, ""), &[""]);
+        check(Kind::PostalAddress, "Seestrasse 14, 8002 Zurich", &wide("Seestrasse 14, 8002 Zurich", blank, ""), &[""]);
+        check(
+            Kind::PostalAddress,
+            "Seestrasse 14, 8002 Zurich",
+            &percent(wide("Seestrasse 14, 8002 Zurich", blank, "").as_bytes()),
+            &["percent"],
+        );
+        check(Kind::PostalAddress, "Seestrasse 14, 8002 Zurich", &wide("Seestrasse 14, 8003 Zurich", blank, ""), &[]);
+    }
+    check(Kind::Msisdn, "+447700900570", &wide("07700-900-570", "", "\u{2011}"), &[""]);
+    check(Kind::PersonName, "Anna Quist-Moe", &wide("Anna Quist-Moe", "\u{a0}", "\u{2011}"), &[""]);
+    check(Kind::PostalAddress, "Seestrasse 14, 8002 Zurich", "{\"a\":\"Seestrasse\\u00a014,\\u00a08002 Zurich\"}", &["json:$.a"]);
+    check(Kind::PostalAddress, "Seestrasse 14, 8002 Zurich", "<b>Seestrasse&#160;14, 8002&#xa0;Zurich</b>", &["html"]);
 }
 
 #[test]

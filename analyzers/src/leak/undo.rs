@@ -129,6 +129,28 @@ fn escaped(text: &[u8]) -> Option<char> {
     char::from_u32(digits.iter().try_fold(0, |sum, d| Some(sum << 4 | u32::from(nibble(*d)?)))?)
 }
 
+/// Blanks and hyphens of typography as ASCII has them.
+pub(super) fn typography(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    while let Some(rest) = text.get(out.at as usize..).filter(|rest| !rest.is_empty()) {
+        match typographic(rest) {
+            Some((plain, len)) => out.decoded(&[plain], len),
+            None => rest.iter().take(1).for_each(|b| out.copy(*b)),
+        }
+    }
+    out.done()
+}
+
+/// The blank or hyphen a text begins with, if it is one beyond ASCII: what in Unicode is a space separator or a dash, and no wider than one.
+pub(super) fn typographic(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [0xc2, 0xa0, ..] => Some((b' ', 2)),
+        [0xe2, 0x80, 0x80..=0x8a | 0xaf, ..] | [0xe2, 0x81, 0x9f, ..] => Some((b' ', 3)),
+        [0xe2, 0x80, 0x90..=0x93, ..] => Some((b'-', 3)),
+        _ => None,
+    }
+}
+
 /// The escapes of a JSON string (RFC 8259 §7), and `\xNN` and `\'` as scripts have them.
 pub(super) fn json(text: &[u8]) -> Option<Undone> {
     let mut out = Writer::default();
