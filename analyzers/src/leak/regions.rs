@@ -137,7 +137,11 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
     }
     if signs.has(Signs::WIDE) {
         for first in [0xc2, 0xe2] {
-            let real = |rest: &[u8]| undo::typographic(rest).is_some();
+            // Before punctuation it parts no value.
+            let real = |rest: &[u8]| {
+                undo::typographic(rest)
+                    .is_some_and(|(_, len)| rest.get(len).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'(' | 0xc3..=0xdf)))
+            };
             around(text, first, real, |_| false, &mut |region| {
                 undo::typography(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Typography, undone))
             });

@@ -68,12 +68,22 @@ struct Writer {
 
 impl Writer {
     fn copy(&mut self, byte: u8) {
+        self.copying();
+        self.bytes.push(byte);
+        self.at += 1;
+    }
+
+    fn copy_all(&mut self, bytes: &[u8]) {
+        self.copying();
+        self.bytes.extend_from_slice(bytes);
+        self.at += bytes.len() as u32;
+    }
+
+    fn copying(&mut self) {
         if !self.copying {
             self.points.push((self.bytes.len() as u32, self.at));
             self.copying = true;
         }
-        self.bytes.push(byte);
-        self.at += 1;
     }
 
     fn decoded(&mut self, bytes: &[u8], coded: usize) {
@@ -133,9 +143,11 @@ fn escaped(text: &[u8]) -> Option<char> {
 pub(super) fn typography(text: &[u8]) -> Option<Undone> {
     let mut out = Writer::default();
     while let Some(rest) = text.get(out.at as usize..).filter(|rest| !rest.is_empty()) {
-        match typographic(rest) {
-            Some((plain, len)) => out.decoded(&[plain], len),
-            None => rest.iter().take(1).for_each(|b| out.copy(*b)),
+        if let Some((plain, len)) = typographic(rest) {
+            out.decoded(&[plain], len);
+        } else {
+            let tail = rest.get(1..).unwrap_or_default();
+            out.copy_all(rest.get(..=memchr::memchr2(0xc2, 0xe2, tail).unwrap_or(tail.len())).unwrap_or(rest));
         }
     }
     out.done()
