@@ -38,7 +38,7 @@ impl Form {
         Form { fold: false, ..self }
     }
 
-    pub(super) fn edge(self, edge: Edge) -> Form {
+    fn edge(self, edge: Edge) -> Form {
         Form { edge, ..self }
     }
 
@@ -518,9 +518,9 @@ fn number(form: &Form) -> Option<Form> {
     is_number.then(|| Form { bytes: rest.to_vec(), edge: Edge::Digit, step: Some("number"), ..form.clone() })
 }
 
-/// What says who it is only with what stands around it.
-pub(super) fn lead(part: Vec<u8>) -> Form {
-    Form::text(part).partial()
+/// A word that says who it is only with what stands around it.
+pub(super) fn lead(word: Vec<u8>) -> Form {
+    Form::text(word).edge(Edge::Word).partial()
 }
 
 /// A word in each of its spellings.

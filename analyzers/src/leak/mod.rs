@@ -16,7 +16,6 @@ mod names;
 mod needles;
 mod parts;
 mod peel;
-mod phones;
 mod regions;
 mod rows;
 mod shapes;
@@ -72,7 +71,6 @@ pub struct Engine {
     table: Table,
     meanings: Box<[Meaning]>,
     names: Box<[names::Name]>,
-    phones: Box<[phones::Phone]>,
     places: Box<[shapes::Place]>,
     parts: Box<[parts::Part]>,
     key: hmac::Key,
@@ -115,7 +113,7 @@ impl Engine {
                 needles: count,
             });
         }
-        let Needles { sought, meanings, names, phones, .. } = needles;
+        let Needles { sought, meanings, names, .. } = needles;
         let clean = Clean::new(&token(&key, Kind::Text, b"clean messages"));
         let secret = token(&key, Kind::Text, b"decoded content");
         let seed = secret.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -124,7 +122,6 @@ impl Engine {
             table: Table::new(sought),
             meanings: meanings.into(),
             names: names.into(),
-            phones: phones.into(),
             places: places.into(),
             parts: parts.into(),
             key,

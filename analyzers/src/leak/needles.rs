@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::code;
 use super::forms::{Form, forms, lead};
 use super::names::Name;
-use super::phones::Phone;
 use super::table::{CORE, Edge, Needle, SHORTEST};
 use crate::encode::{base64, hex};
 use crate::text::Text;
@@ -28,17 +27,10 @@ pub(super) struct Meaning {
     pub(super) rest: Option<(Box<[u8]>, bool)>,
     /// Base64 without the characters that its neighbours also determine: the occurrence reaches one further on either side.
     pub(super) ragged: Option<Ragged>,
-    /// What may stand around it.
-    pub(super) lead: Option<Lead>,
+    /// The name that may stand around it.
+    pub(super) name: Option<u32>,
     /// It says nothing by itself.
     pub(super) mute: bool,
-}
-
-/// A value that is more than bytes in a row, of which a needle is part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lead {
-    Name(u32),
-    Phone(u32),
 }
 
 /// What the characters of base64 in front of a needle and behind it say of the value: some bits each, under a mask.
@@ -95,7 +87,6 @@ pub(super) struct Needles {
     pub(super) meanings: Vec<Meaning>,
     chains: HashMap<Vec<&'static str>, Arc<[Text]>>,
     pub(super) names: Vec<Name>,
-    pub(super) phones: Vec<Phone>,
     /// The meaning of a needle, and whether its case does not matter.
     known: HashMap<(u32, Vec<u8>), (u32, bool)>,
 }
@@ -117,32 +108,23 @@ impl Needles {
             }
         }
         let count = self.sought.len() - before;
-        self.leads(seed, kind, value);
+        self.named(seed, kind, value);
         count
     }
 
-    /// Parts of a name or a number that lead to the whole of it.
-    fn leads(&mut self, seed: u32, kind: Kind, value: &str) {
-        if let Some(name) = Name::parse(seed, kind, value) {
-            for (word, fold) in name.leads() {
-                self.lead(seed, lead(word).edge(Edge::Word), fold, Lead::Name(self.names.len() as u32));
+    /// Words of a name that lead to the whole of it.
+    fn named(&mut self, seed: u32, kind: Kind, value: &str) {
+        let Some(name) = Name::parse(seed, kind, value) else { return };
+        let id = self.names.len() as u32;
+        for (word, fold) in name.leads() {
+            let form = lead(word);
+            match self.push(seed, form.bytes.clone(), &form, fold, form.edge, &[]) {
+                Pushed::New(meaning) => (meaning.name, meaning.mute) = (Some(id), true),
+                Pushed::Known(meaning) => meaning.name = Some(id),
+                Pushed::Not => {}
             }
-            self.names.push(name);
         }
-        if let Some(phone) = Phone::parse(seed, kind, value) {
-            for digits in phone.leads() {
-                self.lead(seed, lead(digits), false, Lead::Phone(self.phones.len() as u32));
-            }
-            self.phones.push(phone);
-        }
-    }
-
-    fn lead(&mut self, seed: u32, form: Form, fold: bool, lead: Lead) {
-        match self.push(seed, form.bytes.clone(), &form, fold, form.edge, &[]) {
-            Pushed::New(meaning) => (meaning.lead, meaning.mute) = (Some(lead), true),
-            Pushed::Known(meaning) => meaning.lead = Some(lead),
-            Pushed::Not => {}
-        }
+        self.names.push(name);
     }
 
     fn coded(&mut self, seed: u32, form: &Form) {
@@ -248,7 +230,7 @@ impl Needles {
         let chain = self.chains.entry(steps.to_vec()).or_insert_with_key(|steps| steps.iter().map(Text::ours).collect()).clone();
         let bytes = code::cut(bytes);
         let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
-        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None, lead: None, mute: false });
+        self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None, name: None, mute: false });
         self.sought.push(Needle { bytes, fold, edge, id });
         self.meanings.last_mut().map_or(Pushed::Not, Pushed::New)
     }

@@ -16,7 +16,6 @@ use policies::IdentifierType as Kind;
 use super::Engine;
 use super::fields::Fields;
 use super::found::{Found, Secret};
-use super::needles::Lead;
 use super::regions::{self, Coding};
 use super::shapes;
 use super::signs::Signs;
@@ -122,8 +121,8 @@ enum What {
     Planted(u32),
     /// A planted position.
     Place(u32),
-    /// A planted value of several parts that stand together, surely or not.
-    Around(u32, bool),
+    /// Words of a planted name beside each other, surely together or not.
+    Name(u32, bool),
     Shape,
 }
 
@@ -266,40 +265,37 @@ impl<'a> Work<'a> {
     fn look(&mut self, at: usize, bytes: &[u8], signs: Signs) {
         let engine = self.engine;
         let first = self.spotted.len();
-        let (mut hits, mut spread, mut leads) = (Vec::new(), Vec::new(), 0);
+        let (mut hits, mut names, mut leads) = (Vec::new(), Vec::new(), 0);
         let scanned = at == 0 && self.aim == (Aim::Planted { scanned: true });
         let hide = self.aim == Aim::Hide;
         let mut keep = |Hit { id, span }: Hit| {
             let Some(meaning) = engine.meanings.get(id as usize) else { return };
-            let around = match meaning.lead {
-                Some(Lead::Name(name)) if leads < MOST_LEADS => engine.names.get(name as usize).and_then(|name| {
-                    leads += 1;
-                    name.around(bytes, &span).map(|(span, sure)| (span, What::Around(name.seed, sure)))
-                }),
-                Some(Lead::Phone(phone)) => engine.phones.get(phone as usize).and_then(|phone| {
-                    let span = phone.around(bytes, &span)?;
-                    Some((span, What::Around(phone.seed, true)))
-                }),
-                _ => None,
-            };
-            spread.extend(around.filter(|_| spread.len() < MOST_FINDS));
+            if let Some(name) = meaning.name.and_then(|name| engine.names.get(name as usize)) {
+                leads += 1;
+                if leads <= MOST_LEADS
+                    && names.len() < MOST_FINDS
+                    && let Some((span, sure)) = name.around(bytes, &span)
+                {
+                    names.push((span, What::Name(name.seed, sure)));
+                }
+            }
             // What may be part of a value is hidden.
             if !scanned && !meaning.mute && hits.len() < MOST_FINDS && (hide || meaning.agrees(bytes, &span)) {
                 hits.push((meaning.reach(bytes, span), What::Planted(id)));
             }
         };
-        // In a stream nothing is looked for around parts of a value.
-        if !scanned || !engine.names.is_empty() || !engine.phones.is_empty() {
+        // In a stream no name is looked for.
+        if !scanned || !engine.names.is_empty() {
             if hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, &mut keep) }
         }
-        if leads >= MOST_LEADS {
+        if leads > MOST_LEADS {
             self.stopped = self.stopped.or(Some(Stop::Finds));
         }
-        spread.retain(|(span, _)| !hits.iter().any(|(hit, _)| hit == span));
-        for (span, what) in hits.into_iter().chain(spread) {
+        names.retain(|(span, _)| !hits.iter().any(|(hit, _)| hit == span));
+        for (span, what) in hits.into_iter().chain(names) {
             let seed = match what {
                 What::Planted(id) => self.seed(id),
-                What::Around(seed, _) => Some(seed),
+                What::Name(seed, _) => Some(seed),
                 What::Place(_) | What::Shape => None,
             };
             let Some(planted) = seed.and_then(|seed| engine.planted(seed)) else { continue };
@@ -412,12 +408,12 @@ impl<'a> Work<'a> {
                 let same_value = match (next.what, other.what) {
                     (What::Planted(a), What::Planted(b)) => self.seed(a) == self.seed(b),
                     (What::Place(a), What::Place(b)) => a == b,
-                    (What::Around(..), What::Planted(_) | What::Around(..)) | (What::Planted(_), What::Around(..)) => {
+                    (What::Name(..), What::Planted(_) | What::Name(..)) | (What::Planted(_), What::Name(..)) => {
                         self.planted(&next) == self.planted(other)
                     }
                     // What was planted is said once, by its name.
-                    (What::Shape, What::Planted(_) | What::Place(_) | What::Around(..)) => true,
-                    (What::Planted(_) | What::Place(_) | What::Around(..), What::Shape) => return None,
+                    (What::Shape, What::Planted(_) | What::Place(_) | What::Name(..)) => true,
+                    (What::Planted(_) | What::Place(_) | What::Name(..), What::Shape) => return None,
                     _ => next.kind == other.kind,
                 };
                 // Compared in the innermost layer that both were coded in.
@@ -469,7 +465,7 @@ impl<'a> Work<'a> {
     fn needle_steps(&self, spotted: &Spotted) -> usize {
         match spotted.what {
             What::Planted(id) => self.engine.meanings.get(id as usize).map_or(0, |m| m.chain.len() + usize::from(m.partial)),
-            What::Around(_, sure) => usize::from(!sure),
+            What::Name(_, sure) => usize::from(!sure),
             What::Place(_) | What::Shape => 0,
         }
     }
@@ -483,7 +479,7 @@ impl<'a> Work<'a> {
         match spotted.what {
             What::Planted(id) => self.seed(id),
             What::Place(place) => self.engine.places.get(place as usize).map(|p| p.seed),
-            What::Around(seed, _) => Some(seed),
+            What::Name(seed, _) => Some(seed),
             What::Shape => None,
         }
     }
@@ -502,7 +498,7 @@ impl<'a> Work<'a> {
         let whole = match spotted.what {
             What::Planted(id) => self.engine.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial),
             What::Place(_) => true,
-            What::Around(_, sure) => sure,
+            What::Name(_, sure) => sure,
             What::Shape => false,
         };
         let grade = if whole { Grade::Proof } else { Grade::Structural };
