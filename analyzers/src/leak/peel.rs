@@ -280,12 +280,12 @@ impl<'a> Work<'a> {
                 }
             }
             // What may be part of a value is hidden.
-            if !scanned && !meaning.mute && hits.len() < MOST_FINDS && (hide || meaning.agrees(bytes, &span)) {
+            if !meaning.mute && hits.len() < MOST_FINDS && (hide || meaning.agrees(bytes, &span)) {
                 hits.push((meaning.reach(bytes, span), What::Planted(id)));
             }
         };
-        // In a stream no name is looked for.
-        if !scanned || !engine.names.is_empty() {
+        // What a stream is made of is not looked around: its search would cost as much again.
+        if !scanned {
             if hide { engine.table.find_in_any_case(bytes, &mut keep) } else { engine.table.find(bytes, &mut keep) }
         }
         if leads > MOST_LEADS {
