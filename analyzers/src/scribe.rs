@@ -693,9 +693,9 @@ mod tests {
         let check = |said: Option<&str>, hidden: bool, given: Option<&str>, expect: &str| {
             let mut scribe = Scribe::new(Briefing::default());
             if let Some(name) = given {
-                scribe.take(Out::Named { address, name: Text::ours(name.to_owned()) }, &mut Vec::new());
+                scribe.take(Out::Named { address, name: Text::ours(name) }, &mut Vec::new());
             }
-            let name = said.map(|name| Text::ours(name.to_owned()));
+            let name = said.map(Text::ours);
             let addr = (name.is_none() || hidden).then_some(address);
             let mut peer = Peer { name, addr, port: 443, transport: Transport::Tcp, name_hidden: hidden };
             scribe.name(&mut peer);

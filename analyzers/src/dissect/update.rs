@@ -1,4 +1,5 @@
 //! Recognises the traffic of software-update channels by host, path, media type and first bytes. States facts; what they are worth, checks say.
+//! Long, for most of it is the table of channels.
 
 use crate::chunk::Layer;
 use crate::observation::{Update, UpdatePart};
