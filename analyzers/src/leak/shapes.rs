@@ -380,21 +380,29 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     let mut latitude: Option<(Range<usize>, Range<usize>)> = None;
     let mut longitude: Option<(Range<usize>, Range<usize>)> = None;
     for sign in memchr::memchr3_iter(b'=', b':', b'>', text) {
+        let is_quoted = text[sign] == b'>' && text[sign + 1..].starts_with(CDATA);
         // `==`, `!=`, `=>`, `::` belong to a script.
-        if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<' | b'=' | b'>'))
+        if text.get(sign + 1).is_none_or(|b| matches!(b, b'/' | b'\r' | b'\n' | b'<' | b'=' | b'>')) && !is_quoted
             || text[sign] == b':' && text.get(sign + 1) == Some(&b':')
             || matches!(at(text, sign.checked_sub(1)), Some(b'=' | b'!'))
         {
             continue;
         }
-        let Some(key) = keys::before(text, sign + 1) else { continue };
+        let with_attributes = || matches!(at(text, sign.checked_sub(1)), Some(b'"' | b'\'')).then(|| element(text, sign)).flatten();
+        let key = if text[sign] == b'>' { with_attributes() } else { None };
+        let is_element = key.is_some();
+        let Some(key) = key.or_else(|| keys::before(text, sign + 1)) else { continue };
         // An element's name stands in its tag, not in an attribute's value; and a tag is no value that is still to be filled in.
         let tag = || matches!(at(text, key.start.checked_sub(1)), Some(b'<' | b':')) && at(text, key.start.checked_sub(2)) != Some(b'=');
-        if text[sign] == b'>' && !tag() {
+        if text[sign] == b'>' && !is_element && !tag() {
             continue;
         }
         let Some(promise) = keys::promise(&text[key.clone()]) else { continue };
-        let value = value(text, sign + 1);
+        let value = if is_quoted { cdata(text, sign + 1 + CDATA.len()) } else { value(text, sign + 1) };
+        // Prose between tags is no value; the end of an element is.
+        if is_element && !text[value.end..].starts_with(if is_quoted { b"]]></" } else { b"</" }) {
+            continue;
+        }
         let said = &text[value.clone()];
         if said.is_empty() || is_beside(text, &key, sign, &value) {
             continue;
@@ -448,6 +456,26 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             (latitude, longitude) = (None, None);
         }
     }
+}
+
+/// How a section begins in which XML needs no escapes (XML 1.0 §2.7).
+const CDATA: &[u8] = b"<![CDATA[";
+
+fn cdata(text: &[u8], from: usize) -> Range<usize> {
+    let within = text.get(from..(from + 512).min(text.len())).unwrap_or_default();
+    from..from + memchr::memmem::find(within, b"]]>").unwrap_or(0)
+}
+
+/// The name of an element, without its name space, whose start tag has attributes and ends at `sign`.
+fn element(text: &[u8], sign: usize) -> Option<Range<usize>> {
+    const LONGEST: usize = 256;
+    let from = sign.saturating_sub(LONGEST);
+    let start = from + memchr::memrchr(b'<', text.get(from..sign)?)? + 1;
+    let tag = text.get(start..sign)?;
+    let end = tag.iter().position(u8::is_ascii_whitespace)?;
+    let local = tag.get(..end)?.iter().rposition(|b| *b == b':').map_or(0, |at| at + 1);
+    (local < end && tag.get(..end)?.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-' | b'.')))
+        .then_some(start + local..start + end)
 }
 
 /// Whether what was taken for a value stands behind an empty one: behind the end of a query or a pair of quotes, or is the next pair.

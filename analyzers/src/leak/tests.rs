@@ -190,7 +190,7 @@ fn names_in_fields() {
         let (mut got, mut again) = (Vec::new(), Vec::new());
         engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got.extend(f.seed.map(|_| f.grade)));
         assert_eq!(got.iter().max().copied(), expect, "{text}");
-        engine.peel_planted(text.as_bytes(), true, &mut |f: Found| again.push(f.grade));
+        engine.peel_planted(text.as_bytes(), false, &mut |f: Found| again.push(f.grade));
         assert!(expect != Some(Grade::Proof) || !again.is_empty(), "{text}");
         if expect == Some(Grade::Proof) {
             let shown = Text::veiled(text.as_bytes(), &engine).to_string();
@@ -434,6 +434,12 @@ fn shapes_without_a_persona() {
     }
     check("u=x&password=<password> please", &[]);
     check("<password>x4y</password><a:password> x4z </a:password>", &["password=x4y", "password=x4z"]);
+    check(r#"<w:Password Type="x#PasswordText">hunter2</w:Password>"#, &["password=hunter2"]);
+    check("<Password\tid='1'><![CDATA[x4y&z]]></Password>", &["password=x4y&z"]);
+    check("<password><![CDATA[x4y]]></password>", &["password=x4y"]);
+    check("<password><![CDATA[]]></password>", &[]);
+    check(r#"<label class="password">Your word</label>"#, &[]);
+    check(r#"<password class="hint">Your word <b>please</b></password>"#, &[]);
     check("/reset?password=forgot", &["password=forgot"]);
     for written in [r#"{"password": "x4y"}"#, "password: x4y", "password = x4y", "password= x4y", "password =x4y", "a=b; password= x4y;"] {
         check(written, &["password=x4y"]);
