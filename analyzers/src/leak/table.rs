@@ -69,6 +69,11 @@ fn is_framed(text: &[u8], span: &Range<usize>) -> bool {
         return false;
     };
     let (len, last_is) = (span.len(), |n: usize| usize::from(last) == n);
+    // The end of a line is ten, too: a length only among bytes that no text has.
+    let binary = |b: Option<&u8>| b.is_some_and(|b| *b < b' ' && !matches!(b, b'\t' | b'\r' | b'\n'));
+    if matches!(last, b'\t' | b'\r' | b'\n') && !binary(head.last()) && !binary(text.get(span.end + 1)) {
+        return false;
+    }
     // One byte, or the last of two or four: protobuf, BER, DNS, MySQL, Java, Erlang; with the zero behind a string: D-Bus; type, length and value
     // together, as RADIUS and PPP have it.
     if last_is(len)
@@ -533,12 +538,29 @@ mod tests {
         ] {
             check(Edge::Word, framed, 1);
         }
-        for other in [&b"\n\x0735442706B"[..], b"[1m35442706", b"z35442706", b"0435442706", b"\x0a35442706B", b"0x35442706"] {
+        for other in [
+            &b"\n\x0735442706B"[..],
+            b"[1m35442706",
+            b"z35442706",
+            b"0435442706",
+            b"\x0a35442706B",
+            b"0x35442706",
+            b"x\r\n35442706B",
+            b"\n\n35442706B",
+        ] {
             check(Edge::Word, other, 0);
         }
         let table = Table::new(vec![needle(b"Anna Quist", true, Edge::Word, 0)]);
-        for (text, expect) in [("namejAnna Quiste", 1), ("ZAnna Quist_", 1), ("nameiAnna Quist", 0), ("jAnna Quist", 1), ("Hanna Quist", 0)]
-        {
+        for (text, expect) in [
+            ("namejAnna Quiste", 1),
+            ("ZAnna Quist_", 1),
+            ("nameiAnna Quist", 0),
+            ("jAnna Quist", 1),
+            ("Hanna Quist", 0),
+            ("Dear\nAnna Quistgaard", 0),
+            ("J\nAnna QuistB\x05", 1),
+            ("\x12\nAnna Quistz", 1),
+        ] {
             assert_eq!(hits(&table, text.as_bytes()).len(), expect, "{text}");
         }
     }
