@@ -7,6 +7,7 @@
 
 mod clean;
 mod code;
+mod edge;
 mod fields;
 mod forms;
 mod found;
