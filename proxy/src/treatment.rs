@@ -9,7 +9,8 @@ use crate::forge::prober::{TLS11, TLS12};
 pub enum Treatment {
     /// Relayed untouched.
     Pass,
-    /// The flawless lab chain, in the handshake of `twin`, so that attack and control differ in one thing; relayed to the real server.
+    /// The flawless lab chain, in the handshake of `twin`, so that attack and control differ in one thing (and in a lab every
+    /// other control in its leaf, see [`crate::forge::Leaf`]); relayed to the real server.
     /// The first `after` connections see the real server's own: behind them it asks for a pin, and is no control.
     Control { twin: Option<Defect>, after: usize },
     /// One defect, shown to all connections of the attempt but the first `after`, which are relayed untouched. Nothing the device says to

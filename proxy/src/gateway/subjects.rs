@@ -484,9 +484,7 @@ impl Subjects {
 
     /// The other stacks of the same program that speak to the same peer.
     pub(super) fn others_of_peer<'s>(&'s self, key: &'s Key) -> impl Iterator<Item = (&'s Key, &'s State)> {
-        let same =
-            |k: &Key| k.device == key.device && k.lane == key.lane && k.host == key.host && k.port == key.port && k.class != key.class;
-        self.all.iter().filter(move |(k, _)| same(k))
+        self.others(key).filter(|(k, _)| k.host == key.host && k.port == key.port)
     }
 
     /// The other subjects of the same program: stacks and peers.
