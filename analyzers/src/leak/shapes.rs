@@ -54,6 +54,7 @@ pub(super) fn find(text: &[u8], signs: Signs, eager: bool, sink: &mut dyn FnMut(
     }
     if signs.has(Signs::NAME) {
         named(text, sink);
+        members(text, sink);
     }
 }
 
@@ -371,6 +372,29 @@ fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             && let Some((kind, detail)) = keyed(promise, &text[start..end])
         {
             sink(Shape { kind, span: start..end, key: Some(key), detail });
+        }
+    }
+}
+
+/// Values whose names stand in an element of their own in front of them: `<key>password</key><string>…` (property lists),
+/// `<name>password</name><value><string>…` (XML-RPC, Hadoop).
+fn members(text: &[u8], sink: &mut dyn FnMut(Shape)) {
+    static KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"</key>"));
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"</name>"));
+    for (finder, values) in [(&*KEY, &[&b"<string>"[..]][..]), (&*NAME, &[&b"<value><string>"[..], b"<value>"][..])] {
+        for sign in finder.find_iter(text) {
+            let from = sign.saturating_sub(64);
+            let Some(start) = memchr::memrchr(b'>', &text[from..sign]).map(|before| from + before + 1) else { continue };
+            let Some(promise) = keys::promise(&text[start..sign]) else { continue };
+            let behind = sign + finder.needle().len();
+            let blank = text[behind..].iter().take(64).take_while(|b| b.is_ascii_whitespace()).count();
+            let rest = &text[behind + blank..];
+            let Some(tag) = values.iter().find(|tag| rest.starts_with(tag)) else { continue };
+            let at = behind + blank + tag.len();
+            let Some(len) = memchr::memchr(b'<', &text[at..(at + 512).min(text.len())]) else { continue };
+            if let Some((kind, detail)) = keyed(promise, &text[at..at + len]) {
+                sink(Shape { kind, span: at..at + len, key: Some(start..sign), detail });
+            }
         }
     }
 }

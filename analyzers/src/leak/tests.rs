@@ -440,6 +440,12 @@ fn shapes_without_a_persona() {
     check("<password><![CDATA[]]></password>", &[]);
     check(r#"<label class="password">Your word</label>"#, &[]);
     check(r#"<password class="hint">Your word <b>please</b></password>"#, &[]);
+    check("<dict><key>Password</key>\n\t<string>x4y</string></dict>", &["password=x4y"]);
+    check("<member><name>password</name><value><string>x4y</string></value></member>", &["password=x4y"]);
+    check("<name>fs.password</name>\n<value>x4y</value>", &["password=x4y"]);
+    for none in ["<key>password</key><string></string>", "<key>password</key><true/>", "<key>password</key>", "<key>note</key><string>password</string>"] {
+        check(none, &[]);
+    }
     check("/reset?password=forgot", &["password=forgot"]);
     for written in [r#"{"password": "x4y"}"#, "password: x4y", "password = x4y", "password= x4y", "password =x4y", "a=b; password= x4y;"] {
         check(written, &["password=x4y"]);
