@@ -129,20 +129,29 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
     let rested = 2.0 * time.as_secs_f64() / rest;
     for (name, rate) in rows.iter().take(ROWS) {
         let expected = f64::from(rate.hellos) * time.as_secs_f64() / lasted;
-        let (mut left, mut decidable, mut possible) = ((expected * share.max(0.01) / 0.5).min(rested), 0, 0);
+        let (mut left, mut decidable) = ((expected * share.max(0.01) / 0.5).min(rested), 0);
+        let mut dropped = Vec::new();
         for attack in attacks {
             if attack.needs.contains(&Need::OfferedTls13) && !rate.offered_13 {
                 continue;
             }
-            possible += 1;
             let cost = f64::from(attempts(attack, policy));
             if left >= cost {
                 left -= cost;
                 decidable += 1;
+            } else {
+                dropped.push(attack.id.as_str());
             }
         }
-        let word = if decidable < possible { "the last of the list must be dropped" } else { "" };
-        let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}  {word}");
+        let possible = decidable + dropped.len();
+        let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}");
+        match dropped.as_slice() {
+            [] => {}
+            _ if decidable == 0 => out.push_str("      no time for any\n"),
+            some => {
+                let _ = writeln!(out, "      no time for {}", some.join(", "));
+            }
+        }
     }
     if rows.len() > ROWS {
         let _ = writeln!(out, "  and {} more, with fewer connections each", rows.len() - ROWS);

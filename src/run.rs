@@ -43,6 +43,12 @@ fn as_near<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> 
 
 pub(crate) const RUN_SCHEMA: &str = "overhear/run/1";
 
+/// What a run is made of and cannot be made again.
+const RECORDS: [&str; 5] = ["run.json", "journal.jsonl", "policy.toml", "declaration.toml", "capture.pcapng"];
+/// What is rendered from it.
+const RENDERED: [&str; 2] = ["report.html", "report.json"];
+const FOLDERS: [&str; 3] = ["sealed", "tables", "evidence"];
+
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -66,10 +72,10 @@ impl Folder {
         private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
         let folder = Folder { path: path.to_owned() };
         if full {
-            for name in ["run.json", "journal.jsonl", "report.html", "report.json", "policy.toml", "declaration.toml", "capture.pcapng"] {
+            for name in RECORDS.iter().chain(&RENDERED) {
                 let _ = std::fs::remove_file(folder.file(name));
             }
-            for name in ["sealed", "tables", "evidence"] {
+            for name in FOLDERS {
                 let _ = std::fs::remove_dir_all(folder.file(name));
             }
         }
@@ -87,6 +93,14 @@ impl Folder {
                 "name a folder that analyze, lab or intercept made",
             ))
         }
+    }
+
+    /// Whether `path` is one of the run's own records, which nothing rendered may take the place of.
+    pub(crate) fn owns(&self, path: &Path) -> bool {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (Ok(parent), Ok(own), Some(name)) = (parent.canonicalize(), self.path.canonicalize(), path.file_name()) else { return false };
+        let within = |folder: &str| parent.starts_with(own.join(folder));
+        (parent == own && RECORDS.iter().any(|record| name == *record)) || FOLDERS.into_iter().any(within)
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -79,6 +79,9 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: R
 
 pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
+    if let Some(path) = args.output.as_deref().filter(|path| folder.owns(path)) {
+        return Err(Fault::new(format!("{} is a file of the run itself", path.display()), "write to another name"));
+    }
     if args.reveal {
         note_revealed(&folder, "report")?;
     }

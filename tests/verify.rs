@@ -155,3 +155,17 @@ fn a_later_command_breaks_nothing() {
     assert!(done.status.code() == Some(0) && said.contains("project's key is not here"), "{said}");
     assert!(!Path::new(&elsewhere).exists());
 }
+
+/// A rendered report takes the place of no record of the run.
+#[test]
+fn a_report_is_not_written_over_the_run() {
+    let run = Run::new(&[]);
+    for record in ["journal.jsonl", "policy.toml", "run.json"] {
+        let done =
+            overhear().args(["report", "--format", "json", "--output"]).arg(run.folder().join(record)).arg(run.folder()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(3) && said.contains("is a file of the run itself"), "{record}: {said}");
+    }
+    run.command(&["report", "--format", "html", "--output", &run.folder().join("again.html").display().to_string()]);
+    run.holds("verified");
+}

@@ -443,7 +443,12 @@ fn shapes_without_a_persona() {
     check("<dict><key>Password</key>\n\t<string>x4y</string></dict>", &["password=x4y"]);
     check("<member><name>password</name><value><string>x4y</string></value></member>", &["password=x4y"]);
     check("<name>fs.password</name>\n<value>x4y</value>", &["password=x4y"]);
-    for none in ["<key>password</key><string></string>", "<key>password</key><true/>", "<key>password</key>", "<key>note</key><string>password</string>"] {
+    for none in [
+        "<key>password</key><string></string>",
+        "<key>password</key><true/>",
+        "<key>password</key>",
+        "<key>note</key><string>password</string>",
+    ] {
         check(none, &[]);
     }
     check("/reset?password=forgot", &["password=forgot"]);
