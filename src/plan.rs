@@ -144,14 +144,13 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
             }
         }
         let possible = decidable + dropped.len();
-        let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}");
-        match dropped.as_slice() {
-            [] => {}
-            _ if decidable == 0 => out.push_str("      no time for any\n"),
-            some => {
-                let _ = writeln!(out, "      no time for {}", some.join(", "));
-            }
-        }
+        let word = match dropped.as_slice() {
+            [] => String::new(),
+            _ if decidable == 0 => "no time for any".to_owned(),
+            [one] => format!("no time for {one}"),
+            [first, later @ ..] => format!("no time for {first} and {} below it", later.len()),
+        };
+        let _ = writeln!(out, "  {name:<58} {expected:>8.0} {decidable:>5} of {possible}  {word}");
     }
     if rows.len() > ROWS {
         let _ = writeln!(out, "  and {} more, with fewer connections each", rows.len() - ROWS);
