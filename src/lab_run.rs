@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use analyzers::observation::{Asked, RunKind, RunMode};
 use lab::dut::{Dut, Exit, Order};
+use lab::origin::Manner;
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
 use lab::world::World;
 use policies::Policy;
 use proxy::forge::ca::Authority;
+use proxy::forge::suites;
 use proxy::gateway::entrance;
 use proxy::gateway::nft::{self, Quic};
 use proxy::plan::Mode;
@@ -168,7 +170,8 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
         }
     }
     let anchors = if args.anchor == Anchor::None { Vec::new() } else { vec![CertificateDer::from(authority.der().to_vec())] };
-    let spec = lab::Spec { parallel: args.parallel, host: args.host.clone(), overrides, folders, anchors, ..lab::Spec::default() };
+    let manner = Manner { provider: Arc::new(suites::usual()), old: Some(Arc::new(suites::old())), ..Manner::default() };
+    let spec = lab::Spec { parallel: args.parallel, host: args.host.clone(), overrides, folders, anchors, manner, ..lab::Spec::default() };
     match rung {
         Rung::Namespaces => World::raise(spec),
         Rung::Loopback => World::loopback(spec),

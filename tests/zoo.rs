@@ -66,6 +66,8 @@ const NO_PIN_FITS: Open = (LAB_CHAIN, "not-tested nothing-worked", "it pins a ke
 const DEAD: Open = (OTHERS, "not-tested not-exercised", "it refuses its own server too: no attempt would prove anything");
 const NO_OLD_SUITE: Open = (TLS11, "not-tested not-exercised", "it offers no suite that TLS 1.1 has: the attack cannot be shown to it");
 
+const NO_CURVE: Open = (TLS11, "not-tested not-exercised", "the flight of TLS 1.1 is made with X25519 or P-256, which it does not offer");
+
 struct Client {
     name: &'static str,
     needs: &'static [&'static str],
@@ -179,6 +181,34 @@ const ZOO: &[Client] = &[
         command: &["curl", "-k", "-s", "-o", "/dev/null", "https://shop.test/"],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+    },
+    Client {
+        // The oldest that many devices still have. Its suite is one of TLS 1.1 too, but with a signature over SHA-1, which OpenSSL refuses.
+        name: "curl, CBC alone",
+        needs: &["curl"],
+        command: &["curl", "-s", "-o", "/dev/null", "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-SHA", "https://shop.test/"],
+        accepts: &[CN_ONLY],
+        open: &[],
+    },
+    Client {
+        name: "curl -k, CBC and P-521 alone",
+        needs: &["curl"],
+        command: &[
+            "curl",
+            "-k",
+            "-s",
+            "-o",
+            "/dev/null",
+            "--tls-max",
+            "1.2",
+            "--ciphers",
+            "ECDHE-RSA-AES256-SHA",
+            "--curves",
+            "P-521",
+            "https://shop.test/",
+        ],
+        accepts: &[ANY_CHAIN],
+        open: &[NO_CURVE],
     },
     Client {
         // The pin is looked at after the handshake: the TLS 1.1 flight itself would be gone along with.

@@ -20,9 +20,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::crypto::CryptoProvider;
 use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -37,11 +38,19 @@ pub struct Manner {
     pub versions: Vec<&'static SupportedProtocolVersion>,
     /// In order of preference; empty: no ALPN at all.
     pub alpn: Vec<Vec<u8>>,
+    pub provider: Arc<CryptoProvider>,
+    /// For a client that has none of those suites.
+    pub old: Option<Arc<CryptoProvider>>,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { versions: vec![&rustls::version::TLS13, &rustls::version::TLS12], alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()] }
+        Self {
+            versions: vec![&rustls::version::TLS13, &rustls::version::TLS12],
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+            old: None,
+        }
     }
 }
 
@@ -84,7 +93,8 @@ struct Inner {
     folders: HashMap<String, PathBuf>,
     /// Which name an address was given out for.
     names: Option<Names>,
-    configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    /// By name, and whether for old clients.
+    configs: Mutex<HashMap<(String, bool), Arc<ServerConfig>>>,
     seen: Mutex<VecDeque<Seen>>,
     connections: AtomicU64,
     handshakes: AtomicU64,
@@ -187,7 +197,11 @@ impl Origin {
         let meant = || self.0.names.as_ref().and_then(|names| names.name_of(address)).unwrap_or_else(|| address.to_string());
         let name = start.client_hello().server_name().map_or_else(meant, str::to_owned);
         let offered = start.client_hello().alpn().map(|offered| offered.map(<[u8]>::to_vec).collect::<Vec<_>>());
-        let mut config = self.config(&name).map_err(io::Error::other)?;
+        let has = |suites: &[SupportedCipherSuite]| {
+            start.client_hello().cipher_suites().iter().any(|offered| suites.iter().any(|suite| suite.suite() == *offered))
+        };
+        let old = self.0.manner.old.as_ref().filter(|_| !has(&self.0.manner.provider.cipher_suites));
+        let mut config = self.config(&name, old).map_err(io::Error::other)?;
         // Who offers only what this server does not have (http/1.0, a broker's own protocol) is served without, as by one that knows no ALPN.
         if offered.is_some_and(|offered| !offered.iter().any(|protocol| config.alpn_protocols.contains(protocol))) {
             Arc::make_mut(&mut config).alpn_protocols.clear();
@@ -195,25 +209,28 @@ impl Origin {
         Ok((name, start.into_stream(config).await?))
     }
 
-    fn config(&self, name: &str) -> Result<Arc<ServerConfig>, Fault> {
+    fn config(&self, name: &str, old: Option<&Arc<CryptoProvider>>) -> Result<Arc<ServerConfig>, Fault> {
         let mut configs = self.0.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = configs.get(name) {
+        let known = (name.to_owned(), old.is_some());
+        if let Some(config) = configs.get(&known) {
             return Ok(Arc::clone(config));
         }
         let leaf = self.0.authority.leaf(name)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::clone(old.unwrap_or(&self.0.manner.provider));
+        let tls12 = [&rustls::version::TLS12];
+        let fitting = Fitting::new(name, leaf, Arc::clone(&self.0.authority), &provider);
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&self.0.manner.versions)
+            .with_protocol_versions(if old.is_some() { &tls12 } else { self.0.manner.versions.as_slice() })
             .map_err(Fault::odd("choosing the origin's TLS versions"))?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Fitting { name: name.to_owned(), leaf, authority: Arc::clone(&self.0.authority) }));
+            .with_cert_resolver(Arc::new(fitting));
         config.alpn_protocols.clone_from(&self.0.manner.alpn);
         // Tickets left unread turn a client's FIN into a RST, and resumption would hide certificates.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let config = Arc::new(config);
         if configs.len() < CONFIGS {
-            configs.insert(name.to_owned(), Arc::clone(&config));
+            configs.insert(known, Arc::clone(&config));
         }
         Ok(config)
     }
@@ -449,22 +466,31 @@ struct Fitting {
     name: String,
     leaf: Arc<Leaf>,
     authority: Arc<Authority>,
+    /// Suites that go with an ECDSA key: those of TLS 1.3 go with any.
+    ecdsa: Vec<CipherSuite>,
+}
+
+impl Fitting {
+    fn new(name: &str, leaf: Arc<Leaf>, authority: Arc<Authority>, provider: &CryptoProvider) -> Self {
+        let goes = |suite: &&SupportedCipherSuite| match suite {
+            SupportedCipherSuite::Tls13(_) => true,
+            SupportedCipherSuite::Tls12(suite) => suite.sign.contains(&SignatureScheme::ECDSA_NISTP256_SHA256),
+        };
+        let ecdsa = provider.cipher_suites.iter().filter(goes).map(SupportedCipherSuite::suite).collect();
+        Self { name: name.to_owned(), leaf, authority, ecdsa }
+    }
 }
 
 impl ResolvesServerCert for Fitting {
     fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let signs = self.leaf.certified.key.choose_scheme(hello.signature_schemes()).is_some();
-        // In TLS 1.2 the suite says with which kind of key; those of TLS 1.3 begin with 0x13 and go with any.
-        let suite = hello.cipher_suites().iter().map(|suite| u16::from(*suite)).any(|s| s >> 8 == 0x13 || ECDSA_12.contains(&s));
+        let suite = hello.cipher_suites().iter().any(|suite| self.ecdsa.contains(suite));
         if signs && suite {
             return Some(Arc::clone(&self.leaf.certified));
         }
         self.authority.rsa(&self.name, &self.leaf).ok()
     }
 }
-
-/// The suites of TLS 1.2 with ECDSA that rustls has.
-const ECDSA_12: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
 
 /// Content types by the end of a file's name; the rest are bytes.
 const KINDS: [(&str, &str); 6] = [

@@ -10,6 +10,7 @@ use rustls::{KeyLog, ServerConfig, SupportedProtocolVersion};
 
 use crate::error::Error;
 use crate::forge::signer::MARKED;
+use crate::forge::suites;
 use crate::wire::Tap;
 
 /// The base configurations. One connection gets a shallow copy (some hundred bytes) with its own chain, ALPN and key log.
@@ -18,6 +19,9 @@ pub struct Faces {
     tls13: ServerConfig,
     tls12: ServerConfig,
     marked12: ServerConfig,
+    /// For devices whose suites of TLS 1.2 are all in CBC mode.
+    old12: ServerConfig,
+    old_marked12: ServerConfig,
 }
 
 /// What one connection is shown.
@@ -29,23 +33,29 @@ pub struct Face {
     pub alpn: Option<Vec<u8>>,
     /// Write the downgrade marker into the ServerHello random (TLS 1.2 only).
     pub marked: bool,
+    /// The device has nothing but CBC under TLS 1.2.
+    pub old: bool,
 }
 
 impl Faces {
     pub fn new() -> Result<Faces, Error> {
-        let sound = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let marked = Arc::new(CryptoProvider { secure_random: &MARKED, ..rustls::crypto::aws_lc_rs::default_provider() });
+        let sound = Arc::new(suites::usual());
+        let marked = |provider: CryptoProvider| Arc::new(CryptoProvider { secure_random: &MARKED, ..provider });
         Ok(Faces {
             tls13: base(&sound, &rustls::version::TLS13)?,
             tls12: base(&sound, &rustls::version::TLS12)?,
-            marked12: base(&marked, &rustls::version::TLS12)?,
+            marked12: base(&marked(suites::usual()), &rustls::version::TLS12)?,
+            old12: base(&Arc::new(suites::old()), &rustls::version::TLS12)?,
+            old_marked12: base(&marked(suites::old()), &rustls::version::TLS12)?,
         })
     }
 
     pub fn config(&self, face: Face, tap: Arc<dyn Tap>) -> Arc<ServerConfig> {
         let base = match face {
+            Face { marked: true, old: true, .. } => &self.old_marked12,
             Face { marked: true, .. } => &self.marked12,
             Face { version: 0x0304, .. } => &self.tls13,
+            Face { old: true, .. } => &self.old12,
             Face { .. } => &self.tls12,
         };
         let mut config = base.clone();

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use crate::forge::KeyKind;
+use crate::forge::{KeyKind, suites};
 
 /// A ClientHello larger than this (a Kyber hello has about 2 KiB) is not waited for; the connection is relayed.
 pub const LONGEST: usize = 64 * 1024;
@@ -81,14 +81,24 @@ impl Hello {
     /// Whether a server with such a key can prove itself to this client as we do in `version`: a signature it takes (RFC 8446 §4.2.3), and in
     /// TLS 1.2 a suite with that key's authentication too (RFC 5246 §7.4.1.4.1).
     pub fn takes(&self, key: KeyKind, version: u16) -> bool {
-        let (schemes, suites): (&[u16], &[u16]) = match key {
-            KeyKind::P256 => (&[0x0403], &[0xc02b, 0xc02c, 0xcca9]),
-            KeyKind::Rsa2048 if version == 0x0304 => (&[0x0804, 0x0805, 0x0806], &[]),
-            KeyKind::Rsa2048 => (&[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601], &[0xc02f, 0xc030, 0xcca8]),
+        let (schemes, [aead, cbc]): (&[u16], [&[u16]; 2]) = match key {
+            KeyKind::P256 => (&[0x0403], [&suites::AEAD_ECDSA, &suites::CBC_ECDSA]),
+            KeyKind::Rsa2048 if version == 0x0304 => (&[0x0804, 0x0805, 0x0806], [&[]; 2]),
+            KeyKind::Rsa2048 => (&[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601], [&suites::AEAD_RSA, &suites::CBC_RSA]),
         };
-        let any = |ours: &[u16], offered: &[u16]| ours.iter().any(|it| offered.contains(it));
+        let suites = if self.is_old() { cbc } else { aead };
         any(schemes, &self.schemes) && (version == 0x0304 || any(suites, &self.suites))
     }
+
+    /// Whether it has no suite of TLS 1.2 with an AEAD, but one in CBC mode, that we have.
+    pub fn is_old(&self) -> bool {
+        let offers = |ours: &[u16]| any(ours, &self.suites);
+        !offers(&suites::AEAD_ECDSA) && !offers(&suites::AEAD_RSA) && (offers(&suites::CBC_ECDSA) || offers(&suites::CBC_RSA))
+    }
+}
+
+fn any(ours: &[u16], offered: &[u16]) -> bool {
+    ours.iter().any(|it| offered.contains(it))
 }
 
 /// Reads until the start is decided, `wait` is over, or [`LONGEST`] bytes came.

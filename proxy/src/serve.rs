@@ -574,7 +574,7 @@ impl Server {
         });
         let Ok(certified) = certified else { return Conduct::nothing(Some(Hindrance::Ours)) };
         let marked = treatment.defect() == Some(&Defect::DowngradeMarker12);
-        let config = self.faces.config(Face { certified, version, alpn, marked }, visit.tap.clone());
+        let config = self.faces.config(Face { certified, version, alpn, marked, old: hello.is_old() }, visit.tap.clone());
 
         let mut conduct = Conduct::nothing(None);
         // Taken apart: the hello is not kept while the connection lasts.

@@ -52,7 +52,7 @@ pub(crate) async fn scene_with(key: KeyKind, version: u16, waits: Waits) -> Scen
     let origin_mint = Mint::new(Authority::make("origin", t, LIFETIME).unwrap(), t).unwrap();
     let mint = Mint::new(Authority::make("lab", t, LIFETIME).unwrap(), t).unwrap();
     let chain = origin_mint.control(&Mirror { key, names: vec![San::Dns(HOST.to_owned())], ..Mirror::bare(HOST) }, Leaf::First, t).unwrap();
-    let face = Face { certified: chain.certified().unwrap(), version, alpn: Some(b"http/1.1".to_vec()), marked: false };
+    let face = Face { certified: chain.certified().unwrap(), version, alpn: Some(b"http/1.1".to_vec()), marked: false, old: false };
     let acceptor = TlsAcceptor::from(Faces::new().unwrap().config(face, Arc::new(NoTap)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = listener.local_addr().unwrap();

@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::error::Error;
 use crate::forge::cert::San;
-use crate::forge::{KeyKind, Mirror};
+use crate::forge::{KeyKind, Mirror, suites};
 use crate::hello::Hello;
 
 /// How many peers are remembered; beyond it the memory starts over.
@@ -57,7 +57,7 @@ impl fmt::Debug for Upstream {
 impl Upstream {
     /// `roots` are what the gateway itself trusts; `wait` bounds a connect and a handshake each.
     pub fn new(roots: RootCertStore, wait: Duration) -> Result<Upstream, Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(suites::all());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|_| Error::Upstream("no root certificates to verify servers with"))?;

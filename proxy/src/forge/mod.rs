@@ -7,6 +7,7 @@ pub mod key;
 pub mod mint;
 pub mod prober;
 pub mod signer;
+pub mod suites;
 
 #[cfg(test)]
 pub(crate) mod tests;

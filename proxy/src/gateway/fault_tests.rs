@@ -318,7 +318,7 @@ async fn failing(kind: &Failing, scene: &Scene) -> (SocketAddr, Vec<socket2::Soc
         Failing::Shows(defect) => {
             let mirror = crate::forge::Mirror::bare(HOST);
             let chain = scene.server.mint.forged(&mirror, defect, now()).unwrap();
-            let face = crate::face::Face { certified: chain.certified().unwrap(), version: 0x0304, alpn: None, marked: false };
+            let face = crate::face::Face { certified: chain.certified().unwrap(), version: 0x0304, alpn: None, marked: false, old: false };
             let config = crate::face::Faces::new().unwrap().config(face, Arc::new(crate::wire::NoTap));
             drop(tokio::spawn(serve(listener, Some(config.into()), b"", false)));
         }
