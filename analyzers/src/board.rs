@@ -314,6 +314,21 @@ impl Board {
         homes
     }
 
+    /// A flow that was bound before its handshake (behind STARTTLS, a proxy's questions, a gap) has its client from then on.
+    fn meet(&mut self, flow: FlowId, client: ClientClass) {
+        let Some(homes) = self.flows.get(&flow).copied() else { return };
+        let Some(subject) = homes.iter().last().and_then(|home| self.cases.get_index(home)).map(|(subject, _)| subject) else { return };
+        if subject.scope() == Scope::Peer {
+            let subject = Subject { client: Some(client), ..subject.clone() };
+            let peer = homes.iter().last().and_then(|home| self.actors.get(&home)).cloned();
+            let homes = self.homes(&subject);
+            self.flows.insert(flow, homes);
+            if let (Some(home), Some(actors)) = (homes.iter().last(), peer) {
+                self.actors.entry(home).or_insert(actors);
+            }
+        }
+    }
+
     fn put(&mut self, homes: Homes, line: &Line) {
         macro_rules! put {
             ($($variant:ident),*) => {
@@ -664,6 +679,11 @@ impl Reading for Board {
         // What a later command says of a run that is over happened to nothing that was seen.
         if over && matches!(line.seen, Observation::Event(_)) {
             return;
+        }
+        match (line.flow, &line.seen) {
+            (Some(flow), Observation::Hello(hello)) => self.meet(flow, hello.class),
+            (Some(flow), Observation::Served(_)) => self.meet(flow, ClientClass::UNSEEN),
+            _ => {}
         }
         let homes = match (&line.subject, line.flow, &line.seen) {
             (Some(subject), ..) => self.homes(subject),

@@ -41,6 +41,7 @@ reasons! {
     StructuralOnly = "structural-only", "only the format speaks for it; no planted value was found";
     NotAttributed = "not-attributed", "flows that could matter belong to no known device";
     ProxyOnly = "proxy-only", "only what asks the explicit proxy is seen; what goes around it would not be";
+    NamedLate = "named-late", "the connection was counted under its address before it said the server's name";
     UnknownActor = "unknown-actor", "it is not known who on the device caused it";
     NoControl = "no-control", "no control before or after the attempt reached application data";
     TooFewAttempts = "too-few-attempts", "the device made fewer attempts than the plan asks";

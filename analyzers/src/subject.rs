@@ -58,6 +58,11 @@ impl fmt::Display for Peer {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientClass(pub [u8; 6]);
 
+impl ClientClass {
+    /// Of a handshake whose ClientHello was not seen.
+    pub const UNSEEN: ClientClass = ClientClass([0; 6]);
+}
+
 impl fmt::Display for ClientClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("c-")?;

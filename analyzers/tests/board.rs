@@ -83,6 +83,38 @@ fn verdicts(board: &Board) -> (HashMap<String, &'static str>, Vec<(String, Requi
     (checks, board.roll_up(&findings).into_iter().map(|r| (r.id, r.verdict)).collect())
 }
 
+/// What was worth a line before the handshake leaves the handshake its client; without its hello too it is judged.
+#[test]
+fn a_handshake_on_a_flow_that_was_bound_before() {
+    let bound = r#"{"bound":{"device":1,"attribution":"opener","side":"out","peer":{"addr":"192.0.2.25","port":587,"transport":"tcp"},"actor":{"class":"unknown"}}}"#;
+    let hello = r#"{"hello":{"transport":"tcp","dir":"out","sni":"mail.test","versions":[769],"suites":[47],"ja3":"","ja4":"","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#;
+    let served = r#"{"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false}}"#;
+    let flow = r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.25:587","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#;
+    let said = |facts: &[&str]| {
+        let lines: Vec<Line> = (1..)
+            .zip(facts)
+            .map(|(n, fact)| {
+                let seen = serde_json::from_str(fact).unwrap();
+                Line { n, at: Time(n as i64), frame: Some(n), flow: Some(FlowId(1)), subject: None, seen }
+            })
+            .collect();
+        let findings = board(&lines, Caps::default(), 100).findings();
+        let of = |check: &str| {
+            let own = findings.iter().filter(|f| &*f.check == check).map(|f| (f.outcome.word(), f.subject.client.map(|c| c.to_string())));
+            own.collect::<Vec<_>>()
+        };
+        (of("tls.hello-versions"), of("tls.negotiated-version"), of("channel.undeclared-endpoint"))
+    };
+    let client = Some("c-010101010101".to_owned());
+    let (hello_versions, version, declared) = said(&[bound, hello, served, flow]);
+    assert_eq!(hello_versions, [("fail", client.clone())]);
+    assert_eq!(version, [("fail", client)]);
+    assert_eq!(declared, [("inconclusive", None)], "its name came late");
+    let (_, version, declared) = said(&[bound, served, flow]);
+    assert_eq!(version, [("fail", Some("c-000000000000".to_owned()))]);
+    assert_eq!(declared, [("fail", None)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

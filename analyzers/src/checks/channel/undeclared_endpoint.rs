@@ -8,11 +8,11 @@
 //!
 //! # How it is judged
 //! *Pass*: a channel, update, telemetry entry or resolver of the declaration covers the peer. *Fail*: none does, and the
-//! declaration says it is complete (`channels_complete = true`). If it does not say so, the answer stays undecided. Peers on the
-//! local link are left out.
+//! declaration says it is complete (`channels_complete = true`). If it does not say so, the answer stays undecided, as it does where a
+//! connection was counted under its address before it said the server's name. Peers on the local link are left out.
 //!
 //! # Evidence
-//! The `bound` and `flow` lines of the peer.
+//! The `bound` and `flow` lines of the peer, and its `hello` where that named it late.
 //!
 //! # References
 //! ETSI TS 103 701 test group 5.5-1, NIAP FDP_NET_EXT.1.
@@ -21,7 +21,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
-use crate::observation::{Flow, Request, RequestFact};
+use crate::observation::{Flow, Hello, Request, RequestFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -52,6 +52,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
             };
         }
         return settle(cx, &flows, case, Concern::Trials, proof, EXPECTED, "declared");
+    }
+    // `STARTTLS` behind something that was worth a line: the name came when the peer had its address for a name.
+    let unnamed = cx.subject.peer.as_ref().is_some_and(|peer| peer.name.is_none());
+    if let Some(named) = case.seen::<Hello>().proof(|hello| hello.named && !hello.by_peer).filter(|_| unnamed) {
+        return Outcome::inconclusive(Reason::NamedLate, named, EXPECTED, "the server's name came late, and its address is not declared");
     }
     if declaration.channels_complete {
         return Outcome::fail(proof, EXPECTED, "the peer is not declared");
