@@ -66,6 +66,8 @@ const HEALTH: Duration = Duration::from_secs(60);
 const HEALTH_LEAST: usize = 4;
 /// How long the end of a process run waits for attacks that still listen, beyond the time in which a silent connection is watched.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How often an attack that once made another stack speak is repeated for it in vain.
+const VAIN: usize = 6;
 /// Refusals of one attack that are progress; a pass needs fewer.
 const MOST_ASKED: usize = 16;
 
@@ -690,7 +692,8 @@ impl Gateway {
     }
 
     /// The attack that made another stack of the same program speak, to this peer or to one that stands in for it, where that one still has open
-    /// questions and does not come by itself: nothing is left to ask this stack, but without its failure the other is not met.
+    /// questions and does not come by itself: nothing is left to ask this stack, but without its failure the other is not met. It has no such
+    /// effect if it had none [`VAIN`] times since.
     fn wakes(&self, subjects: &Subjects, key: &Key, server: IpAddr, attempt: Option<u64>) -> Option<Treatment> {
         let mine = self.terms(key, &[server], true, None);
         if !mine.allowed {
@@ -709,7 +712,8 @@ impl Gateway {
             let last = state.history.past.last()?.at;
             let (made_it, since) = past.split_at(past.partition_point(|p| p.at <= last));
             let made_it = made_it.last().filter(|p| p.arm == analyzers::observation::Arm::Attack && p.result == TrialResult::Rejected)?;
-            since.iter().any(|p| p.result == TrialResult::Accepted).then(|| made_it.attack.clone())?
+            let in_vain = since.iter().filter(|p| p.attack == made_it.attack).count();
+            (in_vain < VAIN && since.iter().any(|p| p.result == TrialResult::Accepted)).then(|| made_it.attack.clone())?
         })?;
         let attack = mine.attacks.iter().find(|a| a.id == id)?;
         Some(Treatment::Attack { id, defect: attack.defect.clone(), after: 0 })

@@ -329,6 +329,27 @@ async fn woken(second: Client, port: u16) {
     }
 }
 
+/// A stack that another woke once and never again is not asked after for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stack_that_comes_no_more() {
+    let mut some = attacks();
+    some.retain(|a| matches!(a.defect, Defect::UntrustedCa | Defect::SelfSigned));
+    let c = campaign_of(Arc::new(All), some).await;
+    let device = IpAddr::from([127, 0, 0, 1]);
+    let mut woken = false;
+    for run in 1..60 {
+        c.gateway.begin_run(device, run);
+        if Client::Strict.talk(c.tunnel().await, &c.scene.roots).await.is_none() && !std::mem::replace(&mut woken, true) {
+            Client::Plain.talk(c.tunnel().await, &c.scene.roots).await;
+        }
+        c.gateway.end_run(device, false).await;
+    }
+    let attempts = c.trials().iter().filter(|(trial, _)| trial.arm == Arm::Attack).count();
+    // Four refusals of each of the two, and in vain.
+    assert!((8..=10 + super::VAIN).contains(&attempts), "{attempts}");
+    assert!(!c.gateway.undecided(device).is_empty());
+}
+
 /// What is written before the check is done is sent, though the client leaves with a reset soon after: nothing of ours holds it back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_looks_after_it_has_written() {
