@@ -100,6 +100,8 @@ struct Attacker {
     public: Authority,
     added: Ca,
     stranger: Ca,
+    /// Bears the names of the added one.
+    lookalike: Ca,
     bad: Option<Flaw>,
 }
 
@@ -128,7 +130,13 @@ fn ca(name: &str) -> Ca {
 
 impl Attacker {
     fn new(bad: Option<Flaw>) -> Self {
-        Self { public: Authority::new(OffsetDateTime::now_utc()).unwrap(), added: ca("Tester"), stranger: ca("Stranger"), bad }
+        Self {
+            public: Authority::new(OffsetDateTime::now_utc()).unwrap(),
+            added: ca("Tester"),
+            stranger: ca("Stranger"),
+            lookalike: ca("Tester"),
+            bad,
+        }
     }
 
     fn trust(&self) -> Trust {
@@ -165,6 +173,10 @@ impl Attacker {
             Some(Flaw::UntrustedCa) => {
                 above = vec![self.stranger.intermediate.clone()];
                 issuer = &self.stranger.issuer;
+            }
+            Some(Flaw::UntrustedCaLookalike) => {
+                above = vec![self.lookalike.intermediate.clone()];
+                issuer = &self.lookalike.issuer;
             }
             Some(Flaw::IntermediateCaFalse | Flaw::LeafAsIssuer) => {
                 let server = self.bad == Some(Flaw::LeafAsIssuer);

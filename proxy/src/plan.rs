@@ -449,7 +449,11 @@ fn order(defect: &Defect) -> u8 {
         Defect::HostnameMismatch => 1,
         Defect::SelfSigned => 2,
         Defect::Expired => 3,
-        Defect::ReplacedKey | Defect::SignatureCorrupt | Defect::LeafAsIssuer | Defect::IntermediateCaFalse => 4,
+        Defect::UntrustedCaLookalike
+        | Defect::ReplacedKey
+        | Defect::SignatureCorrupt
+        | Defect::LeafAsIssuer
+        | Defect::IntermediateCaFalse => 4,
         Defect::HostnameCnOnly | Defect::NotYetValid | Defect::EkuClientOnly | Defect::UnknownCriticalExtension => 5,
         Defect::AddedAnchor | Defect::UserAnchor | Defect::AddedAnchorSibling => 6,
         Defect::VerifySignatureCorrupt => 7,

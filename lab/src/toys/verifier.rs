@@ -78,6 +78,7 @@ impl Verifier {
             Flaw::AcceptsAnything => return true,
             Flaw::SelfSigned => Problem::SelfSigned,
             Flaw::UntrustedCa => Problem::UnknownIssuer,
+            Flaw::UntrustedCaLookalike => Problem::BadIssuerSignature,
             Flaw::ReplacedKey => Problem::BadLeafSignature(Some(Anchor::Public)),
             Flaw::SignatureCorrupt => Problem::BadLeafSignature(Some(Anchor::Added)),
             Flaw::HostnameMismatch => Problem::WrongName,

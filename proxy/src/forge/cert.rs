@@ -91,6 +91,8 @@ pub struct Template {
     /// Empty leaves subjectAltName out.
     pub names: Vec<San>,
     pub unknown_critical: bool,
+    /// The key identifier said to be the issuer's; `None` for the one it has.
+    pub issuer_id: Option<Vec<u8>>,
 }
 
 impl Template {
@@ -130,7 +132,8 @@ impl Template {
             out.extend(extension(&[2, 5, 29, 37], false, &der::tlv(der::SEQUENCE, &purposes)));
         }
         out.extend(extension(&[2, 5, 29, 14], false, &der::tlv(der::OCTET_STRING, &subject_key.key_id())));
-        out.extend(extension(&[2, 5, 29, 35], false, &der::seq(&[&der::tlv(0x80, &issuer_key.key_id())])));
+        let issuer_id = self.issuer_id.clone().unwrap_or_else(|| issuer_key.key_id());
+        out.extend(extension(&[2, 5, 29, 35], false, &der::seq(&[&der::tlv(0x80, &issuer_id)])));
         if !self.names.is_empty() {
             let names: Vec<u8> = self
                 .names

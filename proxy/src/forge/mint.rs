@@ -10,8 +10,10 @@ use foldhash::HashMap;
 use policies::{Defect, Time};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::ca::{Authority, Issuer, serial, short_label};
+use super::ca::{Authority, Issuer, impostor, serial, short_label};
 use super::cert::{self, CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, Name, SERVER_AUTH, San, Template};
 use super::key::{Key, KeyKind};
 use crate::error::Error;
@@ -198,6 +200,7 @@ impl Mint {
             ..leaf_template(&self.authority, mirror.key, now)?
         };
         let life = base.not_after.since(base.not_before);
+        let lookalike;
         let (leaf, issuer) = match defect {
             None => (base, good),
             Some(Defect::SelfSigned) => {
@@ -206,6 +209,10 @@ impl Mint {
                 return Ok(Chain::new(vec![leaf.into()], own));
             }
             Some(Defect::UntrustedCa) => (base, &self.stranger.intermediate),
+            Some(Defect::UntrustedCaLookalike) => {
+                lookalike = self.lookalike(mirror)?;
+                (base, &lookalike)
+            }
             Some(Defect::ReplacedKey) => {
                 let Some((real, rest)) = mirror.chain.split_first() else {
                     return Err(not_forgeable(&Defect::ReplacedKey, "the real server's chain was not learned"));
@@ -218,10 +225,7 @@ impl Mint {
                 let leaf = cert::with_bit_turned(base.signed(&key, &good.subject, &good.key)?);
                 return Ok(Chain::new(vec![leaf.into(), good.certificate.clone()], key));
             }
-            Some(Defect::HostnameMismatch) => {
-                let other = "not-the-host.overhear.invalid".to_owned();
-                (Template { subject: Name::common(&other), names: vec![San::Dns(other)], ..base }, good)
-            }
+            Some(Defect::HostnameMismatch) => (Template { subject: Name::common(OTHER), names: others(&mirror.host), ..base }, good),
             Some(Defect::HostnameCnOnly) => {
                 if mirror.host.len() > LONGEST_CN {
                     return Err(not_forgeable(&Defect::HostnameCnOnly, "the name is longer than a common name may be"));
@@ -250,6 +254,19 @@ impl Mint {
         Ok(Chain::new(vec![leaf.into(), issuer.certificate.clone()], key))
     }
 
+    /// An issuer under the name and key identifier of the authority that the real chain leads to; of the campaign's own if none was learned.
+    fn lookalike(&self, mirror: &Mirror) -> Result<Issuer, Error> {
+        let top = mirror.chain.last().unwrap_or(&self.authority.intermediate.certificate);
+        let (_, top) = X509Certificate::from_der(top)
+            .map_err(|_| not_forgeable(&Defect::UntrustedCaLookalike, "the real server's chain cannot be read"))?;
+        let id = top.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+            _ => None,
+        });
+        let Authority { not_before, not_after, .. } = self.authority;
+        impostor(top.issuer().as_raw(), id, &format!("Overhear issuing {}", short_label()?), not_before, not_after)
+    }
+
     /// The campaign's RSA key for this leaf: made once, when a server with RSA is first met.
     pub fn rsa(&self, leaf: Leaf) -> Result<Arc<Key>, Error> {
         let [first, second] = &self.rsa;
@@ -262,11 +279,31 @@ impl Mint {
     }
 }
 
+/// A name that nobody has (RFC 6761 §6.4).
+const OTHER: &str = "not-the-host.overhear.invalid";
+
+/// Names that are not `host`, of all kinds that a careless comparison takes for it: one with it at the end, one with it in front, its neighbour,
+/// its parent. A certificate for any of them anybody can have.
+fn others(host: &str) -> Vec<San> {
+    let mut out = vec![OTHER.to_owned()];
+    if host.parse::<std::net::IpAddr>().is_err() {
+        out.push(format!("x{host}"));
+        out.push(format!("{host}.overhear.invalid"));
+        if let Some((_, parent)) = host.split_once('.').filter(|(_, parent)| parent.contains('.')) {
+            out.extend([format!("not-the-host.{parent}"), parent.to_owned()]);
+        }
+    }
+    // RFC 1035 §2.3.4.
+    out.retain(|name| name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len())));
+    out.into_iter().map(San::Dns).collect()
+}
+
 /// Whether the defect lies in the certificates (and not in the handshake, the anchor or the transport).
 pub fn in_chain(defect: &Defect) -> bool {
     match defect {
         Defect::SelfSigned
         | Defect::UntrustedCa
+        | Defect::UntrustedCaLookalike
         | Defect::ReplacedKey
         | Defect::SignatureCorrupt
         | Defect::HostnameMismatch
@@ -313,6 +350,7 @@ fn leaf_template(authority: &Authority, key: KeyKind, now: Time) -> Result<Templ
         purposes: vec![SERVER_AUTH],
         names: Vec::new(),
         unknown_critical: false,
+        issuer_id: None,
     })
 }
 

@@ -95,6 +95,7 @@ fn rows() -> Vec<Row> {
         row(Defect::SelfSigned, &["issuer", "key", SKI, AKI], |e| matches!(e, E::UnknownIssuer), &[18]),
         // 19: self-signed in chain, 20: no local issuer.
         row(Defect::UntrustedCa, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[19, 20]),
+        row(Defect::UntrustedCaLookalike, &["issuer", AKI], |e| matches!(e, E::BadSignature | E::UnknownIssuer), &[7, 20]),
         Row { defect: Defect::ReplacedKey, differs: None, webpki: |e| matches!(e, E::BadSignature), openssl: &[7] },
         row(Defect::SignatureCorrupt, &[], |e| matches!(e, E::BadSignature), &[7]),
         row(Defect::HostnameMismatch, &["subject", SAN], |e| matches!(e, E::NotValidForNameContext { .. }), &[62]),
@@ -159,6 +160,12 @@ fn issuers_differ_in_name_key_and_flaw_only() {
     };
     check(Defect::IntermediateCaFalse, &[BASIC]);
     check(Defect::UntrustedCa, &[AKI, "issuer"]);
+    // Not under the lab's root, but in the name of the origin's.
+    check(Defect::UntrustedCaLookalike, &[AKI, "issuer"]);
+    let forged = w.mint.forged(&w.mirror, &Defect::UntrustedCaLookalike, NOW).unwrap();
+    let mut got = differ(&w.origin.intermediate.certificate, &forged.certificates[1]);
+    got.retain(|f| !["serial", "signature", "subject", "key", SKI].contains(&f.as_str()));
+    assert_eq!(got, [""; 0], "its issuer's name and key identifier are the origin's");
     // The issuing server certificate is an ordinary leaf: compared with a leaf, it differs in name alone.
     let chain = w.mint.forged(&w.mirror, &Defect::LeafAsIssuer, NOW).unwrap();
     assert_eq!(chain.certificates.len(), 3);
