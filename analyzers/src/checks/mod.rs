@@ -142,7 +142,7 @@ families! {
     dns { cleartext, identifier_in_name, }
     leak { credential_cleartext, dhcp_identity, identifier_cleartext, identifier_encoded, local_discovery, location_cleartext, }
     meta { capture_loss, control_arm, device_binding, interception_coverage, repeatability, stimulus_log, }
-    tls { client_fingerprint, forward_secrecy, hello_versions, negotiated_suite, negotiated_version, }
+    tls { client_fingerprint, forward_secrecy, hello_suites, hello_versions, negotiated_suite, negotiated_version, }
     update { check_identifiers, manifest_cleartext, payload_cleartext, }
 }
 

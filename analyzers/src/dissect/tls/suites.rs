@@ -29,6 +29,37 @@ pub fn key_exchange(suite: u16) -> KeyExchange {
     }
 }
 
+/// What a suite of SSL 3.0 to TLS 1.2 leaves out or does with an algorithm that is broken (the registry's *TLS Cipher Suites*; RFC 7465 for RC4,
+/// RFC 7525 §4.1 for the others), the gravest word of several.
+pub fn weakness(suite: u16) -> Option<&'static str> {
+    Some(match suite {
+        _ if key_exchange(suite) == Anonymous => "anonymous",
+        0x0000..=0x0002 | 0x002c..=0x002e | 0x003b | 0x00b0 | 0x00b1 | 0x00b4 | 0x00b5 | 0x00b8 | 0x00b9 => "NULL",
+        0xc001 | 0xc006 | 0xc00b | 0xc010 | 0xc039..=0xc03b | 0xc0b4 | 0xc0b5 => "NULL",
+        0x0003 | 0x0006 | 0x0008 | 0x000b | 0x000e | 0x0011 | 0x0014 | 0x0026..=0x002b | 0x0062..=0x0065 => "export",
+        0x0004 | 0x0005 | 0x0020 | 0x0024 | 0x0066 | 0x008a | 0x008e | 0x0092 | 0xc002 | 0xc007 | 0xc00c | 0xc011 | 0xc033 => "RC4",
+        0x0009 | 0x000c | 0x000f | 0x0012 | 0x0015 | 0x001e | 0x0022 => "DES",
+        0x000a
+        | 0x000d
+        | 0x0010
+        | 0x0013
+        | 0x0016
+        | 0x001f
+        | 0x0023
+        | 0x008b
+        | 0x008f
+        | 0x0093
+        | 0xc003
+        | 0xc008
+        | 0xc00d
+        | 0xc012
+        | 0xc01a..=0xc01c
+        | 0xc034 => "3DES",
+        0x0025 => "MD5",
+        _ => return None,
+    })
+}
+
 /// An AEAD we can open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aead {
@@ -331,6 +362,33 @@ const SUITES: &[(u16, u16, KeyExchange)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weaknesses() {
+        for (suite, expect) in [
+            (0x0034, Some("anonymous")),
+            (0x00a6, Some("anonymous")),
+            (0xc015, Some("anonymous")),
+            (0xc018, Some("anonymous")),
+            (0x0000, Some("NULL")),
+            (0x003b, Some("NULL")),
+            (0xc006, Some("NULL")),
+            (0x0003, Some("export")),
+            (0x0005, Some("RC4")),
+            (0xc011, Some("RC4")),
+            (0x0009, Some("DES")),
+            (0xc012, Some("3DES")),
+            (0x0025, Some("MD5")),
+            (0x002f, None),
+            (0x00ff, None),
+            (0x1301, None),
+            (0x5600, None),
+            (0xc02b, None),
+            (0xcca8, None),
+        ] {
+            assert_eq!(weakness(suite), expect, "{suite:04x}");
+        }
+    }
 
     #[test]
     fn suites_of_old_versions() {
