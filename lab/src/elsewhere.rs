@@ -1,7 +1,6 @@
 //! Every port of the lab's Internet that has no service of its own: who calls there is answered in what it speaks.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::TcpStream;
@@ -9,14 +8,12 @@ use tokio::time::timeout;
 
 use crate::Fault;
 use crate::netns::fed;
-use crate::origin::Origin;
+use crate::origin::{Origin, PATIENCE};
 
 /// Where they are all led. Nobody calls it by this number (tcpmux's neighbour, unassigned).
 pub(crate) const PORT: u16 = 4;
 /// Where nobody listens (discard), for clients whose server is down.
 pub(crate) const CLOSED: u16 = 9;
-/// Who has said nothing for so long waits for the server.
-const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Leads every TCP port but these and [`CLOSED`] to [`PORT`], in this thread's network namespace.
 pub(crate) fn lead(but: &[u16]) -> Result<(), Fault> {
@@ -37,7 +34,7 @@ pub(crate) async fn serve(stream: TcpStream, origin: Origin) -> std::io::Result<
     let mut first = [0; 1];
     match timeout(PATIENCE, stream.peek(&mut first)).await {
         Err(_) => origin.serve_banner(stream).await,
-        Ok(Ok(1..)) if first == [0x16] => origin.serve_tls(stream, address).await,
+        Ok(Ok(1..)) if first == [0x16] => origin.serve_any_tls(stream, address).await,
         Ok(Ok(1..)) => origin.serve_http(stream, address).await,
         Ok(Ok(0)) => Ok(()),
         Ok(Err(error)) => Err(error),

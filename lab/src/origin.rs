@@ -138,6 +138,21 @@ impl Origin {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_sealed(io, address, false).await
+    }
+
+    /// The same for a port of which it is not known who speaks first under TLS: who says nothing is greeted ([`BANNER`]).
+    pub async fn serve_any_tls<S>(&self, io: S, address: IpAddr) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_sealed(io, address, true).await
+    }
+
+    async fn serve_sealed<S>(&self, io: S, address: IpAddr, greets: bool) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         let begun = tokio::time::timeout(HANDSHAKE, self.handshake(io, address)).await;
         let (name, stream) = match begun {
@@ -150,7 +165,7 @@ impl Origin {
         self.0.handshakes.fetch_add(1, Ordering::Relaxed);
         let tls = stream.get_ref().1.protocol_version();
         let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        self.converse(stream, Link { name: Some(name), address, tls, alpn }).await
+        self.converse(stream, Link { name: Some(name), address, tls, alpn, greets }).await
     }
 
     /// Serves one cleartext HTTP connection to its end.
@@ -159,18 +174,16 @@ impl Origin {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
-        self.converse(io, Link { name: None, address, tls: None, alpn: None }).await
+        self.converse(io, Link { name: None, address, tls: None, alpn: None, greets: false }).await
     }
 
     /// A service that speaks first, in clear, and then answers each line with itself.
-    pub async fn serve_banner<S>(&self, mut io: S) -> io::Result<()>
+    pub async fn serve_banner<S>(&self, io: S) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
-        io.write_all(BANNER).await?;
-        let (mut read, mut write) = tokio::io::split(io);
-        tokio::io::copy(&mut read, &mut write).await.map(|_| ())
+        greet(io).await
     }
 
     /// The last [`LOG`] requests, oldest first.
@@ -240,8 +253,12 @@ impl Origin {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut head = BytesMut::with_capacity(HEAD);
-        let read = tokio::time::timeout(IDLE, io.read_buf(&mut head)).await?;
-        if read? == 0 {
+        let patience = if context.greets { PATIENCE } else { IDLE };
+        let read = match tokio::time::timeout(patience, io.read_buf(&mut head)).await {
+            Err(_) if context.greets => return greet(io).await,
+            read => read??,
+        };
+        if read == 0 {
             return Ok(());
         }
         let talks_mqtt = broker::begins(&head);
@@ -309,6 +326,8 @@ struct Link {
     address: IpAddr,
     tls: Option<ProtocolVersion>,
     alpn: Option<Vec<u8>>,
+    /// Who says nothing waits for a greeting.
+    greets: bool,
 }
 
 fn page(method: &Method, path: &str, query: &str, name: &str, content_type: Option<HeaderValue>, body: Bytes) -> Response<Reply> {
@@ -460,6 +479,13 @@ impl Body for Reply {
     }
 }
 
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) -> io::Result<()> {
+    io.write_all(BANNER).await?;
+    io.flush().await?;
+    let (mut read, mut write) = tokio::io::split(io);
+    tokio::io::copy(&mut read, &mut write).await.map(|_| ())
+}
+
 /// A server with a key of each kind: P-256, and RSA for a client that takes no other.
 #[derive(Debug)]
 struct Fitting {
@@ -517,6 +543,8 @@ const CONFIGS: usize = 4096;
 /// Of a client's first bytes, which say what it speaks.
 const HEAD: usize = 1024;
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Who has said nothing for so long waits for the server.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(700);
 const IDLE: Duration = Duration::from_secs(60);
 
 const fn pattern() -> [u8; 16 * 1024] {
