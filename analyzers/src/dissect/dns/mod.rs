@@ -473,7 +473,15 @@ impl Dns {
                 }
             }
             rr::A if record.data.len() == 4 => self.announce(&owner, None, "A", dir, origin, true, cx),
-            rr::AAAA if record.data.len() == 16 => self.announce(&owner, None, "AAAA", dir, origin, true, cx),
+            rr::AAAA if record.data.len() == 16 => {
+                self.announce(&owner, None, "AAAA", dir, origin, true, cx);
+                // An address made of the link address (RFC 4291 appendix A).
+                if record.data.get(11..13) == Some(&[0xff, 0xfe]) {
+                    let place = self.flavour.place();
+                    let spot = Spot { place, dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+                    cx.search_planted(&spot, record.data, |_| place);
+                }
+            }
             rr::NB if self.flavour == Flavour::Nbns => self.announce(&owner, None, "NB", dir, origin, true, cx),
             // Which device it is, others do not say; what else they hold is told all the same.
             _ => self.known(bytes, record, dir, origin, cx),

@@ -441,6 +441,17 @@ fn mdns() {
     check(5353, &[(Dir::Out, probe)], "Annas-iPhone.local/255 - []\n AAAA Annas-iPhone.local \"\"\n mdns");
 }
 
+/// An announced address that is made of the planted link address, and one that is not.
+#[test]
+fn announced_addresses() {
+    let address = |tail: [u8; 8]| [[0xfe, 0x80, 0, 0, 0, 0, 0, 0], tail].concat();
+    for (tail, expect) in [([0x3e, 7, 0x54, 0xff, 0xfe, 0xaa, 0xbe, 0xcd], 1), ([0x3e, 7, 0x54, 0xff, 0xfe, 0xaa, 0xbe, 0xce], 0)] {
+        let said = message(0, 0x8400, [0, 1, 0, 0], &[record(&name("x.local"), 28, &address(tail))]);
+        let planted = [(policies::IdentifierType::Mac, "3c:07:54:aa:be:cd")];
+        assert_eq!(hits(&run_with(seeking(&planted), 5353, false, &[(Dir::Out, said)])).len(), expect, "{tail:x?}");
+    }
+}
+
 #[test]
 fn link_names() {
     check(5355, &[ask(1, "wpad", 1)], "wpad/1 - []\n llmnr");
