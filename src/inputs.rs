@@ -37,7 +37,7 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth
     for path in paths {
         if path.is_dir() {
             walk(&path, out, walked, depth + 1)?;
-        } else if is_capture_name(&path) {
+        } else if is_capture_name(&path) || begins_as_capture(&path) {
             out.push(path);
         } else if ["bz2", "xz", "lz4", "br"].iter().any(|e| path.extension().is_some_and(|have| have == *e))
             && is_capture_name(&path.with_extension(""))
@@ -46,6 +46,11 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth
         }
     }
     Ok(())
+}
+
+/// Whether a file of another name (`trace`, `x.pcap.1` of a ring) is one all the same.
+fn begins_as_capture(path: &Path) -> bool {
+    path.is_file() && std::fs::File::open(path).is_ok_and(|file| captures::read::Reader::open(file).is_ok())
 }
 
 fn is_capture_name(path: &Path) -> bool {

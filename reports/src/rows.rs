@@ -446,7 +446,7 @@ pub fn actor_word(actor: &Actor) -> Option<String> {
     Some(actor.package.as_ref().map_or(class.to_owned(), |p| format!("{class}:{p}")))
 }
 
-/// A TLS version number in the form that journals of other tools use too: `TLS1.2`; unknown ones as `0x7f1c`.
+/// A TLS or DTLS version number in the form that journals of other tools use too: `TLS1.2`; unknown ones as `0x7f1c`.
 pub fn version_word(version: u16) -> String {
     match version {
         0x0002 => "SSL2.0".to_owned(),
@@ -455,6 +455,9 @@ pub fn version_word(version: u16) -> String {
         0x0302 => "TLS1.1".to_owned(),
         0x0303 => "TLS1.2".to_owned(),
         0x0304 => "TLS1.3".to_owned(),
+        0xfeff => "DTLS1.0".to_owned(),
+        0xfefd => "DTLS1.2".to_owned(),
+        0xfefc => "DTLS1.3".to_owned(),
         other => format!("{other:#06x}"),
     }
 }
