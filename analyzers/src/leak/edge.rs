@@ -2,6 +2,11 @@
 
 use std::ops::Range;
 
+/// So many bytes in front of an occurrence say whether it counts.
+pub(super) const FRONT: usize = 16;
+/// And so many behind it.
+pub(super) const BEHIND: usize = 2;
+
 /// What may not stand beside an occurrence, so that a short value inside a longer one does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Edge {
@@ -23,8 +28,8 @@ pub(super) enum Edge {
 impl Edge {
     /// Whether an occurrence at `span` of `text` counts.
     pub(super) fn allows(self, text: &[u8], span: &Range<usize>) -> bool {
-        let left = span.start.checked_sub(1).and_then(|i| text.get(i).copied());
-        self.allows_between(left, text.get(span.end).copied()) || !matches!(self, Edge::Before(_)) && is_framed(text, span)
+        let (left, right) = (span.start.checked_sub(1).and_then(|i| text.get(i).copied()), text.get(span.end).copied());
+        self.allows_between(left, right) || !matches!(self, Edge::Before(_)) && is_framed(text, span, self.allows_between(None, right))
     }
 
     fn allows_between(self, before: Option<u8>, after: Option<u8>) -> bool {
@@ -44,36 +49,59 @@ impl Edge {
 /// Values of this length stand in no longer word by chance.
 const UNLIKELY: usize = 8;
 
-/// Whether the bytes in front say that a value of just this length follows, so that it matters little which bytes stand beside it.
-fn is_framed(text: &[u8], span: &Range<usize>) -> bool {
+/// Whether the bytes in front say that a value of just this length follows, so that it matters little which bytes stand beside it. `ends`: what
+/// is behind it may follow its last word.
+fn is_framed(text: &[u8], span: &Range<usize>, ends: bool) -> bool {
     let Some((head, last)) = text.get(..span.start).and_then(|head| head.split_last().map(|(last, head)| (head, *last))) else {
         return false;
     };
     let (len, last_is) = (span.len(), |n: usize| usize::from(last) == n);
-    // The end of a line is ten, too: a length only among bytes that no text has.
-    let binary = |b: Option<&u8>| b.is_some_and(|b| *b < b' ' && !matches!(b, b'\t' | b'\r' | b'\n'));
-    if matches!(last, b'\t' | b'\r' | b'\n') && !binary(head.last()) && !binary(text.get(span.end + 1)) {
-        return false;
-    }
-    // One byte, or the last of two or four: protobuf, BER, DNS, MySQL, Java, Erlang; with the zero behind a string: D-Bus; type, length and value
-    // together, as RADIUS and PPP have it.
-    if last_is(len)
-        || last_is(len + 1) && text.get(span.end) == Some(&0)
-        || last_is(len + 2) && head.last().is_some_and(|kind| *kind < b' ')
-    {
-        return true;
-    }
-    // A number with its sign in the lowest bit: Avro. Kind and length in one byte, which may be a letter: CBOR, property lists, CoAP. Only for
-    // values that no other word ends in by chance; hex digits stand behind an `x`.
+    // A number with its sign in the lowest bit: Avro. Kind and length in one byte, which may be a letter: CBOR, MessagePack, property lists, CoAP.
+    // Only for values that no other word ends in by chance; hex digits stand behind an `x`.
+    let five = usize::from(last & 0x1f) == len;
+    let in_letter = last >> 5 == 3 && five && len < 0x18;
     let nibbles = || {
-        let (four, five) = (usize::from(last & 0x0f), usize::from(last & 0x1f));
-        let said = four == len && four < 0x0f || last >> 5 == 3 && five == len && five < 0x18;
+        let four = usize::from(last & 0x0f);
+        let said = four == len && four < 0x0f || in_letter || last >> 5 == 5 && five;
         said && !last.is_ascii_digit() && text.get(span.clone()).is_some_and(|value| !value.iter().all(u8::is_ascii_hexdigit))
     };
-    len >= UNLIKELY && (last_is(len * 2) || nibbles())
+    // One byte, or the last of two or four: protobuf, BER, DNS, MySQL, Java, Erlang; with the zero behind a string: D-Bus; type, length and value
+    // together, as RADIUS and PPP have it.
+    let said = last_is(len)
+        || last_is(len + 1) && text.get(span.end) == Some(&0)
+        || last_is(len + 2) && head.last().is_some_and(|kind| *kind < b' ')
+        || len >= UNLIKELY && (last_is(len * 2) || nibbles())
         // Four bytes, the lowest first: pickle, BSON.
-        || head.last_chunk::<3>().is_some_and(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, last]) as usize == len)
-        || is_behind_a_colour(head, last)
+        || head.last_chunk::<3>().is_some_and(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, last]) as usize == len);
+    // What may be text is a length only among bytes that no text has; a letter, which no text has there, also at some distance from them.
+    let among = || {
+        let beside = is_binary(head, head.len().wrapping_sub(1)) || is_binary(text, span.end) || is_binary(text, span.end + 1);
+        let letter = last.is_ascii_alphabetic() && (ends || in_letter && is_behind_a_key(head));
+        let far = || (head.len().saturating_sub(FRONT - 2)..head.len()).any(|at| is_binary(head, at) && head.get(at) != Some(&0x1b));
+        beside || letter || !last.is_ascii() && far() || last.is_ascii_alphabetic() && far()
+    };
+    said && (is_binary(text, span.start - 1) || last >= 0xc0 || among()) || is_behind_a_colour(head, last)
+}
+
+/// Whether no text has this byte there: a control character other than those between words and lines, or the second of a character (RFC 3629 §3)
+/// without a first.
+fn is_binary(text: &[u8], at: usize) -> bool {
+    let second = || at.checked_sub(1).and_then(|before| text.get(before)).is_none_or(u8::is_ascii);
+    text.get(at).is_some_and(|b| match b {
+        b'\t' | b'\r' | b'\n' => false,
+        0..b' ' | 0x7f => true,
+        0x80..0xc0 => second(),
+        _ => false,
+    })
+}
+
+/// Whether these bytes end in a key with its length in front, as CBOR writes both (RFC 8949 §3.1).
+fn is_behind_a_key(head: &[u8]) -> bool {
+    let is_key = |key: &[u8]| key.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    (1..FRONT - 1).any(|len| match head.len().checked_sub(len).and_then(|at| head.split_at_checked(at)) {
+        Some((front, key)) => front.last().is_some_and(|b| usize::from(*b) == 0x60 + len) && is_key(key),
+        None => false,
+    })
 }
 
 /// Whether these bytes end in a control sequence of a terminal (ECMA-48 §5.4) or a colour of IRC: the letter or digit before the value is no

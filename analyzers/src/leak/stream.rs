@@ -1,20 +1,21 @@
 //! The search over a stream: in one pass, with a short tail of what went before.
 //!
-//! Whether something is found at a place depends on at most [`TAIL`] bytes, the last of them the one after it. So a find is
-//! reported with the first piece that brings the byte after it, or at the end of the stream, and how the stream is cut into
+//! Whether something is found at a place depends on at most [`TAIL`] bytes, the last of them the [`BEHIND`] after it. So a find is
+//! reported with the first piece that brings all of these, or at the end of the stream, and how the stream is cut into
 //! pieces cannot matter.
 
 use std::ops::Range;
 
+use super::edge::{BEHIND, FRONT};
 use super::found::Found;
 use super::table::{CORE, Hit};
 use super::{Engine, Meaning};
 use crate::observation::Grade;
 
-/// So many bytes in front say whether an occurrence counts.
-const FRONT: usize = 16;
-/// The longest needle, what stands in front of it and the byte behind.
-const TAIL: usize = FRONT + CORE + 1;
+/// The longest needle, what stands in front of it and what behind.
+const TAIL: usize = FRONT + CORE + BEHIND;
+/// The last of the bytes behind stands so far from the end of an occurrence.
+const LAST: usize = BEHIND - 1;
 
 /// What one direction of a stream needs to remember between two pieces. Costs nothing until there is something to seek.
 #[derive(Clone, Debug, Default)]
@@ -43,14 +44,14 @@ impl Engine {
             let base = carry.seen - kept as u64;
             if bytes.len() <= 2 * TAIL {
                 carry.tail.extend_from_slice(bytes);
-                self.window(&carry.tail, base, |span| (kept..carry.tail.len()).contains(&span.end), &mut hits);
+                self.window(&carry.tail, base, |span| (kept..carry.tail.len()).contains(&(span.end + LAST)), &mut hits);
             } else {
                 let mut border = [0; 2 * TAIL];
                 let border = &mut border[..kept + TAIL];
                 border[..kept].copy_from_slice(&carry.tail);
                 border[kept..].copy_from_slice(&bytes[..TAIL]);
-                self.window(border, base, |span| span.start < kept + FRONT && span.end >= kept, &mut hits);
-                self.window(bytes, carry.seen, |span| span.start >= FRONT && span.end < bytes.len(), &mut hits);
+                self.window(border, base, |span| span.start < kept + FRONT && span.end + LAST >= kept, &mut hits);
+                self.window(bytes, carry.seen, |span| span.start >= FRONT && span.end + LAST < bytes.len(), &mut hits);
                 carry.tail.clear();
                 carry.tail.extend_from_slice(&bytes[bytes.len() - TAIL..]);
             }
@@ -65,7 +66,7 @@ impl Engine {
     pub fn finish(&self, carry: &mut Carry, sink: &mut dyn FnMut(Found)) {
         let mut hits = Vec::new();
         let len = carry.tail.len();
-        self.window(&carry.tail, carry.seen - len as u64, |span| span.end == len, &mut hits);
+        self.window(&carry.tail, carry.seen - len as u64, |span| span.end + LAST >= len, &mut hits);
         carry.tail = Vec::new();
         self.report(hits, sink);
     }

@@ -471,7 +471,15 @@ mod tests {
         }
         let table = Table::new(vec![needle(b"Anna Quist", true, Edge::Word, 0)]);
         for (text, expect) in [
-            ("namejAnna Quiste", 1),
+            ("dnamejAnna Quiste", 1),
+            ("renamejAnna Quiste", 0),
+            ("\x07jAnna Quiste", 1),
+            (":Anna Quiste", 0),
+            ("\x0e:Anna Quiste", 1),
+            ("{\"name\":Anna Quiste", 0),
+            ("\x12\x15n:Anna Quiste", 0),
+            ("í:Anna Quiste", 0),
+            ("ªAnna Quiste", 0),
             ("ZAnna Quist_", 1),
             ("nameiAnna Quist", 0),
             ("jAnna Quist", 1),
@@ -481,6 +489,33 @@ mod tests {
             ("\x12\nAnna Quistz", 1),
         ] {
             assert_eq!(hits(&table, text.as_bytes()).len(), expect, "{text}");
+        }
+    }
+
+    /// A character that is a length by chance is none in a text.
+    #[test]
+    fn characters_are_no_lengths() {
+        for (value, front, behind) in [
+            ("wandergross77", "/x?user=", "8"),
+            ("wandergross77", "/xímM", "8"),
+            ("wanderroos", "{\"user\":", "evelt}"),
+            ("wanderroos", "user:", "evelt"),
+            ("anna.quister", "a,", "mann,b"),
+            ("Otto Reichmann", "<n>", "ing</n>"),
+            ("Leonora Blankmann", "{\"n\":\"", "heim\"}"),
+            ("Kuhn Wohnzimmer5", "X-Net: ", "5\r\n"),
+            ("kaltwass", "/x?q=Fisch", "erbecken"),
+            ("Annas-Kamera1", "\x12\x20host=", "2"),
+        ] {
+            let table = Table::new(vec![needle(value.as_bytes(), true, Edge::Word, 0)]);
+            let found = |front: &[u8], behind: &[u8]| hits(&table, &[front, value.as_bytes(), behind].concat()).len();
+            assert_eq!(found(front.as_bytes(), behind.as_bytes()), 0, "{front}{value}{behind}");
+            assert_eq!(found(b"/", b""), 1, "{value}");
+            // Java, MessagePack, CBOR.
+            let len = value.len() as u8;
+            assert_eq!(found(&[b'x', 0, len], behind.as_bytes()), 1, "{value}");
+            assert_eq!(found(&[0x81, 0xa1, b'u', 0xa0 | len], b"x"), 1, "{value}");
+            assert_eq!(found(&[0xa2, 0x64, b'u', b's', b'e', b'r', 0x60 | len], b"h"), 1, "{value}");
         }
     }
 
