@@ -5,7 +5,7 @@ use std::ops::Range;
 /// So many bytes in front of an occurrence say whether it counts.
 pub(super) const FRONT: usize = 16;
 /// And so many behind it.
-pub(super) const BEHIND: usize = 2;
+pub(super) const BEHIND: usize = 8;
 
 /// What may not stand beside an occurrence, so that a short value inside a longer one does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub(super) enum Edge {
     Word,
     /// As `Word`, and not followed by `@` or `%`: the user part of an address, when the whole address is sought too.
     Local,
+    /// No more of a mailbox on either side: a letter or digit, or what joins one.
+    Mailbox,
     /// Not followed by this digit: a value without its check digit, when the one with it is sought too.
     Before(u8),
 }
@@ -28,23 +30,94 @@ pub(super) enum Edge {
 impl Edge {
     /// Whether an occurrence at `span` of `text` counts.
     pub(super) fn allows(self, text: &[u8], span: &Range<usize>) -> bool {
-        let (left, right) = (span.start.checked_sub(1).and_then(|i| text.get(i).copied()), text.get(span.end).copied());
-        self.allows_between(left, right) || !matches!(self, Edge::Before(_)) && is_framed(text, span, self.allows_between(None, right))
+        let head = text.get(span.start.saturating_sub(FRONT)..span.start).unwrap_or_default();
+        let tail = text.get(span.end..(span.end + BEHIND).min(text.len())).unwrap_or_default();
+        match self {
+            Edge::None => true,
+            Edge::Before(check) => tail.first() != Some(&check),
+            Edge::Mailbox => {
+                let coded = text.get(span.clone()).is_some_and(|found| found.contains(&b'%'));
+                !begins_before(head, coded) && !ends_behind(tail) || is_framed(text, span, false)
+            }
+            Edge::Digit | Edge::Number | Edge::Word | Edge::Local => {
+                let right = tail.first().copied();
+                self.allows_between(head.last().copied(), right) || is_framed(text, span, self.allows_between(None, right))
+            }
+        }
     }
 
     fn allows_between(self, before: Option<u8>, after: Option<u8>) -> bool {
         let digit = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_digit());
         let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
         match self {
-            Edge::None => true,
             Edge::Digit => !digit(before) && !digit(after),
             Edge::Number => !digit(before) && !digit(after) && before != Some(b'+'),
             Edge::Word => !word(before) && !word(after),
             Edge::Local => !word(before) && !word(after) && !matches!(after, Some(b'@' | b'%')),
-            Edge::Before(check) => after != Some(check),
+            Edge::None | Edge::Mailbox | Edge::Before(_) => true,
         }
     }
 }
+
+/// Whether the user part of an address begins further in front: a letter or digit stands there that is no escape, or what joins one. `_` counts
+/// for none: programs join names of fields to values by it (cookies, topics), and mailboxes that differ in a word before it are rarer. `coded`: the
+/// address is percent-coded, and a `+` is a blank.
+fn begins_before(head: &[u8], coded: bool) -> bool {
+    let (front, last, escaped) = match escaped(head) {
+        Some((front, b)) => (front, b, true),
+        None => match head.split_last() {
+            Some((last, front)) => (front, *last, false),
+            None => return false,
+        },
+    };
+    match last {
+        b'+' if coded && !escaped => false,
+        b'.' | b'-' | b'+' => front.last().is_some_and(u8::is_ascii_alphanumeric),
+        _ => last.is_ascii_alphanumeric(),
+    }
+}
+
+/// The character that these bytes end in as an escape, and what stands in front of it: `%22`, `%2522`, `=3D`, `\n`, `\x3c`, `\u003c`, `u003c`, `\026`.
+fn escaped(head: &[u8]) -> Option<(&[u8], u8)> {
+    if let Some((front, &[b'\\', b'n' | b'r' | b't' | b'f' | b'v' | b'b' | b'0'])) = head.split_last_chunk() {
+        return Some((front, b'\n'));
+    }
+    if let Some((front, &[b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7'])) = head.split_last_chunk() {
+        return Some((front, (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')));
+    }
+    let (front, pair) = head.split_last_chunk::<2>()?;
+    let nibble = |b: u8| char::from(b).to_digit(16).map(|n| n as u8);
+    let b = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    let mut percent = front;
+    while let Some(outer) = percent.strip_suffix(b"25") {
+        percent = outer;
+    }
+    let front = (percent.strip_suffix(b"%"))
+        .or_else(|| front.strip_suffix(b"=").filter(|_| b.is_ascii() && !pair.iter().any(u8::is_ascii_lowercase)))
+        .or_else(|| front.strip_suffix(b"\\x"))
+        .or_else(|| front.strip_suffix(b"u00").map(|front| front.strip_suffix(b"\\").unwrap_or(front)))?;
+    Some((front, b))
+}
+
+/// Whether a domain ends further behind. What follows may be the ending of a file that is called by the address.
+fn ends_behind(tail: &[u8]) -> bool {
+    let Some((first, rest)) = tail.split_first() else { return false };
+    let word = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+    let file = || ENDINGS.iter().any(|ending| rest.get(..word).is_some_and(|word| word.eq_ignore_ascii_case(ending.as_bytes())));
+    match first {
+        b'.' => word > 0 && !file(),
+        b'-' => word > 0,
+        // `\u003e` that has lost its backslash.
+        b'u' => !tail.get(1..5).is_some_and(|code| code.starts_with(b"00") && code.iter().all(u8::is_ascii_hexdigit)),
+        b => b.is_ascii_alphanumeric(),
+    }
+}
+
+/// Endings of files that programs call by an account, none of them a top-level domain, at most `BEHIND - 2` long.
+const ENDINGS: [&str; 20] = [
+    "json", "xml", "txt", "csv", "log", "ics", "vcf", "html", "htm", "php", "png", "jpg", "jpeg", "gz", "db", "pdf", "eml", "conf", "dat",
+    "bak",
+];
 
 /// Values of this length stand in no longer word by chance.
 const UNLIKELY: usize = 8;
@@ -80,7 +153,15 @@ fn is_framed(text: &[u8], span: &Range<usize>, ends: bool) -> bool {
         let far = || (head.len().saturating_sub(FRONT - 2)..head.len()).any(|at| is_binary(head, at) && head.get(at) != Some(&0x1b));
         beside || letter || !last.is_ascii() && far() || last.is_ascii_alphabetic() && far()
     };
-    said && (is_binary(text, span.start - 1) || last >= 0xc0 || among()) || is_behind_a_colour(head, last)
+    said && (is_binary(text, span.start - 1) || last >= 0xc0 || among())
+        || is_behind_a_number(head, last, len)
+        || is_behind_a_colour(head, last)
+}
+
+/// Whether these bytes end in the length as a number and a colon: bencode, netstrings.
+fn is_behind_a_number(head: &[u8], last: u8, len: usize) -> bool {
+    let digits = head.iter().rev().take(4).take_while(|b| b.is_ascii_digit()).count();
+    last == b':' && head.get(head.len() - digits..).is_some_and(|digits| digits == len.to_string().as_bytes())
 }
 
 /// Whether no text has this byte there: a control character other than those between words and lines, or the second of a character (RFC 3629 §3)

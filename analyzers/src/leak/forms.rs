@@ -415,21 +415,25 @@ fn hexadecimal(value: &str, out: &mut Vec<Form>) {
 
 fn email(value: &str, out: &mut Vec<Form>) {
     let value = value.strip_prefix("mailto:").unwrap_or(value);
-    out.push(Form::text(value));
-    let Some((local, domain)) = value.rsplit_once('@') else { return };
+    let Some((local, domain)) = value.rsplit_once('@') else {
+        out.push(Form::text(value));
+        return;
+    };
+    let mailbox = |local: &str, domain: &str| Form::text(format!("{local}@{domain}")).edge(Edge::Mailbox);
+    out.push(mailbox(local, domain));
     let untagged = local.split('+').next().unwrap_or(local);
     if untagged != local {
-        out.push(Form::text(format!("{untagged}@{domain}")));
+        out.push(mailbox(untagged, domain));
     }
     if domain.eq_ignore_ascii_case("gmail.com") || domain.eq_ignore_ascii_case("googlemail.com") {
         let plain = untagged.replace('.', "");
-        out.push(Form::text(format!("{plain}@{domain}")));
+        out.push(mailbox(&plain, domain));
         for other in ["gmail.com", "googlemail.com"] {
-            out.push(Form::text(format!("{untagged}@{other}")));
+            out.push(mailbox(untagged, other));
         }
     }
     if let Some(ascii) = punycode(domain) {
-        out.push(Form::text(format!("{local}@{ascii}")));
+        out.push(mailbox(local, &ascii));
     }
     if local.len() >= DISTINCT_TEXT {
         out.push(Form { step: Some("user-part"), ..Form::text(local).edge(Edge::Local) });

@@ -230,6 +230,8 @@ impl Needles {
         let chain = self.chains.entry(steps.to_vec()).or_insert_with_key(|steps| steps.iter().map(Text::ours).collect()).clone();
         let bytes = code::cut(bytes);
         let rest = bytes.get(CORE..).filter(|rest| !rest.is_empty()).map(|rest| (rest.into(), fold));
+        // Behind a part of a value stands the rest of it.
+        let edge = if rest.is_some() { Edge::None } else { edge };
         self.meanings.push(Meaning { seed, chain, partial: form.partial, rest, ragged: None, name: None, mute: false });
         self.sought.push(Needle { bytes, fold, edge, id });
         self.meanings.last_mut().map_or(Pushed::Not, Pushed::New)

@@ -221,6 +221,10 @@ mod tests {
             parts in proptest::collection::vec(prop_oneof![
                 Just(b"anna.quist@example.org".to_vec()),
                 Just(b"anna.quist".to_vec()),
+                Just(b"%2522anna.quist@example.org.jpeg".to_vec()),
+                Just(b"u003canna.quist@example.orgu003e".to_vec()),
+                Just(b"joanna.quist@example.org.br".to_vec()),
+                Just(b"\x02\x64mailvanna.quist@example.orga".to_vec()),
                 Just(b"490154203237518".to_vec()),
                 Just(b"49015420323751".to_vec()),
                 Just(b"zx81".to_vec()),

@@ -294,6 +294,74 @@ fn blanks_beyond_ascii() {
     check(Kind::PostalAddress, "Seestrasse 14, 8002 Zurich", "<b>Seestrasse&#160;14, 8002&#xa0;Zurich</b>", &["html"]);
 }
 
+/// A mailbox that holds the planted one in its name is another; one that stands behind an escape, a length or the name of a field is not.
+#[test]
+fn mailboxes_in_others() {
+    let told = |value: &str, text: &[u8]| {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Email, value: value.into() }], &[7; 32]);
+        let (mut got, mut carry, mut scanned) = (0, Carry::default(), 0);
+        engine.peel(text, None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.grade == Grade::Proof));
+        engine.scan(&mut carry, text, &mut |_| scanned += 1);
+        engine.finish(&mut carry, &mut |_| scanned += 1);
+        assert!(got > 0 || scanned == 0, "{}", text.escape_ascii());
+        (got > 0, scanned > 0)
+    };
+    for other in [
+        "joanna.quist@example.org",
+        "m.anna.quist@example.org",
+        "m-anna.quist@example.org",
+        "m+anna.quist@example.org",
+        "m%2Banna.quist%40example.org",
+        "e=joanna.quist%40example.org",
+        "%61anna.quist@example.org",
+        "vanna.quist@example.org",
+        "anna.quist@example.org.br",
+        "anna.quist@example.organic",
+        "anna.quist@example.org2",
+        "anna.quist@example.org-mail.test",
+        "anna.quist@example.orgu00zz",
+        "anna.quist%40example.org.br&x=1",
+        "{\"mail\":\"joanna.quist@example.org\"}",
+    ] {
+        assert_eq!(told(EMAIL, other.as_bytes()), (false, false), "{other}");
+    }
+    assert_eq!(told("info@kuhn.example", b"newsinfo@kuhn.example"), (false, false));
+    for same in [
+        "mailto:anna.quist@example.org",
+        "<anna.quist@example.org>",
+        "to anna.quist@example.org.",
+        "to anna.quist@example.org. And so on",
+        "to anna.quist@example.org...",
+        "...anna.quist@example.org",
+        "anna.quist@example.org--",
+        "%22anna.quist@example.org%22",
+        "%2522anna.quist%2540example.org%2522",
+        "?n=Anna+Quist+anna.quist%40example.org+x",
+        "a\\nanna.quist@example.org\\nb",
+        "a\\\\nanna.quist@example.org\\\\nb",
+        "\\u003canna.quist@example.org\\u003e",
+        "u003canna.quist@example.orgu003e",
+        "\\x3canna.quist@example.org\\x3e",
+        "\\n\\026anna.quist@example.org",
+        "v=3Danna.quist@example.org=20",
+        "uid=_anna.quist@example.org; path",
+        "user_anna.quist@example.org",
+        "anna.quist@example.org_2",
+        "/calendars/anna.quist@example.org.ics",
+        "/anna.quist@example.org.json?x",
+        "\u{1b}[1manna.quist@example.org\u{1b}[0m",
+        "\n\u{16}anna.quist@example.orgB\u{1}x",
+        "\u{2}emailvanna.quist@example.orgdname",
+        "eemailvanna.quist@example.orgdname",
+        "\u{0}\u{16}anna.quist@example.orgx",
+        "d1:a22:anna.quist@example.org1:bi1ee",
+    ] {
+        assert_eq!(told(EMAIL, same.as_bytes()), (true, true), "{same}");
+    }
+    let long = format!("{}@example.org", "ab".repeat(70));
+    assert_eq!(told(&long, format!("x={long}&").as_bytes()), (true, true));
+}
+
 #[test]
 fn deeper_chains() {
     let inner = format!(r#"{{"device":{{"id":"{}"}}}}"#, base64(&sha256(EMAIL.as_bytes())));
