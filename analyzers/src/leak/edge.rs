@@ -23,8 +23,9 @@ pub(super) enum Edge {
     Local,
     /// No more of a mailbox on either side: a letter or digit, or what joins one.
     Mailbox,
-    /// Not followed by this digit: a value without its check digit, when the one with it is sought too.
-    Before(u8),
+    /// The first 14 digits of an IMEI, of which this is the check digit: the number ends here, in the spare digit 0, or in the two of a software
+    /// version (3GPP TS 23.003, 6.2). Not followed by the check digit, for the number with it is sought too.
+    Imei(u8),
 }
 
 impl Edge {
@@ -34,7 +35,11 @@ impl Edge {
         let tail = text.get(span.end..(span.end + BEHIND).min(text.len())).unwrap_or_default();
         match self {
             Edge::None => true,
-            Edge::Before(check) => tail.first() != Some(&check),
+            Edge::Imei(check) => {
+                let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
+                let last = tail.first().copied();
+                digits == 0 || last != Some(check) && (digits == 2 || digits == 1 && last == Some(b'0'))
+            }
             Edge::Mailbox => {
                 let coded = text.get(span.clone()).is_some_and(|found| found.contains(&b'%'));
                 !begins_before(head, coded) && !ends_behind(tail) || is_framed(text, span, false)
@@ -54,7 +59,7 @@ impl Edge {
             Edge::Number => !digit(before) && !digit(after) && before != Some(b'+'),
             Edge::Word => !word(before) && !word(after),
             Edge::Local => !word(before) && !word(after) && !matches!(after, Some(b'@' | b'%')),
-            Edge::None | Edge::Mailbox | Edge::Before(_) => true,
+            Edge::None | Edge::Mailbox | Edge::Imei(_) => true,
         }
     }
 }

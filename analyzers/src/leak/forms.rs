@@ -211,7 +211,7 @@ fn imei(value: &str, out: &mut Vec<Form>) {
     let (tac, serial) = (text(&body[..8]), text(&body[8..]));
     let cd = char::from(check);
     out.push(Form::text(whole.clone()));
-    out.push(Form::text(body.to_vec()).edge(Edge::Before(check)));
+    out.push(Form::text(body.to_vec()).edge(Edge::Imei(check)));
     if all.len() == 16 {
         out.push(Form::text(all.clone()));
     }

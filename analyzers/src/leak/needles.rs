@@ -141,7 +141,7 @@ impl Needles {
                 self.push(seed, code::form(bytes), form, true, edge, &steps(&["percent"]));
             }
             // A form that begins a longer one begins it in most codings too: only the longer one is sought coded.
-            if form.partial || form.plain || matches!(form.edge, Edge::Local | Edge::Before(_) | Edge::Number) {
+            if form.partial || form.plain || matches!(form.edge, Edge::Local | Edge::Imei(_) | Edge::Number) {
                 return;
             }
             self.push(seed, code::percent_all(bytes), form, true, Edge::None, &steps(&["percent"]));

@@ -167,6 +167,8 @@ mod tests {
         check(b"a\0n\0n\0a\0.\0q\0u\0i\0s\0t\0@\0e\0x\0a\0m\0p\0l\0e\0.\0o\0r\0g\0", &["email-main/utf-16le@0"]);
         check("imei=490154203237518&", &["imei-1@5"]);
         check("imei=49015420323751&", &["imei-1@5"]);
+        check("imei=490154203237510&imeisv=4901542032375112", &["imei-1@5", "imei-1@28"]);
+        check("order=49015420323751012345&imei=490154203237517", &[]);
         check("<urn:gsma:imei:49015420-323751-8>", &["imei-1@15"]);
         check([0x94, 0x10, 0x45, 0x02, 0x23, 0x73, 0x15], &["imei-1/tbcd@0"]);
         check("A4-5E-60-C1-22-9B", &["wifi@0"]);
@@ -227,6 +229,7 @@ mod tests {
                 Just(b"\x02\x64mailvanna.quist@example.orga".to_vec()),
                 Just(b"490154203237518".to_vec()),
                 Just(b"49015420323751".to_vec()),
+                Just(b"4901542032375112".to_vec()),
                 Just(b"zx81".to_vec()),
                 Just(base64(b"x anna.quist@example.org").into_bytes()),
                 Just(base64(b"anna.quist@example.or_").into_bytes()),

@@ -443,8 +443,18 @@ mod tests {
         check(Edge::Word, b"x35442706", 0);
         check(Edge::Word, b"=35442706&", 1);
         check(Edge::Local, b"=35442706@x", 0);
-        check(Edge::Before(b'9'), b"354427069", 0);
-        check(Edge::Before(b'9'), b"354427068", 1);
+        for (text, expect) in [
+            (&b"35442706"[..], 1),
+            (b"35442706,1", 1),
+            (b"354427069", 0),
+            (b"354427068", 0),
+            (b"354427060", 1),
+            (b"3544270601", 1),
+            (b"3544270691", 0),
+            (b"35442706123", 0),
+        ] {
+            check(Edge::Imei(b'9'), text, expect);
+        }
         // Its length stands before it: what is beside it belongs to something else.
         for framed in [
             &b"\n\x0835442706B"[..],
