@@ -219,6 +219,10 @@ fn imei(value: &str, out: &mut Vec<Form>) {
     out.push(Form::text(format!("{tac}-{serial}-{cd}")));
     out.push(Form::text(format!("{}-{}-{serial}-{cd}", &tac[..2], &tac[2..])));
     out.push(Form::text(format!("{}-{}-{serial}-{cd}", &tac[..6], &tac[6..])));
+    // Sent over the air it has the spare digit 0 in place of the check digit (TS 23.003, 6.2.1), and so in a URN (RFC 7254 §4.2).
+    for tac in [tac.clone(), format!("{}-{}", &tac[..2], &tac[2..]), format!("{}-{}", &tac[..6], &tac[6..])] {
+        out.push(Form::text(format!("{tac}-{serial}-0")).plain());
+    }
     out.push(Form::text(format!("{} {} {serial} {cd}", &tac[..2], &tac[2..])).unhashed());
     out.push(Form::text(format!("{} {} {serial} {cd}", &tac[..6], &tac[6..])).unhashed());
     out.push(Form::text(format!("{tac} {serial} {cd}")).unhashed());
@@ -706,7 +710,15 @@ mod tests {
         check(
             Kind::Imei,
             "490154203237518",
-            &["490154203237518", "49015420323751", "49015420-323751-8", "49-015420-323751-8", "490154-20-323751-8", "0x94104502237315"],
+            &[
+                "490154203237518",
+                "49015420323751",
+                "49015420-323751-8",
+                "49015420-323751-0",
+                "49-015420-323751-8",
+                "490154-20-323751-8",
+                "0x94104502237315",
+            ],
         );
         check(Kind::Imei, "49-015420-323751-8", &["490154203237518"]);
         // Of fifteen digits in eight bytes: from the right, and as TS 24.008 has an identity.

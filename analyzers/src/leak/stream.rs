@@ -170,6 +170,8 @@ mod tests {
         check("imei=490154203237510&imeisv=4901542032375112", &["imei-1@5", "imei-1@28"]);
         check("order=49015420323751012345&imei=490154203237517", &[]);
         check("<urn:gsma:imei:49015420-323751-8>", &["imei-1@15"]);
+        check("<urn:gsma:imei:49015420-323751-0;svn=42>", &["imei-1@15"]);
+        check("<urn:gsma:imei:49015420-323751-7>", &[]);
         check([0x94, 0x10, 0x45, 0x02, 0x23, 0x73, 0x15], &["imei-1/tbcd@0"]);
         check("A4-5E-60-C1-22-9B", &["wifi@0"]);
         check([1, 0xa4, 0x5e, 0x60, 0xc1, 0x22, 0x9b], &["wifi/raw@1"]);
