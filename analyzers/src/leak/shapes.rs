@@ -733,24 +733,38 @@ enum Degrees {
 }
 
 impl Degrees {
-    /// Whether it is this angle to the precision of both, whether rounded or cut; beyond six decimals (10 cm) any receiver differs, and
-    /// a number that went through 32 bits of floating point has half a step of them more.
+    /// Whether it is this angle, rounded or cut to the decimals of the one that has fewer; beyond six of both (10 cm) any receiver differs, and
+    /// a number that went through 32 bits of floating point may have half a step of them more.
     fn near(self, minus: bool, angle: Angle) -> bool {
-        let close = |value: f64, decimals: usize| {
-            let value = if minus { -value } else { value };
-            let step = if decimals > 6 { angle.degrees.abs() * f64::from(f32::EPSILON) / 2.0 } else { 0.0 };
-            let known = decimals.min(6).min(angle.decimals.max(3));
-            (value - angle.degrees).abs() <= (1.01 * 10f64.powi(-(known as i32))).max(step)
-        };
+        let signed = |value: f64| if minus { -value } else { value };
+        let within = |value: f64, most: f64| (value - angle.degrees).abs() <= most;
         match self {
-            Degrees::Decimal(value, decimals) => close(value, decimals),
-            Degrees::Scaled(number) => close(number / 1e7, 5) || close(number / 1e6, 5),
+            Degrees::Decimal(value, decimals) => {
+                let (value, known) = (signed(value), angle.decimals.max(3));
+                let single = angle.degrees.abs() * f64::from(f32::EPSILON) / 2.0;
+                if decimals.min(known) > 6 {
+                    within(value, single.max(1.01e-6))
+                } else if decimals > known {
+                    is_shortened(angle.degrees, value, known) || decimals > 6 && within(value, single)
+                } else {
+                    [angle.degrees, f64::from(angle.degrees as f32)].iter().any(|long| is_shortened(value, *long, decimals))
+                }
+            }
+            // From whatever was whole before: a metre.
+            Degrees::Scaled(number) => within(signed(number / 1e7), 1.01e-5) || within(signed(number / 1e6), 1.01e-5),
         }
     }
 
     fn decimals(self) -> usize {
         if let Degrees::Decimal(_, decimals) = self { decimals } else { 6 }
     }
+}
+
+/// Whether `short` is `long` rounded or cut to so many decimals, as programs do both: by numbers that are multiplied first.
+fn is_shortened(short: f64, long: f64, decimals: usize) -> bool {
+    let scale = 10f64.powi(decimals as i32);
+    let (short, long) = ((short * scale).round(), long * scale);
+    [long.round(), long.trunc(), long.floor()].iter().any(|long| (long - short).abs() < 0.5)
 }
 
 fn degrees(digits: &[u8]) -> Option<Degrees> {

@@ -59,6 +59,64 @@ fn positions_in_any_order_and_precision() {
     }
 }
 
+/// A position in fewer decimals, rounded or cut; not one that neither gives. In more decimals, one that gives the planted; and as 32 bits.
+#[test]
+fn positions_rounded_and_cut() {
+    #[track_caller]
+    fn check(planted: &str, rows: &[(&str, &str, bool)]) {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Position, value: planted.into() }], &[7; 32]);
+        for (lat, lon, expect) in rows {
+            let mut got = 0;
+            engine.peel(format!("?lat={lat}&lon={lon}").as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
+                got += usize::from(f.seed.is_some());
+            });
+            assert_eq!(got > 0, *expect, "{planted}: {lat}, {lon}");
+        }
+    }
+    check(
+        "52.520008,13.404954",
+        &[
+            ("52.520008", "13.404954", true),
+            ("52.520", "13.405", true),
+            ("52.520", "13.404", true),
+            ("52.5200", "13.4049", true),
+            ("52.5200", "13.4050", true),
+            ("52.52001", "13.40495", true),
+            ("52.52000", "13.40495", true),
+            ("52.52000800", "13.40495400", true),
+            ("52.5200083", "13.4049536", true),
+            ("52.520008087158203", "13.404953956604004", true),
+            ("52.521", "13.405", false),
+            ("52.519", "13.405", false),
+            ("52.520", "13.406", false),
+            ("52.520", "13.403", false),
+            ("52.5201", "13.4050", false),
+            ("52.5199", "13.4050", false),
+            ("52.52002", "13.40495", false),
+            ("52.520008", "13.404955", false),
+            ("52.520010", "13.404954", false),
+        ],
+    );
+    check(
+        "-33.856784,-70.215297",
+        &[
+            ("-33.857", "-70.215", true),
+            ("-33.856", "-70.215", true),
+            ("-33.857", "-70.216", true),
+            ("-33.855", "-70.215", false),
+            ("-33.858", "-70.215", false),
+            ("33.857", "70.215", false),
+        ],
+    );
+    check("52.5200,13.4050", &[("52.52004", "13.40496", true), ("52.52006", "13.40503", true), ("52.51993", "13.40503", false)]);
+    check(
+        "52.52000812,13.40495461",
+        &[("52.520008", "13.404954", true), ("52.52000790", "13.40495400", true), ("52.520010", "13.404955", false)],
+    );
+    // 4.004 times a thousand is a little less than 4004, and cut it is 4003.
+    check("4.004,13.405", &[("4.003", "13.405", true), ("4.004", "13.405", true), ("4.005", "13.405", false), ("4.002", "13.405", false)]);
+}
+
 /// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
 #[test]
 fn planted_values_alone() {
