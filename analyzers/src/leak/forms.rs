@@ -19,7 +19,7 @@ pub(super) struct Form {
     pub(super) hashed: bool,
     /// Says who it is only together with what stands around it.
     pub(super) partial: bool,
-    /// One of many ways to group the same digits: sought as it is written, and in no coding of streams.
+    /// One of many ways to write or group the same digits: sought as it is, and in no coding of streams.
     pub(super) plain: bool,
     /// A word for the chain, where the form is not how people write the value.
     pub(super) step: Option<&'static str>,
@@ -508,12 +508,50 @@ fn birth(value: &str, out: &mut Vec<Form>) {
 }
 
 fn position(value: &str, out: &mut Vec<Form>) {
-    // Numbers are compared as numbers elsewhere; here only the pair as written, for streams.
+    // Written numbers are compared as numbers elsewhere; here only the pair as planted, for streams.
     let parts: Vec<&str> = value.split([',', ' ', ';']).filter(|p| !p.is_empty()).collect();
     let [lat, lon] = parts.as_slice() else { return };
     for joined in [",", ", ", ";", " ", "/", "%2C"] {
         out.push(Form::text(format!("{lat}{joined}{lon}")).edge(Edge::Digit).unhashed());
         out.push(Form::text(format!("{lon}{joined}{lat}")).edge(Edge::Digit).unhashed());
+    }
+    angles(lat, lon, out);
+}
+
+/// A position as the numbers in memory: doubles (IEEE 754 binary64) one by one, where they are told to a metre; the two beside each other, or with
+/// the tag of a second field between them (protobuf), as doubles, as 32 bits of floating point, and in whole millionths of a degree or tenths of these.
+fn angles(lat: &str, lon: &str, out: &mut Vec<Form>) {
+    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.trim_end_matches('0').len());
+    let (Ok(y), Ok(x)) = (lat.parse::<f64>(), lon.parse::<f64>()) else { return };
+    let least = decimals(lat).min(decimals(lon));
+    if least < 4 || y.abs() > 90.0 || x.abs() > 180.0 {
+        return;
+    }
+    // In a list of a town's places with four decimals (10 m) one of a hundred or two has the same latitude.
+    if least >= 5 {
+        for degrees in [y, x] {
+            out.push(Form::raw(degrees.to_le_bytes().to_vec(), "f64-le").plain());
+            out.push(Form::raw(degrees.to_be_bytes().to_vec(), "f64-be").plain());
+        }
+    }
+    for (first, then) in [(y, x), (x, y)] {
+        let mut pair = |first: &[u8], tag: &[u8], then: &[u8], step| out.push(Form::raw([first, tag, then].concat(), step).plain());
+        if least < 5 {
+            pair(&first.to_le_bytes(), &[], &then.to_le_bytes(), "f64-le");
+            pair(&first.to_le_bytes(), &[0x11], &then.to_le_bytes(), "f64-le");
+            pair(&first.to_be_bytes(), &[], &then.to_be_bytes(), "f64-be");
+        }
+        let single = [first, then].map(|degrees| degrees as f32);
+        pair(&single[0].to_le_bytes(), &[], &single[1].to_le_bytes(), "f32-le");
+        pair(&single[0].to_le_bytes(), &[0x15], &single[1].to_le_bytes(), "f32-le");
+        pair(&single[0].to_be_bytes(), &[], &single[1].to_be_bytes(), "f32-be");
+        for (scale, little, big) in [(1e7, "e7-le", "e7-be"), (1e6, "e6-le", "e6-be")] {
+            for whole in [f64::round, f64::trunc] {
+                let whole = [first, then].map(|degrees| whole(degrees * scale) as i32);
+                pair(&whole[0].to_le_bytes(), &[], &whole[1].to_le_bytes(), little);
+                pair(&whole[0].to_be_bytes(), &[], &whole[1].to_be_bytes(), big);
+            }
+        }
     }
 }
 

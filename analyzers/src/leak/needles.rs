@@ -154,7 +154,7 @@ impl Needles {
                     self.push(seed, code::utf16(text, big), form, form.fold, Edge::None, &steps(&[name]));
                 }
             }
-        } else if form.partial {
+        } else if form.partial || form.plain {
             return;
         }
         let edge = if bytes.len() < 8 { Edge::Word } else { Edge::None };

@@ -117,6 +117,57 @@ fn positions_rounded_and_cut() {
     check("4.004,13.405", &[("4.003", "13.405", true), ("4.004", "13.405", true), ("4.005", "13.405", false), ("4.002", "13.405", false)]);
 }
 
+/// A position as programs lay numbers out, in messages and in streams.
+#[test]
+fn positions_in_binary() {
+    let told = |planted: &str, bytes: &[u8]| {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Position, value: planted.into() }], &[7; 32]);
+        let (mut got, mut carry, mut scanned) = (0, Carry::default(), 0);
+        engine.peel(bytes, None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.seed.is_some() && f.grade == Grade::Proof));
+        engine.scan(&mut carry, bytes, &mut |_| scanned += 1);
+        engine.finish(&mut carry, &mut |_| scanned += 1);
+        assert_eq!(got > 0, scanned > 0, "{}", bytes.escape_ascii());
+        got > 0
+    };
+    let (lat, lon) = (52.520_008_f64, 13.404_954_f64);
+    let other = 52.520_018_f64;
+    let doubles = |y: f64, x: f64| {
+        [
+            [[1, 9].as_slice(), &y.to_le_bytes(), &[0x11], &x.to_le_bytes()].concat(),
+            [&[0xfb][..], &y.to_be_bytes(), &[0x63], b"lon", &[0xfb], &x.to_be_bytes()].concat(),
+        ]
+    };
+    let pairs = |y: f64, x: f64| {
+        let [lat, lon] = [y as f32, x as f32];
+        let [lat7, lon7] = [y, x].map(|degrees| (degrees * 1e7).round() as i32);
+        let [lat6, lon6] = [y, x].map(|degrees| (degrees * 1e6).round() as i32);
+        [
+            [lat.to_le_bytes(), lon.to_le_bytes()].concat(),
+            [lon.to_be_bytes(), lat.to_be_bytes()].concat(),
+            [&[0x0d][..], &lat.to_le_bytes(), &[0x15], &lon.to_le_bytes()].concat(),
+            [lat7.to_le_bytes(), lon7.to_le_bytes()].concat(),
+            [lon7.to_be_bytes(), lat7.to_be_bytes()].concat(),
+            [lat6.to_be_bytes(), lon6.to_be_bytes()].concat(),
+            [lon6.to_le_bytes(), lat6.to_le_bytes()].concat(),
+        ]
+    };
+    for bytes in doubles(lat, lon).into_iter().chain(pairs(lat, lon)) {
+        assert!(told("52.520008,13.404954", &[&[0xff], &bytes[..], &[0]].concat()), "{}", bytes.escape_ascii());
+    }
+    assert!(told("52.520008,13.404954", &[&[0xcb][..], &lat.to_be_bytes()].concat()));
+    for bytes in pairs(other, lon).into_iter().chain([other.to_le_bytes().to_vec(), (-lat).to_be_bytes().to_vec()]) {
+        assert!(!told("52.520008,13.404954", &bytes), "{}", bytes.escape_ascii());
+    }
+    for (planted, far) in [("-33.856784,-70.215297", (-33.856_784_f64, -70.215_297_f64)), ("-33.8568,-70.2153", (-33.8568, -70.2153))] {
+        for bytes in pairs(far.0, far.1).into_iter().chain([[far.0.to_le_bytes(), far.1.to_le_bytes()].concat()]) {
+            assert!(told(planted, &bytes), "{}", bytes.escape_ascii());
+        }
+    }
+    // To ten metres one number alone says too little, and to a hundred two.
+    assert!(!told("-33.8568,-70.2153", &(-33.8568f64).to_le_bytes()));
+    assert!(!told("47.377,8.542", &[47.377f32.to_le_bytes(), 8.542f32.to_le_bytes()].concat()));
+}
+
 /// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
 #[test]
 fn planted_values_alone() {
