@@ -362,19 +362,42 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     if short.len() < 17 {
         out.push(Form::text(short).edge(Edge::Word).plain());
     }
-    // RFC 4291 appendix A: the EUI-64 of an address, its universal/local bit turned, as the lower half of an IPv6 address.
-    let eui = [bytes[0] ^ 2, bytes[1], bytes[2], 0xff, 0xfe, bytes[3], bytes[4], bytes[5]];
-    let group = |hi: u8, lo: u8| format!("{:x}", u16::from(hi) << 8 | u16::from(lo));
-    let text = format!("{}:{}:{}:{}", group(eui[0], eui[1]), group(eui[2], eui[3]), group(eui[4], eui[5]), group(eui[6], eui[7]));
-    out.push(Form { step: Some("eui-64"), ..Form::text(text).edge(Edge::Word).unhashed() });
-    out.push(Form { step: Some("eui-64"), ..Form::text(crate::encode::hex(&eui)).unhashed() });
-    out.push(Form::raw(eui.to_vec(), "eui-64").unhashed());
+    eui_64(bytes, out);
+    // As one number (Python `uuid.getnode()`, some databases).
+    let number = bytes.iter().fold(0u64, |sum, b| sum << 8 | u64::from(*b)).to_string();
+    if number.len() >= DISTINCT_DIGITS - 1 {
+        out.push(Form { step: Some("number"), ..Form::text(number).edge(Edge::Digit).plain() });
+    }
     // Six bytes that are mostly the same occur in anything.
     let mut distinct = bytes;
     distinct.sort_unstable();
     if distinct.chunk_by(|x, y| x == y).count() >= 4 {
         out.push(Form::raw(bytes.to_vec(), "raw"));
         out.push(Form::raw(bytes.iter().rev().copied().collect(), "raw-reversed").unhashed());
+    }
+}
+
+/// The EUI-64 of a link address: as the lower half of an IPv6 address, its universal/local bit turned (RFC 4291 appendix A), and as it is (IEEE
+/// guidelines for EUI-64), which radios of sensors have and programs print.
+fn eui_64(mac: [u8; 6], out: &mut Vec<Form>) {
+    let [a, b, c, d, e, f] = mac;
+    let mut push = |form: Form| out.push(Form { step: Some("eui-64"), ..form.unhashed() });
+    for (first, plain) in [(a ^ 2, false), (a, true)] {
+        let eui = [first, b, c, 0xff, 0xfe, d, e, f];
+        let hex = crate::encode::hex(&eui);
+        let pairs = eui.map(|b| format!("{b:02x}"));
+        let groups: Vec<&str> = (0..4).filter_map(|n| hex.get(4 * n..4 * n + 4)).collect();
+        if !plain {
+            let short: Vec<&str> =
+                groups.iter().map(|group| group.trim_start_matches('0')).map(|g| if g.is_empty() { "0" } else { g }).collect();
+            push(Form::text(short.join(":")).edge(Edge::Word));
+        }
+        push(Form { plain, ..Form::text(hex.as_str()) });
+        push(Form { plain, ..Form::raw(eui.to_vec(), "eui-64") });
+        push(Form::text(groups.join(":")).edge(Edge::Word).plain());
+        for separator in ["-", ":"] {
+            push(Form::text(pairs.join(separator)).plain());
+        }
     }
 }
 
@@ -781,7 +804,14 @@ mod tests {
                 "001b.4411.3ab7",
                 "0x001b44113ab7",
                 "21b:44ff:fe11:3ab7",
+                "021b:44ff:fe11:3ab7",
                 "0x021b44fffe113ab7",
+                "02-1b-44-ff-fe-11-3a-b7",
+                "001b44fffe113ab7",
+                "00-1b-44-ff-fe-11-3a-b7",
+                "00:1b:44:ff:fe:11:3a:b7",
+                "0x001b44fffe113ab7",
+                "117106096823",
             ],
         );
         check(

@@ -176,6 +176,9 @@ mod tests {
         check("A4-5E-60-C1-22-9B", &["wifi@0"]);
         check([1, 0xa4, 0x5e, 0x60, 0xc1, 0x22, 0x9b], &["wifi/raw@1"]);
         check("fe80::a65e:60ff:fec1:229b", &["wifi/eui-64@6"]);
+        check("A45E60FFFEC1229B", &["wifi/eui-64@0"]);
+        check("A4-5E-60-FF-FE-C1-22-9B", &["wifi/eui-64@0"]);
+        check("{\"node\":180725257151131,\"n\":1807252571511310}", &["wifi/number@8"]);
         check("384000008CF011BDB23E10B96E40000D", &["ad@0"]);
         check("p=zx81&zx812", &["pin@2"]);
         // Another value that differs only in bits which base64 has beside the needle.
