@@ -145,6 +145,9 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
         | Kind::Biometric
         | Kind::Text => {
             out.push(Form::text(value).edge(guard(kind, value)));
+            if matches!(kind, Kind::Serial | Kind::DeviceId) {
+                separated(value, &mut out);
+            }
         }
     }
     let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(|f| spellings(f).into_iter().chain(number(f))).collect();
@@ -182,6 +185,22 @@ fn named(name: &str, out: &mut Vec<Form>) {
             let text = text.split_whitespace().collect::<Vec<_>>().join(blank);
             out.push(Form::text(text.as_str()).edge(guard(Kind::HostName, &text)).plain());
         }
+    }
+}
+
+/// A number of a device with other separators between its groups, or with none; and one without, in groups of four. Not one of letters alone,
+/// which are words, nor of few digits, which are parts of dates and telephone numbers.
+fn separated(value: &str, out: &mut Vec<Form>) {
+    let parts: Vec<&str> = value.split(['-', ' ']).filter(|part| !part.is_empty()).collect();
+    let compact = parts.concat();
+    let digits = compact.bytes().filter(u8::is_ascii_digit).count();
+    let least = if digits == compact.len() { DISTINCT_DIGITS } else { DISTINCT_TEXT };
+    if digits == 0 || compact.len() < least || !compact.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return;
+    }
+    let parts = if parts.len() > 1 { parts } else { compact.as_bytes().chunks(4).filter_map(|c| std::str::from_utf8(c).ok()).collect() };
+    for separator in ["", "-", " "] {
+        out.push(Form::text(parts.join(separator)).edge(Edge::Word).plain());
     }
 }
 
@@ -853,7 +872,12 @@ mod tests {
         check(Kind::PersonName, "Zoë Müller", &["zoe\u{308} mu\u{308}ller", "Zoe Muller", "ZOË MÜLLER", "Zoe Mueller", "Zoë Mueller"]);
         check(Kind::BirthDate, "1985-12-05", &["1985-12-05", "05.12.1985", "12/05/1985", "19851205", "5/12/1985", "12/5/1985"]);
         check(Kind::Position, "47.39770,8.54050", &["47.39770,8.54050", "8.54050,47.39770", "47.39770, 8.54050"]);
-        check(Kind::Serial, "R58M12ABCDE", &["R58M12ABCDE"]);
+        check(Kind::Serial, "R58M12ABCDE", &["R58M12ABCDE", "R58M-12AB-CDE", "R58M 12AB CDE"]);
+        check(Kind::Serial, "R5-8M-41ZQ-77K", &["R5-8M-41ZQ-77K", "R58M41ZQ77K", "R5 8M 41ZQ 77K"]);
+        check(Kind::DeviceId, "a1b2 c3d4 e5f6", &["a1b2c3d4e5f6", "a1b2-c3d4-e5f6"]);
+        for words in ["R5-8M-41", "LIVING-ROOM", "1234-5678"] {
+            assert_eq!(written(Kind::Serial, words), [words]);
+        }
     }
 
     /// RFC 3492 §7.1.
