@@ -186,12 +186,18 @@ impl Needles {
                 if name == "md5" {
                     // Half an MD5, a habit of several advertising kits; and java.util.UUID.nameUUIDFromBytes (RFC 9562, 5.3 without a name space).
                     self.push(seed, hex(&digest).as_bytes()[8..24].to_vec(), form, true, Edge::Word, &steps(&["hex", "md5-16"]));
+                    let dashed = |bytes: &[u8]| {
+                        let text = hex(bytes);
+                        [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-").into_bytes()
+                    };
                     let mut uuid = digest.clone();
                     uuid[6] = uuid[6] & 0x0f | 0x30;
                     uuid[8] = uuid[8] & 0x3f | 0x80;
-                    let text = hex(&uuid);
-                    let dashed = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-");
-                    self.push(seed, dashed.into_bytes(), form, true, Edge::None, &steps(&["uuid", "md5"]));
+                    self.push(seed, dashed(&uuid), form, true, Edge::None, &steps(&["uuid", "md5"]));
+                    // All of an MD5 in the shape of a UUID, of what is not coded: it is the rarer habit.
+                    if inner == form.step {
+                        self.push(seed, dashed(&digest), form, true, Edge::None, &steps(&["uuid", "md5"]));
+                    }
                 }
                 self.push(seed, digest, form, false, Edge::None, &steps(&[name]));
             }

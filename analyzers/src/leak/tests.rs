@@ -532,6 +532,10 @@ fn defects_of_others() {
     // Digests of coded values.
     check(crate::encode::hex(&sha256(base64(EMAIL.as_bytes()).as_bytes())), &["email-main[hex,sha256,base64]"]);
     check(crate::encode::hex(&code::digest("md5", percent(EMAIL.as_bytes()).as_bytes())), &["email-main[hex,md5,percent]"]);
+    // An MD5 written as a UUID, with the bits of a version or as it is.
+    let md5 = crate::encode::hex(&code::digest("md5", EMAIL.as_bytes()));
+    let dashed = [&md5[..8], &md5[8..12], &md5[12..16], &md5[16..20], &md5[20..]].join("-");
+    check(format!("id={dashed}&v=1"), &["email-main[uuid,md5]"]);
     // The user part alone.
     check("user=anna.quist&x=1", &["email-main[user-part]"]);
     // A value taken for a pattern: a dot is a dot, a plus a plus.
