@@ -226,6 +226,15 @@ impl Exchange {
         self.upgrade
     }
 
+    /// Whether its request was read.
+    pub fn is_asked(&self) -> bool {
+        self.out.1 > 0
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     pub fn is_answered(&self) -> bool {
         self.status.is_some() || self.done[1]
     }

@@ -30,6 +30,11 @@ pub use sniff::{looks_like, surely_begins};
 /// Requests that wait for an answer; a sender that pipelines more has the oldest written without one.
 const MOST_WAITING: usize = 256;
 
+/// The server waited in vain (RFC 9110 §15.5.9): whatever came before, it was no request.
+const REQUEST_TIMEOUT: u16 = 408;
+/// What came was no request that it could read (RFC 9110 §15.5.1).
+const BAD_REQUEST: u16 = 400;
+
 const STREAM: Place<'static> = Place::Of("tcp.stream");
 
 /// Blank lines in front of a message that are passed over (RFC 9112 §2.2).
@@ -52,8 +57,19 @@ pub struct Http {
     socket: Option<Box<Socket>>,
     /// Bytes after an upgrade to something else that nobody reads.
     unread: u64,
-    /// Bytes between messages that are none.
-    lost: u64,
+    /// Bytes between messages that are none, of each direction.
+    lost: [u64; 2],
+    /// What was said before: of it, nothing read, and anything at all.
+    before: Option<Before>,
+    /// Answers that nobody was seen to ask for, until it is known whether bytes of the client are missing.
+    unasked: Vec<Exchange>,
+}
+
+/// What a flow said before its first byte of HTTP.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    unread: bool,
+    heard: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +81,8 @@ struct Half {
     looked: usize,
     /// Messages may have been lost since the last head.
     torn: bool,
+    /// Bytes are missing.
+    holed: bool,
     trail: Trail,
 }
 
@@ -89,6 +107,10 @@ impl Dissector for Http {
 
     fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
         let Unit::Stream { mut offset } = chunk.unit else { return Want::All };
+        self.before.get_or_insert_with(|| Before {
+            unread: cx.known.coverage.unparsed > 0 || cx.known.unknown > 0,
+            heard: cx.known.delivered > offset + chunk.bytes.len() as u64,
+        });
         let joined;
         let mut bytes = chunk.bytes;
         // Bytes of a lost stream are kept from one chunk to the next: a first line may stand across them.
@@ -113,6 +135,7 @@ impl Dissector for Http {
 
     fn gap(&mut self, gap: &Gap, cx: &mut Cx<'_>) -> Want {
         let half = &mut self.halves[gap.dir.index()];
+        half.holed = true;
         match std::mem::take(&mut half.stage) {
             Stage::Body(mut body) => {
                 if body.gap(gap.len, cx) {
@@ -186,13 +209,20 @@ impl Dissector for Http {
             socket.close(cx);
         }
         while let Some(exchange) = self.exchanges.pop_front() {
-            exchange.say(cx);
+            self.tell(exchange, cx);
+        }
+        for exchange in std::mem::take(&mut self.unasked) {
+            let missing = self.client.is_some_and(|client| counts.missing[client.index()] > 0);
+            if self.implies_request(&exchange, missing, cx) {
+                exchange.say(cx);
+            }
         }
         if self.unread > 0 {
             cx.not_parsed_on(self.layer, App::Http, NotParsed::NotBuilt, self.unread);
         }
-        if self.lost > 0 {
-            cx.not_parsed_on(self.layer, App::Http, NotParsed::Broken, self.lost);
+        let lost = self.lost.iter().sum();
+        if lost > 0 {
+            cx.not_parsed_on(self.layer, App::Http, NotParsed::Broken, lost);
         }
     }
 }
@@ -209,7 +239,9 @@ impl Http {
             sealed: None,
             socket: None,
             unread: 0,
-            lost: 0,
+            lost: [0; 2],
+            before: None,
+            unasked: Vec::new(),
         }
     }
 
@@ -374,7 +406,7 @@ impl Http {
         {
             self.first += 1;
             cx.odd(OddKind::BrokenHttp, "too many requests wait for an answer", None);
-            oldest.say(cx);
+            self.tell(oldest, cx);
         }
         let shape = head::Shape::read(head, Side::Request);
         if let Some(conflict) = shape.conflict {
@@ -512,7 +544,33 @@ impl Http {
             && let Some(exchange) = self.exchanges.pop_front()
         {
             self.first += 1;
+            self.tell(exchange, cx);
+        }
+    }
+
+    /// Writes an exchange, unless nothing says that it was one.
+    fn tell(&mut self, exchange: Exchange, cx: &mut Cx<'_>) {
+        if exchange.is_asked() || self.implies_request(&exchange, false, cx) {
             exchange.say(cx);
+        } else if exchange.status() != Some(REQUEST_TIMEOUT) && self.unasked.len() < MOST_WAITING {
+            self.unasked.push(exchange);
+        }
+    }
+
+    /// Whether an answer whose request was not read tells of one: the client said what is missing here or was not understood. Servers also
+    /// speak unasked: to who says nothing, and to who speaks TLS to them.
+    fn implies_request(&self, exchange: &Exchange, missing: bool, cx: &Cx<'_>) -> bool {
+        let before = self.before.unwrap_or(Before { unread: false, heard: false });
+        let half = self.client.map(|client| (&self.halves[client.index()], self.lost[client.index()]));
+        let torn = half.is_some_and(|(half, _)| half.holed);
+        let unread =
+            before.unread || half.is_some_and(|(half, lost)| lost > 0 || matches!(half.stage, Stage::Lost) && !half.kept.is_empty());
+        match exchange.status() {
+            Some(REQUEST_TIMEOUT) => false,
+            // What is sealed on one side only is not missing to whoever counts.
+            _ if self.layer != Layer::Wire => true,
+            Some(BAD_REQUEST) if before.heard || unread => false,
+            _ => missing || torn || unread || !cx.known.ends.from_start,
         }
     }
 
@@ -549,7 +607,7 @@ impl Http {
         half.looked = 0;
         half.stage = Stage::Lost;
         if !kept.is_empty() {
-            self.lost += kept.len() as u64;
+            self.lost[dir.index()] += kept.len() as u64;
             if self.layer == Layer::Wire {
                 cx.unparsed(kept.len());
             }
@@ -579,7 +637,7 @@ impl Http {
         // Without a find the last bytes may still begin a first line.
         let gone = found.unwrap_or_else(|| bytes.len().saturating_sub(head::LONGEST_LINE));
         if gone > 0 {
-            self.lost += gone as u64;
+            self.lost[chunk.dir.index()] += gone as u64;
             if chunk.layer == Layer::Wire {
                 cx.unparsed(gone);
             }

@@ -1,4 +1,4 @@
-//! Tables for HTTP/1.x, and the promise that segmentation changes nothing.
+//! Tables for HTTP/1.x, and the promise that segmentation changes nothing. Long, for it is rows.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fmt::Write as _;
@@ -41,10 +41,14 @@ fn run(steps: &[Step], layer: Layer) -> Vec<Observation> {
 }
 
 fn run_with(tools: Tools, steps: &[Step], layer: Layer) -> Vec<Observation> {
+    run_flow(tools, steps, layer, &ends(), &Counts::default())
+}
+
+fn run_flow(tools: Tools, steps: &[Step], layer: Layer, ends: &Ends, counts: &Counts) -> Vec<Observation> {
     let tools = Tools { limits: Limits { body: 1 << 16, message: 1 << 14 }, ..tools };
     let mut pipeline = Pipeline::new(Arc::new(tools));
     let mut out: Vec<Out> = Vec::new();
-    pipeline.open(KEY, &ends(), Time(0), 1, &mut out);
+    pipeline.open(KEY, ends, Time(0), 1, &mut out);
     let mut offsets = [0; 2];
     for (n, step) in steps.iter().enumerate() {
         let (frame, time) = (n as u64 + 2, Time(n as i64));
@@ -61,7 +65,7 @@ fn run_with(tools: Tools, steps: &[Step], layer: Layer) -> Vec<Observation> {
             }
         }
     }
-    pipeline.close(KEY, FlowEnd::Fin, &Counts::default(), Time(99), 99, &mut out);
+    pipeline.close(KEY, FlowEnd::Fin, counts, Time(99), 99, &mut out);
     out.into_iter()
         .filter_map(|o| match o {
             Out::Seen(draft) => Some(draft.seen),
@@ -251,10 +255,42 @@ fn oddities_are_told() {
          unparsed: 5
          http analysed=74 unparsed=5",
     );
-    // An answer without its question.
-    check(&[back("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")], "200 0+39\n http analysed=39 unparsed=0");
     // A question without its answer.
     check(&[sent("GET http://b/x HTTP/1.0\r\n\r\n")], "GET http://b/x - 27+0\n http analysed=27 unparsed=0");
+}
+
+/// An answer tells of a request only where something of the client is missing or was not understood.
+#[test]
+fn answers_nobody_asked_for() {
+    let answer = |status: u16| back(format!("HTTP/1.1 {status} X\r\nContent-Length: 1\r\n\r\nx"));
+    let ask = || sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // An idle connection, and one that was kept.
+    check(&[answer(200)], "http analysed=38 unparsed=0");
+    check(&[answer(408)], "http analysed=38 unparsed=0");
+    check(&[ask(), answer(200), answer(408)], "GET http://a/ 200 27+38\n http analysed=103 unparsed=0");
+    // A hello to a port of plain HTTP.
+    let hello = [&b"\x16\x03\x01\0\x2d\x01\0\0\x29\x03\x03"[..], &[7; 32], b"\0\0\x02\x13\x01\x01\0"].concat();
+    for status in [400, 200] {
+        let seen = run(&[sent(&hello), answer(status)], Layer::Wire);
+        assert!(!seen.iter().any(|fact| matches!(fact, Observation::Request(_))), "{}", told(&seen));
+        assert!(told(&seen).contains("unparsed=0"), "{}", told(&seen));
+    }
+    // Bytes that are no request to anybody, and such as somebody answered to.
+    let noise = || sent(b"\x01\x02what is this, a request of a kind?\n");
+    let requests = |steps: &[Step]| told(&run(steps, Layer::Wire)).lines().filter(|line| line.ends_with("0+38")).count();
+    assert_eq!(requests(&[noise(), answer(400)]), 0);
+    assert_eq!(requests(&[noise(), answer(200)]), 1);
+    assert_eq!(requests(&[ask(), answer(200), noise(), answer(200)]), 1);
+    // A hole, a capture that began later, and a client of which nothing was captured.
+    assert_eq!(requests(&[ask(), answer(200), Step::Hole(Sent, 40), answer(200), answer(408)]), 1);
+    let late = Ends { from_start: false, ..ends() };
+    let missing = Counts { missing: [40, 0], ..Counts::default() };
+    for (ends, counts) in [(late, Counts::default()), (ends(), missing)] {
+        for (status, expect) in [(200, 1), (400, 1), (408, 0)] {
+            let seen = run_flow(Tools::default(), &[answer(status)], Layer::Wire, &ends, &counts);
+            assert_eq!(told(&seen).lines().filter(|line| line.ends_with("0+38")).count(), expect, "{status}");
+        }
+    }
 }
 
 #[test]
