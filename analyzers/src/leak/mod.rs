@@ -5,6 +5,7 @@
 //! undoes what codes it until nothing is left to undo, and finds planted values and shapes at every depth. As a [`Veil`](crate::text::Veil) the engine
 //! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
 
+mod beside;
 mod clean;
 mod code;
 mod edge;

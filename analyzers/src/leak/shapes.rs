@@ -12,6 +12,7 @@ use memchr::memmem::Finder;
 use policies::IdentifierType as Kind;
 use smallvec::SmallVec;
 
+use super::beside::{self, Beside, Word};
 use super::code::luhn;
 use super::keys::{self, Promise};
 use super::rows;
@@ -360,6 +361,7 @@ fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     const NAME: &[u8] = b"form-data; name=\"";
     const BLANK: &[u8] = b"\r\n\r\n";
     static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+    let mut near = Beside::default();
     for sign in SIGN.find_iter(text) {
         let from = sign + NAME.len();
         let head = &text[from..(from + 512).min(text.len())];
@@ -368,11 +370,25 @@ fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         let body = text.get(start..(start + 512).min(text.len())).unwrap_or_default();
         let end = start + memchr::memmem::find(body, b"\r\n").unwrap_or(body.len());
         let key = from..from + quote;
-        if let Some(promise) = keys::promise(&text[key.clone()])
-            && let Some((kind, detail)) = keyed(promise, &text[start..end])
+        let promise = keys::promise(&text[key.clone()]);
+        if let Some(word) = last_word(promise, &text[key.clone()])
+            && start < end
         {
+            near.field(text, word, key.clone(), start..end, sink);
+        }
+        if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[start..end])) {
             sink(Shape { kind, span: start..end, key: Some(key), detail });
         }
+    }
+    near.end(text, sink);
+}
+
+/// What the last word of a name says, where the name promises nothing more.
+fn last_word(promise: Option<Promise>, name: &[u8]) -> Option<Word> {
+    match promise {
+        None => beside::word(name),
+        Some(Promise::Kind(Kind::UserName)) => Some(Word::User),
+        Some(_) => None,
     }
 }
 
@@ -382,20 +398,29 @@ fn members(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     static KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"</key>"));
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"</name>"));
     for (finder, values) in [(&*KEY, &[&b"<string>"[..]][..]), (&*NAME, &[&b"<value><string>"[..], b"<value>"][..])] {
+        let mut near = Beside::default();
         for sign in finder.find_iter(text) {
             let from = sign.saturating_sub(64);
             let Some(start) = memchr::memrchr(b'>', &text[from..sign]).map(|before| from + before + 1) else { continue };
-            let Some(promise) = keys::promise(&text[start..sign]) else { continue };
+            let promise = keys::promise(&text[start..sign]);
+            let word = last_word(promise, &text[start..sign]);
+            if promise.is_none() && word.is_none() {
+                continue;
+            }
             let behind = sign + finder.needle().len();
             let blank = text[behind..].iter().take(64).take_while(|b| b.is_ascii_whitespace()).count();
             let rest = &text[behind + blank..];
             let Some(tag) = values.iter().find(|tag| rest.starts_with(tag)) else { continue };
             let at = behind + blank + tag.len();
             let Some(len) = memchr::memchr(b'<', &text[at..(at + 512).min(text.len())]) else { continue };
-            if let Some((kind, detail)) = keyed(promise, &text[at..at + len]) {
+            if let Some(word) = word.filter(|_| len > 0) {
+                near.field(text, word, start..sign, at..at + len, sink);
+            }
+            if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[at..at + len])) {
                 sink(Shape { kind, span: at..at + len, key: Some(start..sign), detail });
             }
         }
+        near.end(text, sink);
     }
 }
 
@@ -403,6 +428,7 @@ fn members(text: &[u8], sink: &mut dyn FnMut(Shape)) {
 fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
     let mut latitude: Option<(Range<usize>, Range<usize>)> = None;
     let mut longitude: Option<(Range<usize>, Range<usize>)> = None;
+    let mut near = Beside::default();
     for sign in memchr::memchr3_iter(b'=', b':', b'>', text) {
         let is_quoted = text[sign] == b'>' && text[sign + 1..].starts_with(CDATA);
         // `==`, `!=`, `=>`, `::` belong to a script.
@@ -421,7 +447,11 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         if text[sign] == b'>' && !is_element && !tag() {
             continue;
         }
-        let Some(promise) = keys::promise(&text[key.clone()]) else { continue };
+        let promise = keys::promise(&text[key.clone()]);
+        let word = last_word(promise, &text[key.clone()]);
+        if promise.is_none() && word.is_none() {
+            continue;
+        }
         let value = if is_quoted { cdata(text, sign + 1 + CDATA.len()) } else { value(text, sign + 1) };
         // Prose between tags is no value; the end of an element is.
         if is_element && !text[value.end..].starts_with(if is_quoted { b"]]></" } else { b"</" }) {
@@ -431,6 +461,11 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         if said.is_empty() || is_beside(text, &key, sign, &value) {
             continue;
         }
+        let sure = is_written(text, &key, sign, &value);
+        if let Some(word) = word.filter(|word| sure || matches!(word, Word::User | Word::Contact)) {
+            near.field(text, word, key.clone(), value.clone(), sink);
+        }
+        let Some(promise) = promise else { continue };
         // A rule of a style sheet, a call, a button with its own name: nobody's.
         if promise == Promise::Kind(Kind::UserName)
             && (said.iter().any(|b| b"{}()<>".contains(b)) || said.eq_ignore_ascii_case(&text[key.clone()]))
@@ -480,6 +515,18 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             (latitude, longitude) = (None, None);
         }
     }
+    near.end(text, sink);
+}
+
+/// Whether what stands behind a sign is a value as data has them, not the name of one in a script: in quotes, an element's content, one of a
+/// query's pairs, or the rest of a line.
+fn is_written(text: &[u8], key: &Range<usize>, sign: usize, value: &Range<usize>) -> bool {
+    let (before, after) = (at(text, key.start.checked_sub(1)), at(text, Some(value.end)));
+    let ends = |b: Option<u8>| matches!(b, None | Some(b'\r' | b'\n'));
+    let quoted = matches!(at(text, value.start.checked_sub(1)), Some(b'"' | b'\''));
+    let pair = text[sign] == b'=' && (matches!(before, Some(b'&' | b'?')) || after == Some(b'&'));
+    let line = ends(before) && ends(after) && text[value.clone()].iter().any(u8::is_ascii_digit);
+    quoted || text[sign] == b'>' || pair || line
 }
 
 /// How a section begins in which XML needs no escapes (XML 1.0 §2.7).
@@ -607,7 +654,7 @@ fn keyed(promise: Promise, said: &[u8]) -> Option<(Kind, Option<&'static str>)> 
     Some((kind, None))
 }
 
-fn distinct(bytes: &[u8]) -> usize {
+pub(super) fn distinct(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
     bytes.iter().filter(|b| !std::mem::replace(&mut seen[usize::from(**b)], true)).count()
 }
@@ -620,7 +667,7 @@ pub(crate) fn is_stand_in(said: &[u8]) -> bool {
         || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
 }
 
-fn placeholder(said: &[u8]) -> bool {
+pub(super) fn placeholder(said: &[u8]) -> bool {
     is_stand_in(said)
         || said.starts_with(b"{")
         || said.starts_with(b"$")
@@ -630,7 +677,7 @@ fn placeholder(said: &[u8]) -> bool {
 }
 
 /// Whether a value under the name of a password is one: not a sentence, not a command, not a stand-in.
-fn secret(said: &[u8]) -> bool {
+pub(super) fn secret(said: &[u8]) -> bool {
     let command = memchr::memmem::find(said, b"/etc/").is_some()
         || said.iter().any(|b| matches!(b, b' ' | b';' | b'|' | b'`' | b'(' | b'<' | 0..0x20));
     (3..=128).contains(&said.len()) && !command && !placeholder(said) && !said.starts_with(b"%20")
