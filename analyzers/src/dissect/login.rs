@@ -1,15 +1,17 @@
 //! How people log in to services whose protocol nobody reads here: commands of line protocols, prompts, and the first messages of some that are
 //! no text ([`opening`]). A credential is told by the word or number in front of it, whatever its value.
 
-use std::sync::LazyLock;
+mod sasl;
 
-use memchr::memmem::Finder;
 use policies::IdentifierType;
 
 use super::opening::{self, Opening};
 use crate::flow::Dir;
 
 use super::http::secrets::{self, Secret, Url, base64};
+
+pub(crate) use sasl::in_elements;
+use sasl::{bearer, is_bearer, plain};
 
 /// A login stands at the start: after so many bytes of a direction nothing more is looked for.
 const LOOKED_AT: u64 = 16 << 10;
@@ -46,6 +48,8 @@ enum Asked {
     Nothing,
     /// SASL PLAIN (RFC 4616): authorisation, user and password, each behind a zero.
     Plain,
+    /// A token behind a name: OAUTHBEARER (RFC 7628), XOAUTH2.
+    Bearer,
     /// The LOGIN mechanism: user, then password.
     User,
     Password,
@@ -161,6 +165,7 @@ impl Logins {
         let coded = |kind, value: Vec<u8>| Secret { kind, value, at, len: answer.len(), chain: &["base64"] };
         match asked {
             Asked::Plain => return plain(answer, at, out),
+            Asked::Bearer => return bearer(answer, at, out),
             Asked::User => {
                 self.asked = Asked::Password;
                 if let Some(value) = base64(answer).filter(|v| is_secret(v)) {
@@ -240,6 +245,11 @@ impl Logins {
                 Some((word, at)) => plain(word, at, out),
                 None => self.asked = Asked::Plain,
             }
+        } else if is_bearer(name) {
+            match initial {
+                Some((word, at)) => bearer(word, at, out),
+                None => self.asked = Asked::Bearer,
+            }
         } else if name.eq_ignore_ascii_case(b"LOGIN") {
             self.asked = if initial.is_some() { Asked::Password } else { Asked::User };
             if let Some((word, at)) = initial
@@ -312,40 +322,6 @@ impl<'a> Iterator for Words<'a> {
         Some((word, start))
     }
 }
-
-/// The password of a SASL PLAIN message in base64.
-fn plain(word: &[u8], at: usize, out: &mut Vec<Secret>) {
-    let Some(message) = base64(word) else { return };
-    let mut parts = message.splitn(3, |b| *b == 0);
-    let (Some(_), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) else { return };
-    for (kind, value) in [(IdentifierType::UserName, user), (IdentifierType::Password, password)] {
-        if !value.is_empty() {
-            out.push(Secret { kind, value: value.to_vec(), at, len: word.len(), chain: &["base64"] });
-        }
-    }
-}
-
-/// SASL PLAIN as XMPP says it (RFC 6120 §6.4.2): an attribute names the mechanism, and what the client answers is the element's content.
-pub(crate) fn in_elements(text: &[u8]) -> Vec<Secret> {
-    static SIGN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"mechanism="));
-    let mut out = Vec::new();
-    for at in SIGN.find_iter(text).take(MOST_ELEMENTS) {
-        let from = at + SIGN.needle().len();
-        let rest = text.get(from..).unwrap_or_default();
-        let named = matches!(rest, [b'"' | b'\'', name @ ..] if name.starts_with(b"PLAIN"));
-        let Some(open) = memchr::memchr(b'>', rest).filter(|_| named) else { continue };
-        let content = rest.get(open + 1..).unwrap_or_default();
-        if let Some(end) = memchr::memchr(b'<', content) {
-            let content = content[..end].trim_ascii_end();
-            let blanks = content.len() - content.trim_ascii_start().len();
-            plain(&content[blanks..], from + open + 1 + blanks, &mut out);
-        }
-    }
-    out
-}
-
-/// Who logs in more often on one stream has long been told.
-const MOST_ELEMENTS: usize = 16;
 
 fn is_secret(value: &[u8]) -> bool {
     !value.is_empty() && value != b"*" && value.len() <= LONGEST_LINE
@@ -467,18 +443,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn elements() {
-        let told = |text: &[u8]| in_elements(text).into_iter().map(|s| (s.kind, s.value, s.at)).collect::<Vec<_>>();
-        let auth = b"<stream:stream to='a.test'><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFkYQBzZWNyZXQ=</auth>";
-        let at = auth.windows(8).position(|w| w == b"AGFkYQBz").unwrap_or(0);
-        let expect = [(IdentifierType::UserName, b"ada".to_vec(), at), (IdentifierType::Password, b"secret".to_vec(), at)];
-        assert_eq!(told(auth), expect);
-        assert_eq!(told(b"<auth mechanism=\"PLAIN\">=</auth>"), []);
-        assert_eq!(told(b"<auth mechanism='SCRAM-SHA-1'>AGFkYQBzZWNyZXQ=</auth>"), []);
-        assert_eq!(told(b"<auth mechanism='PLAIN"), []);
-    }
-
     /// What is told of a stream, whole and byte by byte: kind, value, and the place it stands at.
     #[track_caller]
     fn check(stream: &[u8], expect: &[(IdentifierType, &str, u64)]) {
@@ -498,7 +462,7 @@ mod tests {
 
     #[test]
     fn logins() {
-        use IdentifierType::{Password, UserName};
+        use IdentifierType::{Password, Token, UserName};
         check(b"USER ada\r\nPASS se cret\r\n", &[(UserName, "ada", 5), (Password, "se cret", 15)]);
         check(b"USER anonymous\r\nPASS me@here\r\n", &[]);
         check(b"PASS the salt\r\n", &[]);
@@ -517,6 +481,18 @@ mod tests {
         check(b"AUTH LOGIN\r\nYWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 12), (Password, "secret", 18)]);
         check(b"AUTH LOGIN YWRh\r\nc2VjcmV0\r\n", &[(UserName, "ada", 11), (Password, "secret", 17)]);
         check(b"AUTH CRAM-MD5\r\nc2VjcmV0\r\n", &[]);
+        check(b"AUTH XOAUTH2 dXNlcj1hZGEBYXV0aD1CZWFyZXIgeWEyOS5hYmMBAQ==\r\n", &[(UserName, "ada", 13), (Token, "ya29.abc", 13)]);
+        check(
+            b"a AUTHENTICATE XOAUTH2\r\ndXNlcj1hZGEBYXV0aD1CZWFyZXIgeWEyOS5hYmMBAQ==\r\n",
+            &[(UserName, "ada", 24), (Token, "ya29.abc", 24)],
+        );
+        check(
+            b"AUTH OAUTHBEARER bixhPWFkYSwBaG9zdD14AXBvcnQ9NTg3AWF1dGg9QmVhcmVyIHZGOWRmAQE=\r\n",
+            &[(UserName, "ada", 17), (Token, "vF9df", 17)],
+        );
+        check(b"AUTH OAUTHBEARER\r\nbiwsAWF1dGg9QmVhcmVyIHZGOWRmAQE=\r\n", &[(Token, "vF9df", 18)]);
+        check(b"AUTH XOAUTH2\r\n*\r\n", &[]);
+        check(b"AUTH OAUTHBEARER AQ==\r\n", &[]);
         check(b"DESCRIBE rtsp://ada:secret@cam/1 RTSP/1.0\r\n", &[(UserName, "ada", 16), (Password, "secret", 20)]);
         check(
             b"DESCRIBE rtsp://cam/1 RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Basic YWRhOnNlY3JldA==\r\n",

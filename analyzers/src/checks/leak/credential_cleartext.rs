@@ -23,7 +23,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, is_beside_discovery, is_clear, is_credential, is_on_link, judge_leak};
-use crate::dissect::http::secrets::UNKNOWN_SCHEME;
+use crate::dissect::http::secrets::{KNOWN_SCHEME, UNKNOWN_SCHEME};
 use crate::observation::HitFact;
 use crate::outcome::Outcome;
 use crate::subject::Scope;
@@ -51,8 +51,9 @@ fn planted(kind: IdentifierType) -> bool {
 
 /// The protocol itself says that this is a credential; no planted value is needed to know it.
 fn certain(hit: &HitFact) -> bool {
-    let is_known = || !hit.chain.iter().any(|step| step.as_str() == UNKNOWN_SCHEME);
-    let authorizes = || hit.place.as_str().eq_ignore_ascii_case("http.request.header:authorization") && is_known();
+    let has = |word: &str| hit.chain.iter().any(|step| step.as_str() == word);
+    let in_field = || hit.place.as_str().eq_ignore_ascii_case("http.request.header:authorization");
+    let authorizes = || has(KNOWN_SCHEME) || in_field() && !has(UNKNOWN_SCHEME);
     hit.kind == IdentifierType::Password || hit.kind != IdentifierType::UserName && authorizes()
 }
 
@@ -68,6 +69,11 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"pw","kind":"password","token":"aa"}}
            {"hit":{"kind":"token","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"http.request.header:authorization","chain":["scheme:unknown"],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
         "inconclusive structural-only",
+    ),
+    Example::new(
+        "a mail login by token",
+        r#"{"hit":{"kind":"token","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"out","where":"tcp.stream","chain":["base64","scheme:bearer"],"exposure":"cleartext","dir":"out","offset":1,"len":9}}"#,
+        "fail",
     ),
     Example::new(
         "told to everybody on the link",

@@ -35,6 +35,8 @@ pub fn scheme(value: &[u8]) -> Authorization {
 
 /// Says in the chain of a find that nobody knows whether the scheme shows a credential or a proof of one.
 pub(crate) const UNKNOWN_SCHEME: &str = "scheme:unknown";
+/// Says in the chain of a find that the words in front of it make a credential of it, as an `Authorization` field does.
+pub(crate) const KNOWN_SCHEME: &str = "scheme:bearer";
 
 /// Schemes that prove without telling, beside Digest and those of Windows: signatures and challenges. What has `hmac` in its name is one, too.
 const PROVING: [&str; 13] = [
