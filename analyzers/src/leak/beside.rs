@@ -206,6 +206,7 @@ mod tests {
             ("password", Word::Weak, None),
             ("http://a.test/1", Word::Weak, None),
             ("%7Bpass1%7D", Word::Weak, None),
+            ("[REDACTED]", Word::Weak, None),
             ("true", Word::Weak, None),
         ] {
             assert_eq!(looks(said.as_bytes(), word), expect, "{said}");
@@ -267,5 +268,16 @@ mod tests {
         for text in [r#"{"pass":"season"}"#, r#"{"pin":"4829131234a"}"#, r#"{"pass":"ok1"}"#, "a pass: hunter2-Xy9 b"] {
             check(text, &[]);
         }
+    }
+
+    #[test]
+    fn proofs_and_stand_ins() {
+        let digest = r#"<w:Username>joe</w:Username><w:Password Type="x#PasswordDigest">q8dq0c7ZVjhbLmp3RTnkFNbhYlM=</w:Password>"#;
+        check(digest, &[]);
+        check(&digest.replace("Digest", "Text"), &["password=q8dq0c7ZVjhbLmp3RTnkFNbhYlM="]);
+        for said in ["[REDACTED]", "<redacted>", "REDACTED", "[FILTERED]", "[Masked]", "***REDACTED***", r"\u003credacted\u003e"] {
+            check(&format!(r#"{{"user":"joe","password":"{said}","pass":"{said}"}}"#), &[]);
+        }
+        check(r#"{"password":"[secret1]"}"#, &["password=[secret1]"]);
     }
 }

@@ -466,6 +466,10 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             near.field(text, word, key.clone(), value.clone(), sink);
         }
         let Some(promise) = promise else { continue };
+        // A proof of a password (WS-Security UsernameToken Profile §3.1) tells none.
+        if is_element && memchr::memmem::find(&text[key.end..sign], b"#PasswordDigest").is_some() {
+            continue;
+        }
         // A rule of a style sheet, a call, a button with its own name: nobody's.
         if promise == Promise::Kind(Kind::UserName)
             && (said.iter().any(|b| b"{}()<>".contains(b)) || said.eq_ignore_ascii_case(&text[key.clone()]))
@@ -665,6 +669,19 @@ pub(crate) fn is_stand_in(said: &[u8]) -> bool {
         ["null", "(null)", "none", "true", "false", "undefined", "nil", "unknown", "string", "string!", "n/a", "nan", "yes", "no"];
     WORDS.iter().any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
         || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
+        || is_redacted(said)
+}
+
+/// What a log's filter writes in place of a value: `[FILTERED]`, `<redacted>`; of `\u003credacted\u003e` what stands
+/// between its backslashes.
+fn is_redacted(said: &[u8]) -> bool {
+    const WORDS: [&str; 6] = ["redacted", "filtered", "masked", "hidden", "removed", "omitted"];
+    let between = |open: &[u8], close: &[u8]| said.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let inner = [(&b"["[..], &b"]"[..]), (b"<", b">"), (b"(", b")"), (b"{", b"}"), (b"***", b"***"), (b"u003c", b""), (b"&lt;", b"&gt;")]
+        .iter()
+        .find_map(|(open, close)| between(open, close));
+    said.eq_ignore_ascii_case(b"redacted")
+        || inner.is_some_and(|inner| WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes())))
 }
 
 pub(super) fn placeholder(said: &[u8]) -> bool {
