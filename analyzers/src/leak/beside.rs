@@ -270,6 +270,23 @@ mod tests {
         }
     }
 
+    /// What a query parameter of the name leaves undecided, a member of an object does too.
+    #[test]
+    fn tokens() {
+        for name in ["access_token", "refresh_token", "api_key", "apiKey", "client_secret", "token"] {
+            check(&format!(r#"{{"{name}":"abc123"}}"#), &["token=abc123"]);
+        }
+        check("<token>abc123</token>", &["token=abc123"]);
+        check(r#"{"access_token":"abc"}"#, &["token=abc"]);
+        for text in [
+            r#"{"token":"EUR","access_token":null,"api_key":"","apiKey":"***"}"#,
+            r#"{"token":"next","api_key":"[FILTERED]","access_token":"aaa"}"#,
+            "f({token:e.tokens1,access_token:t.b})",
+        ] {
+            check(text, &[]);
+        }
+    }
+
     #[test]
     fn proofs_and_stand_ins() {
         let digest = r#"<w:Username>joe</w:Username><w:Password Type="x#PasswordDigest">q8dq0c7ZVjhbLmp3RTnkFNbhYlM=</w:Password>"#;

@@ -41,6 +41,8 @@ pub(super) fn before(text: &[u8], at: usize) -> Option<Range<usize>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
     Kind(Kind),
+    /// A token, if it looks like one.
+    Token,
     /// An identifier of the device of whatever form.
     Device,
     Latitude,
@@ -80,7 +82,7 @@ const fn rule(promise: Promise, inside: &'static [&'static str], ends: &'static 
 
 /// In order: the first that holds is what a name promises.
 #[rustfmt::skip]
-const RULES: [Rule; 24] = [
+const RULES: [Rule; 25] = [
     rule(Promise::Kind(Kind::Imei), &["imei"], &[], &["meid"]),
     rule(Promise::Kind(Kind::Imsi), &["imsi"], &[], &["subscriberid", "simsubscriberid"]),
     rule(Promise::Kind(Kind::Iccid), &["iccid"], &[], &["simserial", "simserialnumber"]),
@@ -99,6 +101,7 @@ const RULES: [Rule; 24] = [
     rule(Promise::Kind(Kind::Token), &[], &[], &[
         "accesstoken", "refreshtoken", "authtoken", "apikey", "clientsecret", "sessiontoken", "idtoken", "oauthtoken", "secretkey",
     ]),
+    rule(Promise::Token, &[], &[], &["token", "jwt", "sessionid", "jsessionid", "phpsessid"]),
     rule(Promise::Kind(Kind::PushToken), &[], &[], &[
         "pushtoken", "fcmtoken", "gcmtoken", "registrationid", "devicetoken", "apnstoken", "regid",
     ]),

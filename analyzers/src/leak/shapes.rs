@@ -376,7 +376,7 @@ fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         {
             near.field(text, word, key.clone(), start..end, sink);
         }
-        if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[start..end])) {
+        if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[start..end], true)) {
             sink(Shape { kind, span: start..end, key: Some(key), detail });
         }
     }
@@ -416,7 +416,7 @@ fn members(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             if let Some(word) = word.filter(|_| len > 0) {
                 near.field(text, word, start..sign, at..at + len, sink);
             }
-            if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[at..at + len])) {
+            if let Some((kind, detail)) = promise.and_then(|promise| keyed(promise, &text[at..at + len], true)) {
                 sink(Shape { kind, span: at..at + len, key: Some(start..sign), detail });
             }
         }
@@ -501,7 +501,7 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
             // What is percent-coded is told in its decoded layer.
             _ if said.windows(3).any(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit()) => {}
             _ => {
-                if let Some((kind, detail)) = keyed(promise, said) {
+                if let Some((kind, detail)) = keyed(promise, said, sure) {
                     sink(Shape { kind, span: value.clone(), key: Some(key.clone()), detail });
                 }
             }
@@ -603,7 +603,8 @@ fn precision(decimals: usize) -> &'static str {
     }
 }
 
-fn keyed(promise: Promise, said: &[u8]) -> Option<(Kind, Option<&'static str>)> {
+/// `sure`: nothing but data stands so.
+fn keyed(promise: Promise, said: &[u8], sure: bool) -> Option<(Kind, Option<&'static str>)> {
     let hex = said.iter().filter(|b| b.is_ascii_hexdigit()).count();
     let uuid = said.len() == 36 && hex == 32 && [8, 13, 18, 23].iter().all(|i| said.get(*i) == Some(&b'-'));
     let bare_hex = hex == said.len();
@@ -628,6 +629,9 @@ fn keyed(promise: Promise, said: &[u8]) -> Option<(Kind, Option<&'static str>)> 
         }
         Promise::Kind(kind @ Kind::Password) if secret(said) => kind,
         Promise::Kind(kind @ Kind::Token) if said.len() >= 16 && printable && varied => kind,
+        Promise::Kind(kind @ Kind::Token) if sure && secret(said) && distinct(said) > 2 => kind,
+        // A word that others use too: of a currency, of a page.
+        Promise::Token if sure && said.len() >= 6 && said.iter().any(u8::is_ascii_digit) && varied && secret(said) => Kind::Token,
         Promise::Kind(kind @ Kind::PushToken) if said.len() >= 32 && printable && varied => kind,
         Promise::Kind(kind @ Kind::UserName)
             if (2..=64).contains(&said.len())

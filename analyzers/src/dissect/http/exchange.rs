@@ -107,7 +107,7 @@ impl Exchange {
                 it.request_type = media_text(value, cx);
             } else if field.is("cookie") {
                 it.cookies = it.cookies.saturating_add(value.split(|b| *b == b';').filter(|c| !c.trim_ascii().is_empty()).count() as u16);
-            } else if field.is("authorization") || field.is("proxy-authorization") {
+            } else if secrets::is_authorization(field.name) {
                 it.authorization.get_or_insert(scheme(value));
                 let from = found.len();
                 if value.contains(&b'\n') {
@@ -127,7 +127,7 @@ impl Exchange {
                 for secret in &mut found {
                     secret.at += offset_in(value, authority);
                 }
-            } else if secrets::is_secret_header(field.name) && !value.is_empty() {
+            } else if secrets::is_secret_header(field.name) && !value.is_empty() && !crate::leak::is_stand_in(value) {
                 let kind = policies::IdentifierType::Token;
                 found.push(Secret { kind, value: value.to_vec(), at: 0, len: value.len(), chain: &[] });
             }

@@ -165,9 +165,32 @@ pub fn user_info(authority: &[u8], out: &mut Vec<Secret>) {
     }
 }
 
+/// Field names whose value is written as that of `Authorization`.
+pub fn is_authorization(name: &[u8]) -> bool {
+    const NAMES: [&str; 4] = ["authorization", "proxy-authorization", "x-authorization", "x-forwarded-authorization"];
+    NAMES.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+}
+
 /// Field names whose header value is a secret as a whole.
 pub fn is_secret_header(name: &[u8]) -> bool {
-    const NAMES: [&str; 6] = ["x-api-key", "x-auth-token", "x-access-token", "x-csrf-token", "apikey", "x-amz-security-token"];
+    const NAMES: [&str; 16] = [
+        "x-api-key",
+        "x-auth-token",
+        "x-access-token",
+        "x-csrf-token",
+        "apikey",
+        "x-amz-security-token",
+        "api-key",
+        "x-api-token",
+        "x-authentication-token",
+        "x-session-token",
+        "x-vault-token",
+        "x-plex-token",
+        "x-emby-token",
+        "x-mediabrowser-token",
+        "x-ha-access",
+        "private-token",
+    ];
     NAMES.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
 }
 
@@ -480,6 +503,18 @@ mod tests {
         form("user=anna&pass=1", &[(UserName, "anna"), (Password, "1")]);
         form("pwd=null&password=********", &[]);
         form("%=%zz&pin=%zz", &[(Token, "%zz")]);
+    }
+
+    #[test]
+    fn fields_of_vendors() {
+        for name in ["X-Vault-Token", "X-Plex-Token", "PRIVATE-TOKEN", "Api-Key", "X-Emby-Token", "X-HA-Access", "X-Api-Token"] {
+            assert!(is_secret_header(name.as_bytes()), "{name}");
+        }
+        for name in ["X-Authentication-Token", "X-Session-Token", "x-api-key"] {
+            assert!(is_secret_header(name.as_bytes()), "{name}");
+        }
+        assert!(!is_secret_header(b"X-Token-Type") && !is_secret_header(b"Authorization"));
+        assert!(is_authorization(b"X-Authorization") && !is_authorization(b"X-Authorized"));
     }
 
     #[track_caller]

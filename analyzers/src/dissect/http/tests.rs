@@ -236,6 +236,25 @@ fn pipelined_and_chunked() {
     );
 }
 
+/// A password or a token is one wherever a client writes it: kind and place of each.
+#[test]
+fn credentials_by_their_names() {
+    let kinds = |steps: &[Step]| {
+        let seen = run_with(seeking(&[]), steps, Layer::Wire);
+        let hit = |o: Observation| if let Observation::Hit(hit) = o { Some(format!("{} {}", hit.kind, hit.place)) } else { None };
+        seen.into_iter().filter_map(hit).filter(|hit| !hit.starts_with("user-name")).collect::<Vec<_>>()
+    };
+    let password = ["password http.request.body"];
+    assert_eq!(kinds(&[upload("Content-Type: application/json\r\n", br#"{"user":"joe","pass":"hunter2-Xy9"}"#)]), password);
+    assert_eq!(kinds(&[upload("Content-Type: text/xml\r\n", b"<a><user>joe</user><pass>hunter2-Xy9</pass></a>")]), password);
+    assert_eq!(kinds(&[upload("", br#"{"access_token":"abc123"}"#)]), ["token http.request.body"]);
+    assert_eq!(kinds(&[sent("{\"user\":\"joe\",\"pass\":\"hunter2-Xy9\"}\n")]), ["password tcp.stream"]);
+    let ask = |field: &str| kinds(&[sent(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n"))]);
+    assert_eq!(ask("X-Authorization: Basic am9lOmh1bnRlcjJ4"), ["password http.request.header:x-authorization"]);
+    assert_eq!(ask("X-Vault-Token: s.abc"), ["token http.request.header:x-vault-token"]);
+    assert_eq!(ask("X-Vault-Token: [REDACTED]"), [""; 0]);
+}
+
 #[test]
 fn oddities_are_told() {
     check(
