@@ -113,7 +113,7 @@ fn bent(bytes: &[u8], side: Side) -> Option<Head<'_>> {
             Start::Request { method, target: rest.get(..at)?.trim_ascii() }
         }
         Side::Response => {
-            let rest = first.strip_prefix(b"HTTP/")?;
+            let rest = first.strip_prefix(b"HTTP/").or_else(|| first.strip_prefix(b"ICY"))?;
             let code = rest.get(rest.iter().position(blank)?..)?.trim_ascii_start().get(..3)?;
             let status = std::str::from_utf8(code).ok()?.parse().ok()?;
             Start::Response { status }
@@ -280,6 +280,8 @@ pub const ENOUGH: usize = 20;
 /// Whether `bytes` begin an HTTP/1.x message.
 pub fn begins(bytes: &[u8]) -> Begins {
     const RESPONSE: &[u8] = b"HTTP/1.";
+    /// Servers of Shoutcast answer so to a request of HTTP.
+    const SHOUTCAST: &[u8] = b"ICY ";
     if bytes.starts_with(RESPONSE) {
         return match bytes.get(RESPONSE.len()..).unwrap_or_default() {
             [b'0'..=b'9', b' ', b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', ..] => Begins::Yes(Side::Response),
@@ -287,8 +289,15 @@ pub fn begins(bytes: &[u8]) -> Begins {
             _ => Begins::No,
         };
     }
-    if RESPONSE.starts_with(bytes) {
+    if RESPONSE.starts_with(bytes) || SHOUTCAST.starts_with(bytes) {
         return Begins::Perhaps;
+    }
+    if let Some(rest) = bytes.strip_prefix(SHOUTCAST) {
+        return match rest {
+            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b' ' | b'\r' | b'\n', ..] => Begins::Yes(Side::Response),
+            _ if rest.len() < 4 => Begins::Perhaps,
+            _ => Begins::No,
+        };
     }
     // Most protocols fall here: their first byte begins no method.
     if !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -408,6 +417,9 @@ mod tests {
         start("M-SEARCH * HTTP/1.1\r\n", Yes(Side::Request));
         start("HTTP/1.1 200 OK\r\n", Yes(Side::Response));
         start("HTTP/1.0 404", Yes(Side::Response));
+        start("ICY 200 OK\r\n", Yes(Side::Response));
+        start("ICY 20", Perhaps);
+        start("ICY wind", No);
         start("GE", Perhaps);
         start("HTTP", Perhaps);
         start("HTTP/1.1 2", Perhaps);

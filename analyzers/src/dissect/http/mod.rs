@@ -28,8 +28,12 @@ use websocket::Socket;
 pub use sniff::{looks_like, surely_begins};
 
 /// Requests that wait for an answer; a sender that pipelines more has the oldest written without one.
-const MOST_WAITING: usize = 256;
+const MOST_WAITING: usize = 512;
+/// Of so many of those it is known that their answers come first.
+const MOST_OWED: usize = 1 << 16;
 
+/// The number of an exchange that is over.
+const NOBODYS: u64 = 0;
 /// The server waited in vain (RFC 9110 §15.5.9): whatever came before, it was no request.
 const REQUEST_TIMEOUT: u16 = 408;
 /// What came was no request that it could read (RFC 9110 §15.5.1).
@@ -63,6 +67,8 @@ pub struct Http {
     before: Option<Before>,
     /// Answers that nobody was seen to ask for, until it is known whether bytes of the client are missing.
     unasked: Vec<Exchange>,
+    /// Requests that were written before their answer came: whether each was a HEAD, whose answer has no body.
+    owed: VecDeque<bool>,
 }
 
 /// What a flow said before its first byte of HTTP.
@@ -242,6 +248,7 @@ impl Http {
             lost: [0; 2],
             before: None,
             unasked: Vec::new(),
+            owed: VecDeque::new(),
         }
     }
 
@@ -406,6 +413,9 @@ impl Http {
         {
             self.first += 1;
             cx.odd(OddKind::BrokenHttp, "too many requests wait for an answer", None);
+            if !oldest.is_answered() && self.owed.len() < MOST_OWED {
+                self.owed.push_back(oldest.is_head());
+            }
             self.tell(oldest, cx);
         }
         let shape = head::Shape::read(head, Side::Request);
@@ -435,7 +445,21 @@ impl Http {
             for missed in self.exchanges.iter_mut().filter(|e| !e.is_answered()).take(waiting.saturating_sub(1)) {
                 missed.over_in(0, None, cx);
             }
+            self.owed.clear();
             self.say_done(cx);
+        }
+        if let Some(head_only) = self.owed.pop_front() {
+            // Its request is written: what it says is searched, and belongs to no other.
+            Exchange::unasked(chunk).answer(head, status, bytes, marks, chunk, cx);
+            let mut shape = head::Shape::read(head, Side::Response);
+            if head_only || matches!(status, 204 | 304) {
+                shape.length = head::Length::None;
+            }
+            if shape.length == head::Length::None {
+                return Stage::Head;
+            }
+            let media = exchange::media_type(head);
+            return Stage::Body(Box::new(Body::new(shape, Side::Response, NOBODYS, media, chunk, cx.tools.limits.body)));
         }
         let at = self.exchanges.iter().position(|e| !e.is_answered()).unwrap_or_else(|| {
             self.exchanges.push_back(Exchange::unasked(chunk));

@@ -236,6 +236,29 @@ fn pipelined_and_chunked() {
     );
 }
 
+/// Every request has its own answer, however many wait; beyond what is kept the oldest have none.
+#[test]
+fn long_pipelines() {
+    let run_of = |n: usize| {
+        let ask: String = (0..n).map(|i| format!("{} /{i} HTTP/1.1\r\nHost: a\r\n\r\n", if i % 7 == 3 { "HEAD" } else { "GET" })).collect();
+        let answer = |i: usize| {
+            let body = if i % 7 == 3 { "" } else { "x" };
+            format!("HTTP/1.1 {} X\r\nContent-Length: 1\r\n\r\n{body}", 500 + i % 10 / 2)
+        };
+        let steps = [sent(ask), back((0..n).map(answer).collect::<String>())];
+        let rows = run(&steps, Layer::Wire).into_iter().filter_map(|o| if let Observation::Request(r) = o { Some(r) } else { None });
+        rows.map(|r| (r.path.to_string(), r.status)).collect::<Vec<_>>()
+    };
+    for n in [300, 700] {
+        let rows = run_of(n);
+        assert_eq!(rows.len(), n);
+        for (i, (path, status)) in rows.iter().enumerate() {
+            let expect = (i + 512 >= n).then_some((500 + i % 10 / 2) as u16);
+            assert_eq!((path, *status), (&format!("/{i}"), expect));
+        }
+    }
+}
+
 /// A password or a token is one wherever a client writes it: kind and place of each.
 #[test]
 fn credentials_by_their_names() {
@@ -310,6 +333,16 @@ fn answers_nobody_asked_for() {
             assert_eq!(told(&seen).lines().filter(|line| line.ends_with("0+38")).count(), expect, "{status}");
         }
     }
+}
+
+#[test]
+fn shoutcast() {
+    check(
+        &[sent("GET /s HTTP/1.0\r\nHost: a\r\nIcy-MetaData: 1\r\n\r\n"), back("ICY 200 OK\r\nicy-name: x\r\n\r\nmp3data")],
+        "odd: a head bends the grammar
+         GET http://a/s 200 45+34
+         http analysed=79 unparsed=0",
+    );
 }
 
 #[test]
