@@ -43,6 +43,12 @@ enum Company {
     Digest,
     /// The answer is a package: its first bytes or its media type say so.
     Package,
+    /// The answer is a package, or what no program writes as text.
+    Binary,
+    /// The answer lists packages of NuGet behind their SHA-1.
+    Nupkg,
+    /// The answer is a JSON object of what is signed and its signatures.
+    Signed,
     /// The answer tells of a release.
     Release,
 }
@@ -155,6 +161,9 @@ const RULES: &[Rule] = &[
     rule("yum", &[], &[".rpm$", ".drpm$"], Payload, Documented),
     rule("opkg", &[], &[".ipk$"], Payload, Documented),
     rule("apk", &[], &["/apkindex.tar.gz$"], Manifest, Documented),
+    // Alpine's, and Android's (both by their first bytes).
+    rule("apk", &[], &[".apk$"], Payload, Documented).beside(Company::Begins(PACKED)),
+    rule("pacman", &[], &[".pkg.tar.zst$", ".pkg.tar.xz$", ".pkg.tar.gz$"], Payload, Documented).beside(Company::Binary),
     rule("ostree", &[], &["/summary.sig$", "/summary.idx$"], Manifest, Code),
     rule("ostree", &[], &["/refs/heads/"], Manifest, Code).beside(Company::Digest),
     rule("fwupd", &["cdn.fwupd.org", "fwupd.org"], &["firmware.xml", ".jcat$"], Manifest, Code),
@@ -171,15 +180,36 @@ const RULES: &[Rule] = &[
     ),
     rule("tr-069", &[], &["/cwmp"], Check, Documented).beside(Company::Says(SOAP)),
     rule("lvfs", &["lvfs-cdn.fwupd.org"], &[], Payload, Code),
+    rule("rauc", &[], &[".raucb$"], Payload, Documented).beside(Company::Binary),
+    rule("mender", &[], &[".mender$"], Payload, Documented).beside(Company::Binary),
+    rule("swupdate", &[], &[".swu$"], Payload, Documented).beside(Company::Begins(CPIO)),
+    rule("openwrt", &[], &["-sysupgrade.bin$", "-sysupgrade.img.gz$", "-factory.bin$"], Payload, Documented).beside(Company::Binary),
     // Games
     rule("blizzard", &["blizzard.com", "worldofwarcraft.com", "battle.net"], &[".mfil$", "/update/"], Manifest, Observed),
+    // Frameworks
+    rule("tuf", &[], TUF, Manifest, Documented).beside(Company::Signed),
+    rule("sparkle", &[], &["appcast", "sparkle", "/update*.xml$"], Manifest, Documented).beside(Company::Says(&["xmlns:sparkle="])),
+    rule("electron", &[], ELECTRON, Manifest, Code).beside(Company::Begins(&["version:"])),
+    rule("squirrel", &[], &["/releases$"], Manifest, Code).beside(Company::Nupkg),
     // Words that only an update channel uses
+    rule("firmware-file", &[], &["/firmware/*.bin$", "/firmware/*.img$", "/fota/*.bin$", "/ota/*.bin$"], Payload, Observed)
+        .beside(Company::Binary),
     rule("firmware-file", &[], &["/firmware/", "/fota/", "/ota/"], Payload, Observed).beside(Company::Package),
 ];
 
 /// Words of paths that one of the above does not explain, where a JSON answer that names a dotted version and where to fetch it is a manifest.
 const RELEASES: Rule =
     rule("release-manifest", &[], &["update", "upgrade", "firmware", "fota", "/ota"], Manifest, Observed).beside(Company::Release);
+
+/// Metadata of The Update Framework (§7.1), with a version in front where snapshots are consistent.
+const TUF: &[&str] =
+    &["/timestamp.json$", "/snapshot.json$", ".snapshot.json$", "/root.json$", ".root.json$", "/targets.json$", ".targets.json$"];
+/// What electron-builder's updater asks for, by platform.
+const ELECTRON: &[&str] = &["/latest.yml$", "/latest-mac.yml$", "/latest-linux*.yml$"];
+/// How gzip and zip begin, as far as it is text.
+const PACKED: &[&str] = &["\u{1f}", "PK\u{3}\u{4}"];
+/// Archives of cpio with and without checksums.
+const CPIO: &[&str] = &["070701", "070702"];
 
 /// What a release is called by where it is fetched, and by its version, in the JSON that devices of many makers ask for.
 const LINKS: &[&str] =
@@ -343,6 +373,9 @@ pub fn seen(asked: Option<&Asked>, request: Content<'_>, answer: Content<'_>, st
             Company::Says(words) => words.iter().any(|w| request.says(w) || answer.says(w)),
             Company::Digest => matches!(first.split_at_checked(64), Some((hex, [] | [b'\n', ..])) if hex.iter().all(u8::is_ascii_hexdigit)),
             Company::Package => found.is_some() || named.is_some(),
+            Company::Binary => found.is_some() || named.is_some() || is_binary(first),
+            Company::Nupkg => lists_nupkgs(first),
+            Company::Signed => is_signed_json(first),
             Company::Release => tells_release(first),
         };
         if agrees {
@@ -419,6 +452,27 @@ fn is_android_package(first: &[u8]) -> bool {
     })
 }
 
+/// Whether one byte in 16 at least is none that texts have.
+fn is_binary(first: &[u8]) -> bool {
+    let odd = first.iter().filter(|b| !matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n')).count();
+    // What is cut inside a letter is text all the same.
+    let foreign = std::str::from_utf8(first).map_or_else(|e| e.error_len().is_some(), |text| text.contains('\0'));
+    odd > 0 && odd * 16 >= first.len() && foreign
+}
+
+/// Whether a line of Squirrel's RELEASES begins: SHA-1 in hex, a package, its size.
+fn lists_nupkgs(first: &[u8]) -> bool {
+    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+    let Some((digest, [b' ', rest @ ..])) = first.split_at_checked(40) else { return false };
+    digest.iter().all(u8::is_ascii_hexdigit) && memchr::memmem::find(rest, b".nupkg").is_some()
+}
+
+/// Whether JSON begins whose first member is `signatures` or `signed`.
+fn is_signed_json(first: &[u8]) -> bool {
+    let Some(object) = first.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else { return false };
+    object.starts_with(b"\"signatures\"") || object.starts_with(b"\"signed\"")
+}
+
 /// Whether JSON begins that says which version there is and where.
 fn tells_release(first: &[u8]) -> bool {
     let (mut version, mut link) = (false, false);
@@ -446,6 +500,10 @@ fn is_dotted(version: &[u8]) -> bool {
 
 /// A whole-file signature (AOSP recovery): the last six bytes are where it starts from the end, `ff ff`, and the comment's size.
 fn signature(first: &[u8], last: &[u8]) -> Option<&'static str> {
+    // A RAUC bundle ends with its CMS signature and the length of that in eight bytes; a file system of squashfs is padded.
+    if first.starts_with(b"hsqs") && last.first_chunk::<8>().is_some_and(|n| (64..=1 << 16).contains(&u64::from_be_bytes(*n))) {
+        return Some("cms-footer");
+    }
     let [a, b, 0xff, 0xff, c, d] = *last.get(last.len().checked_sub(6)?..)? else { return inline(first) };
     let (start, size) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
     if first.starts_with(b"PK\x03\x04") && start > 6 && start <= size { Some("pkcs7-footer") } else { inline(first) }
@@ -456,6 +514,11 @@ fn inline(first: &[u8]) -> Option<&'static str> {
     // Payload header (update_engine): magic, version u64, manifest size u64, metadata signature size u32, all big-endian.
     if first.starts_with(b"CrAU") && first.get(20..24).is_some_and(|n| n != [0; 4]) {
         return Some("payload-signature");
+    }
+    // TUF (§4.2.1) and what is canonical JSON: the signatures come first; there may be none.
+    let mut dense = first.iter().copied().filter(|b| !b.is_ascii_whitespace());
+    if b"{\"signatures\":[{".iter().all(|b| dense.next() == Some(*b)) {
+        return Some("inline");
     }
     // InRelease (Debian) is a clear-signed message (RFC 9580 §7).
     first.starts_with(b"-----BEGIN PGP SIGNED MESSAGE-----").then_some("inline")
@@ -526,6 +589,20 @@ mod tests {
         content(b"", &[], None);
     }
 
+    #[test]
+    fn signatures_that_are_seen() {
+        for (first, last, expect) in [
+            (&br#"{"signatures":[{"keyid":"a","sig":"b"}],"signed":{}}"#[..], [0; 8], Some("inline")),
+            (b"{\n \"signatures\": [\n  {", [0; 8], Some("inline")),
+            (br#"{"signatures":[],"signed":{}}"#, [0; 8], None),
+            (br#"{"signed":{"_type":"root"}"#, [0; 8], None),
+            (b"hsqs\x01", [0, 0, 0, 0, 0, 0, 6, 0x21], Some("cms-footer")),
+            (b"hsqs\x01", [0; 8], None),
+        ] {
+            assert_eq!(signature(first, &last), expect, "{}", String::from_utf8_lossy(first));
+        }
+    }
+
     /// A request for `path` of a host nobody knows, with what was sent and what came back.
     #[track_caller]
     fn company(path: &str, request: &[u8], answer: &[u8], status: u16, expect: Option<&str>) {
@@ -558,6 +635,31 @@ mod tests {
         company("/cwmp", b"<soap-env:Envelope xmlns", b"", 200, Some("tr-069"));
         company("/blog/repodata/index.html", b"", b"<html>", 200, None);
         company("/el9/repodata/repomd.xml", b"", b"<?xml", 200, Some("yum"));
+        let noise = b"\x28\xb5\x2f\xfd\x9c\x01\xee\xfe\x80";
+        for (path, answer, expect) in [
+            ("/metadata/timestamp.json", &br#"{"signatures":[{"keyid":"a","sig":"b"}],"signed":{"_type":"timestamp""#[..], "tuf"),
+            ("/2.root.json", b"{\n \"signed\": {\n  \"_type\": \"root\"", "tuf"),
+            ("/appcast.xml", br#"<?xml version="1.0"?><rss version="2.0" xmlns:sparkle="http://www.andymatuschak.org/"#, "sparkle"),
+            ("/latest-mac.yml", b"version: 1.2.3\nfiles:\n", "electron"),
+            ("/update/RELEASES", b"94689FEDE03FED7AB59C24337673A27837F0C3EC MyApp-1.0.nupkg 1004502\n", "squirrel"),
+            ("/b.raucb", b"hsqs\x01\0\0\0", "rauc"),
+            ("/a.mender", noise, "mender"),
+            ("/img.swu", b"070702\0\x01", "swupdate"),
+            ("/core/os/x86_64/linux-6.1-x86_64.pkg.tar.zst", noise, "pacman"),
+            ("/alpine/v3.19/main/x86_64/busybox-1.36.1-r15.apk", b"\x1f\x8b\x08\0", "apk"),
+            ("/dl/app-release.apk", b"PK\x03\x04\x14\0\0\0", "apk"),
+            ("/targets/ath79/openwrt-23.05-squashfs-sysupgrade.bin", noise, "openwrt"),
+            ("/firmware/x1.bin", noise, "firmware-file"),
+        ] {
+            company(path, b"", answer, 200, Some(expect));
+            company(path, b"", b"<!DOCTYPE html><title>None</title>", 200, None);
+            company(path, b"", answer, 404, None);
+        }
+        company("/timestamp.json", b"", br#"{"time":1700000000,"signed":true}"#, 200, None);
+        company("/feed.xml", b"", br#"<rss version="2.0"><channel>"#, 200, None);
+        company("/music/releases", b"", b"New albums of the week", 200, None);
+        company("/config/latest.yml", b"", b"colour: red\n", 200, None);
+        company("/firmware/notes.bin", b"", "Schöne Grüße".as_bytes(), 200, None);
         let release = br#"{"version":"9.9.9","url":"http://a.test/9","sha256":""}"#;
         company("/update/manifest.json", b"", release, 200, Some("release-manifest"));
         company("/box7/Firmware", b"", br#"{"box7": {"path" : "/9.bin", "ver" : "v1.2-rc"#, 200, Some("release-manifest"));
