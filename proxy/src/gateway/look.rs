@@ -61,8 +61,11 @@ impl Member {
             Some(Hindrance::NoCommonGround) => TrialResult::Incompatible,
             Some(Hindrance::UpstreamDown | Hindrance::Ours) => TrialResult::None,
             _ if relayed => TrialResult::None,
-            // With TLS cut, what came in clear may be what always comes, or what could not be sent otherwise.
-            _ if group.unclear() && !cleartext_followed => TrialResult::None,
+            // What came in clear may be what always comes, or what could not be sent otherwise.
+            _ if group.unclear() && !cleartext_followed => match classify(defect, &ending) {
+                TrialResult::Accepted => TrialResult::Accepted,
+                _ => TrialResult::None,
+            },
             // A refusal is one if nothing could have come after it.
             _ if group.cut_short && defect.is_some() => match classify(defect, &ending) {
                 TrialResult::Rejected => TrialResult::None,

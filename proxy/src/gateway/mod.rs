@@ -625,7 +625,7 @@ impl Gateway {
             return;
         }
         let shape = if to.port() == DNS {
-            Some("udp 53 question".to_owned())
+            Some(shape::DNS.to_owned())
         } else {
             let is_text = preamble::is_text(datagram.payload, datagrams::LEAST_TEXT);
             is_text.then(|| format!("udp {} {}", to.port(), shape::shape(datagram.payload)))
@@ -633,7 +633,7 @@ impl Gateway {
         let names = self.setup.rules.names_of(to.ip());
         let device = self.setup.rules.device(from);
         let clear = Clear { device, server: to.ip(), names: &names, shape: shape.as_deref(), speaks: true, tap: None };
-        self.subjects().same_peer(clear, self.setup.feed.now(), self.setup.mode);
+        self.subjects().datagram(clear, self.setup.feed.now(), self.setup.mode);
     }
 
     async fn relayed(&self, visit: Visit<TcpStream>) -> FlowEnd {

@@ -52,6 +52,15 @@ fn name(pair: &[u8]) -> String {
     constant(pair.split(|b| *b == b'=').next().unwrap_or_default())
 }
 
+/// A question to a resolver that is a peer.
+pub(super) const DNS: &str = "udp 53 question";
+
+/// Whether requests of this shape say more than a path that is always the same: a question whether the network is there says no more.
+pub(super) fn tells(shape: &str) -> bool {
+    let bare = shape.strip_prefix("GET ").or_else(|| shape.strip_prefix("HEAD "));
+    bare.is_none_or(|rest| rest.contains(['?', ' ']))
+}
+
 /// What a head says beside its first line.
 fn signs(bytes: &[u8]) -> &'static str {
     let body = has_field(bytes, "transfer-encoding") || field(bytes, "content-length").is_some_and(|value| value.trim_ascii() != b"0");

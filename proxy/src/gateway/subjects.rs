@@ -15,7 +15,7 @@ use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
 use super::look::Look;
-use super::shape::shape;
+use super::shape::{self, shape};
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
 use crate::serve::{Conduct, Progress};
@@ -29,6 +29,8 @@ const MOST_MEMBERS: usize = 256;
 const MOST_ADDRESSES: usize = 16;
 /// Places asked in clear that are kept in mind; of what comes beyond it cannot be told whether it comes as ever.
 const MOST_PLACES: usize = 4096;
+/// In so many attacked runs, each beside one that was not, something that comes by chance would have come in one that was not (one in 64 did not).
+const OFTEN: u32 = 6;
 /// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
 
@@ -76,6 +78,8 @@ pub(super) struct Group {
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
     /// another place that was not asked before.
     cleartext_unclear: bool,
+    /// Something was said in clear, as it is under attacks again and again and never else.
+    provoked: bool,
     /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
     waited: bool,
     /// The device was ended; under attack, while the group was younger than the time in which it may yet react.
@@ -141,7 +145,7 @@ impl Group {
     }
 
     pub(super) fn unclear(&self) -> bool {
-        self.waited || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
+        self.waited || self.provoked || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
     }
 
     /// How many of its connections began before any was over or said something, of those that `agree` with the group's result.
@@ -205,6 +209,8 @@ pub(super) struct Subjects {
     trials: u64,
     /// Where devices were asking in clear while nothing was done to any of their TLS.
     in_clear: HashSet<(IpAddr, String)>,
+    /// Where they were asking only under an attack: in how many runs of a program, and the last of them.
+    beside: HashMap<(IpAddr, String), (u32, Option<u64>)>,
 }
 
 /// A trial ready to be written, with its flows and the tap through which it goes.
@@ -216,7 +222,7 @@ pub(super) struct Tried {
 
 impl Subjects {
     pub(super) fn new(thresholds: Thresholds) -> Subjects {
-        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0, in_clear: HashSet::new() }
+        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0, in_clear: HashSet::new(), beside: HashMap::new() }
     }
 
     /// The subject's state; `None` when there are too many to remember.
@@ -269,6 +275,7 @@ impl Subjects {
                 most: None,
                 cleartext_followed: false,
                 cleartext_unclear: false,
+                provoked: false,
                 waited: false,
                 cut_short: false,
                 cleartext: BTreeSet::new(),
@@ -336,6 +343,7 @@ impl Subjects {
     /// A connection in clear: whether it follows an attack that is open. What the device also does while TLS works does not.
     pub(super) fn cleartext(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> bool {
         let (follows, attacked) = self.same_peer(clear, now, mode);
+        self.provoked(clear, mode);
         if !attacked {
             // It may stand in for a peer of which nothing but its name is known here: that is not excluded.
             let place = (clear.device, clear.place());
@@ -352,8 +360,45 @@ impl Subjects {
         follows
     }
 
+    /// A datagram in clear to a peer.
+    pub(super) fn datagram(&mut self, clear: Clear<'_>, now: Time, mode: Mode) {
+        self.same_peer(clear, now, mode);
+        // Names are asked in every run; which ones, their shape does not say.
+        if clear.shape != Some(shape::DNS) {
+            self.provoked(clear, mode);
+        }
+    }
+
+    /// Whether something that tells more than that the network is there came in clear, in the runs of a program that were attacked and in none that
+    /// was not. Where it is so often, it is the attack's doing, wherever it goes.
+    fn provoked(&mut self, clear: Clear<'_>, mode: Mode) {
+        if mode != Mode::Runs || !clear.speaks || clear.shape.is_some_and(|shape| !shape::tells(shape)) {
+            return;
+        }
+        let place = (clear.device, format!("{} {}", clear.shape.unwrap_or("bytes"), clear.place()));
+        let mut attacked = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
+        let Some(run) = attacked.find(|group| group.treatment.defect().is_some()).map(|group| group.attempt) else {
+            self.beside.remove(&place);
+            if self.in_clear.len() < MOST_PLACES {
+                self.in_clear.insert(place);
+            }
+            return;
+        };
+        if self.in_clear.contains(&place) || self.beside.len() >= MOST_PLACES && !self.beside.contains_key(&place) {
+            return;
+        }
+        let (times, last) = self.beside.entry(place).or_default();
+        if *times == 0 || *last != run {
+            (*times, *last) = (*times + 1, run);
+        }
+        if *times >= OFTEN {
+            let groups = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
+            groups.filter(|group| group.treatment.defect().is_some()).for_each(|group| group.provoked = true);
+        }
+    }
+
     /// What comes in clear to a subject's own peer, on a connection or not: whether it follows an attack, and whether one is open.
-    pub(super) fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
+    fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
         let mut follows = false;
         let is_attacked = |state: &State| state.group.as_ref().is_some_and(|g| g.treatment.defect().is_some());
         // Two stacks may speak to one peer: what comes while either is attacked is not what comes as ever.

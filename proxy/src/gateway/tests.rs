@@ -642,6 +642,61 @@ fn what_stands_in_for_tls() {
     told(&Story { during: &[("192.0.2.5", None, get)], cut_short: true, ..shop }, Accepted, false);
 }
 
+/// What comes in clear to another place under attacks alone, whichever they are, is their doing from the sixth time on; and if it came once else,
+/// it never is.
+#[test]
+fn what_attacks_provoke_elsewhere() {
+    use analyzers::subject::ClientClass;
+    let device = IpAddr::from([10, 0, 0, 2]);
+    let (server, other) = (IpAddr::from([192, 0, 2, 5]), IpAddr::from([192, 0, 2, 9]));
+    let key = Key { device, host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let (feed, _outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
+    let unclear = |shape: Option<&str>, quiet_in: Option<u64>, datagram: bool| {
+        let mut subjects = Subjects::new(Thresholds::default());
+        let mut out = Vec::new();
+        for run in 0..24u64 {
+            let attacked = run % 2 == 1;
+            let treatment = if attacked {
+                Treatment::Attack { id: "cert.expired".to_owned(), defect: Defect::Expired, after: 0 }
+            } else {
+                Treatment::Control { twin: None, after: 0 }
+            };
+            let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(run as i64), Some(run));
+            let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
+            let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+            let grade = if attacked { Evidence::E2 } else { Evidence::E5 };
+            subjects.leave(&key, group, place, Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) }, &Bare);
+            if attacked || quiet_in == Some(run) {
+                let names = ["backup.test".to_owned()];
+                let clear = Clear { device, server: other, names: &names, shape, speaks: true, tap: None };
+                for _ in 0..3 {
+                    if datagram {
+                        subjects.datagram(clear, Time::from_secs(run as i64), Mode::Runs);
+                    } else {
+                        subjects.cleartext(clear, Time::from_secs(run as i64), Mode::Runs);
+                    }
+                }
+            }
+            let trial = subjects.finish_one(&key, &Bare).unwrap().trial;
+            if attacked {
+                assert_eq!(trial.result == TrialResult::None, trial.cleartext_unclear);
+                out.push(trial.cleartext_unclear);
+            }
+        }
+        out
+    };
+    let from_sixth: Vec<bool> = (0..12).map(|n| n >= 5).collect();
+    assert_eq!(unclear(Some("GET /report?imei"), None, false), from_sixth);
+    assert_eq!(unclear(Some("POST /report with a body"), None, false), from_sixth);
+    assert_eq!(unclear(None, None, true), from_sixth);
+    // Is the network there at all?
+    assert_eq!(unclear(Some("GET /hotspot-detect.html"), None, false), [false; 12]);
+    // As ever.
+    assert_eq!(unclear(Some("GET /report?imei"), Some(4), false), [false; 12]);
+    let known_late: Vec<bool> = (0..12).map(|n| (5..9).contains(&n)).collect();
+    assert_eq!(unclear(Some("GET /report?imei"), Some(18), false), known_late);
+}
+
 /// A program that remembers a failure and asks in clear when it is started again.
 #[test]
 fn what_the_next_run_does_instead() {
