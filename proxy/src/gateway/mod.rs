@@ -7,6 +7,7 @@ mod datagrams;
 pub mod entrance;
 mod look;
 pub mod nft;
+mod provoked;
 mod shape;
 mod subjects;
 

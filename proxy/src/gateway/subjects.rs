@@ -15,7 +15,7 @@ use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
 use super::look::Look;
-use super::shape::{self, shape};
+use super::shape::shape;
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
 use crate::serve::{Conduct, Progress};
@@ -28,9 +28,7 @@ const MOST_MEMBERS: usize = 256;
 /// Addresses of one peer that are kept in mind.
 const MOST_ADDRESSES: usize = 16;
 /// Places asked in clear that are kept in mind; of what comes beyond it cannot be told whether it comes as ever.
-const MOST_PLACES: usize = 4096;
-/// In so many attacked runs, each beside one that was not, something that comes by chance would have come in one that was not (one in 64 did not).
-const OFTEN: u32 = 6;
+pub(super) const MOST_PLACES: usize = 4096;
 /// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
 const MOST_SHAPES: usize = 64;
 
@@ -79,7 +77,7 @@ pub(super) struct Group {
     /// another place that was not asked before.
     cleartext_unclear: bool,
     /// Something was said in clear, as it is under attacks again and again and never else.
-    provoked: bool,
+    pub(super) provoked: bool,
     /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
     waited: bool,
     /// The device was ended; under attack, while the group was younger than the time in which it may yet react.
@@ -117,7 +115,7 @@ impl Clear<'_> {
             }
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         self.names.first().map_or_else(|| self.server.to_string(), Clone::clone)
     }
 }
@@ -208,9 +206,9 @@ pub(super) struct Subjects {
     groups: u64,
     trials: u64,
     /// Where devices were asking in clear while nothing was done to any of their TLS.
-    in_clear: HashSet<(IpAddr, String)>,
+    pub(super) in_clear: HashSet<(IpAddr, String)>,
     /// Where they were asking only under an attack: in how many runs of a program, and the last of them.
-    beside: HashMap<(IpAddr, String), (u32, Option<u64>)>,
+    pub(super) beside: HashMap<(IpAddr, String), (u32, Option<u64>)>,
 }
 
 /// A trial ready to be written, with its flows and the tap through which it goes.
@@ -360,45 +358,8 @@ impl Subjects {
         follows
     }
 
-    /// A datagram in clear to a peer.
-    pub(super) fn datagram(&mut self, clear: Clear<'_>, now: Time, mode: Mode) {
-        self.same_peer(clear, now, mode);
-        // Names are asked in every run; which ones, their shape does not say.
-        if clear.shape != Some(shape::DNS) {
-            self.provoked(clear, mode);
-        }
-    }
-
-    /// Whether something that tells more than that the network is there came in clear, in the runs of a program that were attacked and in none that
-    /// was not. Where it is so often, it is the attack's doing, wherever it goes.
-    fn provoked(&mut self, clear: Clear<'_>, mode: Mode) {
-        if mode != Mode::Runs || !clear.speaks || clear.shape.is_some_and(|shape| !shape::tells(shape)) {
-            return;
-        }
-        let place = (clear.device, format!("{} {}", clear.shape.unwrap_or("bytes"), clear.place()));
-        let mut attacked = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
-        let Some(run) = attacked.find(|group| group.treatment.defect().is_some()).map(|group| group.attempt) else {
-            self.beside.remove(&place);
-            if self.in_clear.len() < MOST_PLACES {
-                self.in_clear.insert(place);
-            }
-            return;
-        };
-        if self.in_clear.contains(&place) || self.beside.len() >= MOST_PLACES && !self.beside.contains_key(&place) {
-            return;
-        }
-        let (times, last) = self.beside.entry(place).or_default();
-        if *times == 0 || *last != run {
-            (*times, *last) = (*times + 1, run);
-        }
-        if *times >= OFTEN {
-            let groups = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
-            groups.filter(|group| group.treatment.defect().is_some()).for_each(|group| group.provoked = true);
-        }
-    }
-
     /// What comes in clear to a subject's own peer, on a connection or not: whether it follows an attack, and whether one is open.
-    fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
+    pub(super) fn same_peer(&mut self, clear: Clear<'_>, now: Time, mode: Mode) -> (bool, bool) {
         let mut follows = false;
         let is_attacked = |state: &State| state.group.as_ref().is_some_and(|g| g.treatment.defect().is_some());
         // Two stacks may speak to one peer: what comes while either is attacked is not what comes as ever.
