@@ -160,9 +160,12 @@ struct Again {
 }
 
 impl Hits {
-    /// Counts what was found before, at a place of the same name.
+    /// Counts what was found before, at a place of the same name; the same bytes found in another way are not there twice.
     fn again(&mut self, key: u64, grade: Grade, origin: Origin) -> bool {
         let Some(again) = self.seen.get_mut(&key).filter(|again| again.hit.grade >= grade) else { return false };
+        if (again.hit.offset, again.hit.len, again.frame) == (origin.offset, origin.len, origin.frame) {
+            return true;
+        }
         again.times += 1;
         (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
         (again.frame, again.at) = (origin.frame, origin.time);

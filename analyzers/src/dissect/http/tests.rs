@@ -126,6 +126,20 @@ fn folded_fields() {
     }
 }
 
+/// The same bytes, found by the name of their field and as a parameter of a form, are one find; in a second request they are there again.
+#[test]
+fn one_value_found_in_two_ways() {
+    let found = |requests: &[&str]| {
+        let steps: Vec<Step> = requests.iter().map(|target| sent(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))).collect();
+        let seen = run_with(seeking(&[]), &steps, Layer::Wire);
+        let password = |o: &&Observation| matches!(o, Observation::Hit(hit) if hit.kind == policies::IdentifierType::Password);
+        seen.iter().filter(password).count()
+    };
+    assert_eq!(found(&["/x?user=joe&password=hunter2-Xy9"]), 1);
+    assert_eq!(found(&["/x?user=joe&pass=hunter2-Xy9"]), 1);
+    assert_eq!(found(&["/x?user=joe&password=hunter2-Xy9", "/y?password=hunter2-Xy9"]), 2);
+}
+
 /// What a reader sees: a line per request, oddity, missing piece, and the flow's coverage.
 fn told(seen: &[Observation]) -> String {
     let mut text = String::new();
