@@ -205,7 +205,13 @@ impl Talk {
         search_opaque(&mut it.trails, dir, unit, chunk, before, cx);
         it.read_logins(dir, offset, chunk, before, cx);
         if chunk.layer == Layer::Wire {
-            cx.known.unknown += at as i64 - old as i64;
+            let more = at as i64 - old as i64;
+            if cx.known.nested == 0 {
+                cx.known.unknown += more;
+            } else {
+                // Whoever holds this conversation has counted what came before this chunk, and does not count this one.
+                cx.known.coverage.unparsed = cx.known.coverage.unparsed.saturating_add_signed(more);
+            }
         }
         let from = (offset + bytes.len() as u64).saturating_sub(whole.len() as u64);
         self.leave(chunk.layer, cx);
