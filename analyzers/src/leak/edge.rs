@@ -42,11 +42,13 @@ impl Edge {
             }
             Edge::Mailbox => {
                 let coded = text.get(span.clone()).is_some_and(|found| found.contains(&b'%'));
-                !begins_before(head, coded) && !ends_behind(tail) || is_framed(text, span, false)
+                let ends = !ends_behind(tail);
+                !begins_before(head, coded) && ends || is_framed(text, span, false) || is_behind_a_topic(text, span, ends)
             }
             Edge::Digit | Edge::Number | Edge::Word | Edge::Local => {
                 let right = tail.first().copied();
-                self.allows_between(head.last().copied(), right) || is_framed(text, span, self.allows_between(None, right))
+                let ends = self.allows_between(None, right);
+                self.allows_between(head.last().copied(), right) || is_framed(text, span, ends) || is_behind_a_topic(text, span, ends)
             }
         }
     }
@@ -161,6 +163,27 @@ fn is_framed(text: &[u8], span: &Range<usize>, ends: bool) -> bool {
     said && (is_binary(text, span.start - 1) || last >= 0xc0 || among())
         || is_behind_a_number(head, last, len)
         || is_behind_a_colour(head, last)
+}
+
+/// Longer names of topics stand in front of no value.
+const TOPIC: usize = 250;
+
+/// Whether the value stands behind a text with its length in two bytes in front, as MQTT writes topic and content (MQTT 5.0 §3.3), or behind that
+/// and a number of two bytes. `ends`: what is behind it may follow its last word; else, and behind a number, the length of the whole packet has
+/// to say that it ends there.
+fn is_behind_a_topic(text: &[u8], span: &Range<usize>, ends: bool) -> bool {
+    let head = text.get(span.start.saturating_sub(TOPIC + 4)..span.start).unwrap_or_default();
+    let is_topic = |b: &u8| *b >= b' ' && *b != 0x7f;
+    [0, 2].into_iter().any(|number| {
+        let Some(named) = head.len().checked_sub(number).and_then(|at| head.get(..at)) else { return false };
+        let run = named.iter().rev().take_while(|b| is_topic(b)).count();
+        // The length may itself be a byte that text has.
+        (run.saturating_sub(1)..=run).filter(|len| *len > 0).any(|len| {
+            let Some((front, [0, said])) = named.get(..named.len() - len).and_then(<[u8]>::split_last_chunk) else { return false };
+            let whole = || front.last().is_some_and(|whole| usize::from(*whole) == 2 + len + number + span.len());
+            usize::from(*said) == len && (ends && number == 0 || whole())
+        })
+    })
 }
 
 /// Whether these bytes end in the length as a number and a colon: bencode, netstrings.

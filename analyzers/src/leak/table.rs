@@ -467,6 +467,16 @@ mod tests {
         ] {
             check(Edge::Word, framed, 1);
         }
+        // Behind a topic of MQTT, which ends where it says.
+        let long = b"0\x31\0\x27home/kitchen/sensors/temperature/inside35442706z";
+        for topic in [&b"0\x0f\0\x05hallo35442706"[..], b"0\x0f\0\x05hallo354427060\x02", b"2\x11\0\x05hallo\0A35442706", long] {
+            check(Edge::Word, topic, 1);
+        }
+        for other in
+            [&b"0\x0f\0\x06hallo35442706"[..], b"0\x10\0\x05hallo354427060\x02", b"\x05hallo35442706", b"2\x12\0\x05hallo\0A35442706"]
+        {
+            check(Edge::Word, other, 0);
+        }
         for other in [
             &b"\n\x0735442706B"[..],
             b"[1m35442706",
