@@ -79,3 +79,35 @@ pub(crate) fn unused(path: &Path) -> PathBuf {
     let numbered = |n: u32| PathBuf::from(format!("{}-{n}", path.display()));
     (2..=u32::MAX).map(numbered).find(|p| free(p)).unwrap_or_else(|| path.to_owned())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_searched_for_captures_of_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let magic = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        for (name, bytes) in [
+            ("b/trace", &magic[..]),
+            ("b/x.pcap1", &magic),
+            ("named.PCAP.gz", b"not one, and told so when it is read"),
+            ("a.txt", b"text"),
+            ("empty", b""),
+            ("c.pcap.xz", b"packed"),
+        ] {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("b/circle")).unwrap();
+        let found = inputs(&[dir.path().to_owned()]).ok().unwrap();
+        let names: Vec<&str> = found.iter().map(|p| p.strip_prefix(dir.path()).unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["b/trace", "b/x.pcap1", "named.PCAP.gz"]);
+        std::fs::remove_dir_all(dir.path().join("b")).unwrap();
+        std::fs::remove_file(dir.path().join("named.PCAP.gz")).unwrap();
+        assert!(inputs(&[dir.path().to_owned()]).is_err());
+        let given = dir.path().join("a.txt");
+        assert_eq!(inputs(std::slice::from_ref(&given)).ok().unwrap(), [given], "a file that is named is read whatever it is called");
+    }
+}
