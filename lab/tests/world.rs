@@ -240,6 +240,10 @@ fn every_port_answers() {
     // Who waits is greeted.
     let banner = ["curl", "-sS", "-m", "2", "telnet://shop.test:110"];
     assert_eq!(run(&world, &banner).stdout.text().trim(), "220 overhear-lab ready");
+    if has("openssl") {
+        let waits = "sleep 2 | openssl s_client -quiet -no_ign_eof -connect shop.test:465 2>/dev/null";
+        assert_eq!(output(&world, &["sh", "-c", waits]), "220 overhear-lab ready", "under TLS");
+    }
 }
 
 fn only_the_labs_root_and_the_anchors_are_trusted() {
