@@ -393,7 +393,7 @@ pub enum App {
     Dhcp,
     Ssdp,
     Nbns,
-    Ntp,
+    Snmp,
     /// Bytes were seen and no dissector knew them.
     #[default]
     Unknown,
@@ -414,7 +414,7 @@ impl App {
             App::Dhcp => "dhcp",
             App::Ssdp => "ssdp",
             App::Nbns => "nbns",
-            App::Ntp => "ntp",
+            App::Snmp => "snmp",
             App::Unknown => "unknown",
             App::Empty => "empty",
         }
@@ -1434,6 +1434,7 @@ pub enum OddKind {
     BrokenHttp,
     BrokenDns,
     BrokenDhcp,
+    BrokenSnmp,
     BrokenCertificate,
     /// A body that does not decode, or decodes to more than the limit.
     BrokenBody,

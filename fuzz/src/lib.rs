@@ -32,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("quic", quic),
     ("dhcp", dhcp),
     ("local", local),
+    ("snmp", snmp),
     ("keylog", keylog),
     ("policies", policies),
     ("journal", journal),
@@ -87,6 +88,10 @@ pub fn dhcp(data: &[u8]) {
 
 pub fn local(data: &[u8]) {
     conversation(data, Transport::Udp, &[1900, 5353, 137, 123]);
+}
+
+pub fn snmp(data: &[u8]) {
+    conversation(data, Transport::Udp, &[161, 162, 161, 162]);
 }
 
 pub fn keylog(data: &[u8]) {

@@ -34,6 +34,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("dhcp", "discover", pieces(0, &[(Dir::Out, &discover())])),
         ("dhcp", "solicit", pieces(2, &[(Dir::Out, &solicit())])),
         ("local", "ssdp", pieces(0, &[(Dir::Out, b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nST: ssdp:all\r\n\r\n")])),
+        ("snmp", "get", pieces(0, &[(Dir::Out, SNMP)])),
         ("keylog", "lines", format!("# c\nCLIENT_RANDOM {0} {0}{0}\nCLIENT_TRAFFIC_SECRET_0 {0} {0}\n", "0a".repeat(32)).into_bytes()),
         ("policies", "policy", text(0, POLICY)),
         ("policies", "persona", text(1, &policies::persona::synthetic(&mut super::random()))),
@@ -53,6 +54,8 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConten
 const CONNECT: &[u8] = b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n";
 const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+const SNMP: &[u8] =
+    b"\x30\x29\x02\x01\x01\x04\x06s3cret\xa0\x1c\x02\x01\x01\x02\x01\0\x02\x01\0\x30\x11\x30\x0f\x06\x08\x2b\x06\x01\x02\x01\x01\x05\0\x04\x03abc";
 const POLICY: &str = "schema = \"overhear/policy/1\"\n[thresholds]\nloss_percent = 0.5\n[[exceptions]]\nrule = \"a\"\nchecks = [\"tls.*\"]\npeers = [\"shop.test\"]\ncontent = \"any\"\nreason = \"b\"\n";
 const DECLARATION: &str = "schema = \"overhear/declaration/1\"\nchannels_complete = true\n[dns]\nclaim = \"strict\"\nresolvers = [\"dns.test\"]\n[[channels]]\nname = \"shop\"\npeers = [\"shop.test\"]\nprotocol = \"https\"\npurpose = \"orders\"\n";
 const EVENTS: &str = "{\"at\":\"2026-01-01T00:00:00Z\",\"kind\":\"enrol\",\"phase\":\"start\"}\n{\"at\":\"2026-01-01T00:00:09Z\",\"kind\":\"enrol\",\"phase\":\"end\"}\n";

@@ -25,6 +25,7 @@ pub mod quic;
 mod rsync;
 pub mod search;
 pub mod sniff;
+pub mod snmp;
 mod talk;
 #[cfg(test)]
 mod testing;

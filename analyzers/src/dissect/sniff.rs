@@ -1,7 +1,7 @@
 //! Which protocol bytes are: by their first bytes, and only where those say nothing by port.
 
 use crate::chunk::{Chunk, Layer};
-use crate::dissect::{Dissector, dhcp, dhcp6, dns, http, local, quic, tls};
+use crate::dissect::{Dissector, dhcp, dhcp6, dns, http, local, quic, snmp, tls};
 use crate::flow::Ends;
 
 /// What first bytes say.
@@ -39,6 +39,7 @@ const SNIFFERS: &[Sniffer] = &[
     local::looks_like,
     dhcp::looks_like,
     dhcp6::looks_like,
+    snmp::looks_like,
     quic::looks_like,
     dns::looks_like,
 ];

@@ -2,7 +2,7 @@
 //!
 //! # What it does
 //! Searches clear bytes for planted user names and passwords, and for what HTTP itself marks as a credential: an authorization that
-//! shows one (Basic, Bearer, a token), user and password in a URL (RFC 3986 §3.2.1), and form fields named as one. What everybody on the local link hears counts
+//! shows one (Basic, Bearer, a token), user and password in a URL (RFC 3986 §3.2.1), form fields named as one, and a community of SNMP that is not the `public` of delivery. What everybody on the local link hears counts
 //! too.
 //!
 //! # Why it matters
