@@ -6,8 +6,23 @@
 mod targets;
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
+/// `UPDATE=1 cargo test --test fuzz` writes the seeds, before any test looks at them.
 fn corpus(name: &str) -> PathBuf {
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| {
+        if std::env::var_os("UPDATE").is_some() {
+            for (target, name, bytes) in targets::seeds::all() {
+                std::fs::create_dir_all(folder(target)).unwrap();
+                std::fs::write(folder(target).join(format!("seed-{name}")), &bytes).unwrap();
+            }
+        }
+    });
+    folder(name)
+}
+
+fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name)
 }
 
@@ -19,15 +34,10 @@ fn files(name: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `UPDATE=1 cargo test --test fuzz` writes them.
 #[test]
 fn seeds_are_in_the_corpora() {
     for (target, name, bytes) in targets::seeds::all() {
         let file = corpus(target).join(format!("seed-{name}"));
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::create_dir_all(corpus(target)).unwrap();
-            std::fs::write(&file, &bytes).unwrap();
-        }
         assert_eq!(std::fs::read(&file).unwrap_or_default(), bytes, "{} is stale: UPDATE=1 cargo test --test fuzz", file.display());
     }
 }
@@ -59,6 +69,7 @@ fn every_target_has_its_place() {
         out.sort();
         out
     };
+    corpus("");
     assert_eq!(listed("corpus"), names);
     assert_eq!(listed("fuzz_targets"), names);
     let manifest: toml::Table = std::fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
