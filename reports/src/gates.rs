@@ -298,6 +298,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     exit.code = match (exit.needed.fail, exit.needed.undecided, gates.undecided) {
         (1.., _, _) => 1,
         (0, 1.., Undecided::Fail) => 2,
+        _ if exit.nothing_decided => 2,
         _ => 0,
     };
     exit
@@ -487,7 +488,7 @@ mod tests {
         let warn = Gates { undecided: Undecided::Warn, ..gates() };
         check(false, "tls.p inconclusive", &warn, 0);
         check(false, "tls.p inconclusive, tls.p fail", &warn, 1);
-        check(true, "", &warn, 0);
+        check(true, "", &warn, 2);
     }
 
     fn baseline(rows: &str) -> Gates {
