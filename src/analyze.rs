@@ -22,6 +22,8 @@ use policies::{ActorRow, Policy, Time};
 use reports::gates::Gates;
 use reports::tables::Limits;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::cli::{self, Hash, SummaryFormat};
 use crate::desk::RunDesk;
 use crate::fault::Fault;
@@ -36,6 +38,7 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
     let known = Knowledge::read(&args.knowledge, Policy::default_analyze, DEFAULT_POLICY)?;
     let gates = render::gates(&args.gates, &reports::catalogue::Catalogue::of(&known.demands))?;
     let rows = render::rows(&args.rows)?;
+    knowledge::told(&args.device)?;
     let inputs = inputs(&args.files)?;
     let batch = inputs.len() > 1;
     let mut worst = 0;
@@ -59,7 +62,9 @@ pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
         match job.run(input, &out) {
             Ok(code) => worst = worse(worst, code),
             Err(fault) if batch => {
-                eprint_line(&format!("overhear: {}: {fault}", input.display()));
+                let (text, path) = (fault.to_string(), input.display().to_string());
+                let text = if text.contains(&path) { text } else { format!("{path}: {text}") };
+                eprint_line(&format!("overhear: {text}"));
                 failed.push(input.display().to_string());
                 worst = worse(worst, crate::fault::exit::FAULT);
             }
@@ -176,10 +181,11 @@ impl Job<'_> {
             Some(path) => knowledge::events(path, &self.known.engine, &|n| frame_times.get(&n).copied())?,
             None => Default::default(),
         };
-        let actors = self.args.actors.as_deref().map(knowledge::actors).transpose()?.unwrap_or_default();
+        let actors = self.args.actors.as_deref().map(|path| knowledge::actors(path, &self.known.engine)).transpose()?.unwrap_or_default();
         let force = self.args.force || walk == Walk::Whole;
         Folder::may_be(out, force)?;
         look_at(input, out)?;
+        source.look()?;
         let folder = Folder::make(out, force)?;
         self.known.store(&folder)?;
         let secrets_given = secrets.len() as u64;
@@ -194,7 +200,7 @@ impl Job<'_> {
             events: events.into_iter().map(Observation::from).collect(),
             windows,
             actors,
-            jobs: self.args.jobs.unwrap_or_else(default_jobs),
+            jobs: self.args.jobs.map_or_else(default_jobs, usize::from),
             limits,
             asked: Asked { keylog: self.args.keylog.is_some(), actors: self.args.actors.is_some(), ..render::asked(self.gates, limits) },
         };
@@ -221,7 +227,7 @@ impl Job<'_> {
         let (bytes, sha256) = (counted.bytes, counted.digest().filter(|_| !self.stop.load(Ordering::SeqCst)));
         // The name only: where it stood is the operator's business.
         let name = input.file_name().map_or_else(|| input.display().to_string(), |n| n.to_string_lossy().into_owned());
-        let mut line = report.line(Text::ours(name), sha256, secrets_given);
+        let mut line = report.line(self.known.veiled(&name), sha256, secrets_given);
         line.bytes = bytes.max(line.bytes);
         if stopped && std::mem::take(&mut line.truncated) {
             // Where we broke off is no damage of the file.
@@ -243,6 +249,7 @@ impl Job<'_> {
             devices: self.args.device.clone(),
             persona: self.known.persona.is_some(),
         })?;
+        drop(finished.held);
         if self.args.reveal {
             // In what is printed, and nowhere else.
             crate::runs::note_revealed(&folder, "summary")?;
@@ -409,6 +416,23 @@ impl Source {
         Ok(Source { bytes: Box::new(file), size: meta.is_file().then_some(meta.len()), seekable: meta.is_file() })
     }
 
+    /// Refuses what comes but once and begins as no capture does, before a folder is made or cleared for its sake.
+    fn look(&mut self) -> Result<(), Fault> {
+        if self.seekable {
+            return Ok(());
+        }
+        let mut head = Vec::new();
+        let read = self.bytes.by_ref().take(4).read_to_end(&mut head);
+        read.map_err(|e| Fault::new(format!("cannot read the capture: {e}"), "check where it comes from"))?;
+        // What begins like one is opened when it is read.
+        if !BEGINNINGS.iter().any(|magic| head.starts_with(magic)) {
+            captures::Reader::open(&head[..]).map_err(|e| Fault::new(e.to_string(), FORMATS))?;
+        }
+        let rest = std::mem::replace(&mut self.bytes, Box::new(std::io::empty()));
+        self.bytes = Box::new(std::io::Cursor::new(head).chain(rest));
+        Ok(())
+    }
+
     /// Secrets of a seekable capture, collected before its packets are read, and which those are; none when it cannot be read twice.
     fn secrets(&self, path: &Path, walk: Walk) -> Result<(Vec<Secret>, Known), Fault> {
         if !self.seekable {
@@ -428,6 +452,19 @@ impl Source {
         found.map(|(known, found)| (found, known)).map_err(|e| Fault::io("read", path, &e))
     }
 }
+
+/// How captures begin: pcap in both byte orders, of microseconds, nanoseconds and with longer heads; pcapng; gzip (RFC 1952) and zstd (RFC 8878).
+const BEGINNINGS: [&[u8]; 9] = [
+    &[0xa1, 0xb2, 0xc3, 0xd4],
+    &[0xd4, 0xc3, 0xb2, 0xa1],
+    &[0xa1, 0xb2, 0x3c, 0x4d],
+    &[0x4d, 0x3c, 0xb2, 0xa1],
+    &[0xa1, 0xb2, 0xcd, 0x34],
+    &[0x34, 0xcd, 0xb2, 0xa1],
+    &PCAPNG_MAGIC,
+    &[0x1f, 0x8b],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+];
 
 /// How far a capture is walked for its secrets before its packets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -472,9 +509,13 @@ fn heed() -> Arc<AtomicBool> {
     let wait = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
+            let of = |kind| signal(kind).ok();
+            let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
             for n in 1.. {
-                if tokio::signal::ctrl_c().await.is_err() {
-                    return;
+                tokio::select! {
+                    () = next(&mut int) => {}
+                    () = next(&mut term) => {}
+                    () = next(&mut hup) => {}
                 }
                 told.store(true, Ordering::SeqCst);
                 if n > 1 {
@@ -486,6 +527,16 @@ fn heed() -> Arc<AtomicBool> {
     // Without it a signal ends the program as it ends any.
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
     stop
+}
+
+/// The next signal of a kind; never, where it cannot be listened to.
+pub(crate) async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// An input that ends when the operator says so.

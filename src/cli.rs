@@ -157,8 +157,8 @@ pub(crate) struct Analyze {
     #[arg(long)]
     pub(crate) force: bool,
     /// Threads; the output is the same for any number
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
     /// Digest of the input file
     #[arg(long, value_name = "sha256|none", default_value = "sha256")]
     pub(crate) hash: Hash,

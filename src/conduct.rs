@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::analyze::{eprint_line, show};
+use crate::analyze::{eprint_line, next, show};
 use crate::cli::SummaryFormat;
 use crate::eyes::{LiveEyes, watch};
 use crate::fault::Fault;
@@ -178,12 +178,6 @@ fn listen(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
 async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let of = |kind| signal(kind).ok();
     let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
-    let next = async |s: &mut Option<tokio::signal::unix::Signal>| match s {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    };
     let mut urged = 0;
     loop {
         tokio::select! {
@@ -206,6 +200,7 @@ pub(crate) fn close(live: Live, known: &Knowledge, gates: &Gates, json: Option<&
     let (finished, folder) = live.stop(known)?;
     let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), gates);
     render::write(&folder, &rendered)?;
+    crate::runs::drop_marks(&folder);
     folder.finish(&RunFile {
         schema: RUN_SCHEMA.to_owned(),
         tool: "overhear".to_owned(),

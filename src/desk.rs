@@ -20,7 +20,7 @@ use reports::tables::{Limits, Tables};
 
 use crate::fault::Fault;
 use crate::private;
-use crate::run::{Folder, Sealed};
+use crate::run::{Folder, Held, Sealed};
 use crate::twice::Facts;
 
 /// Writes overflowing rows to the run's tables.
@@ -46,6 +46,7 @@ pub(crate) struct RunDesk {
     last: Time,
     /// The first error of the disk: nothing is written after it.
     error: Option<io::Error>,
+    held: Held,
 }
 
 impl RunDesk {
@@ -56,8 +57,9 @@ impl RunDesk {
             let spill = spill.clone();
             Box::new(move |table: Table, row: Row<'_>| spill.put(table, row)) as Hook
         };
+        let (writer, held) = folder.journal()?;
         Ok(RunDesk {
-            writer: folder.journal()?,
+            writer,
             board,
             tables: Tables::streaming(limits, hook),
             spill,
@@ -68,6 +70,7 @@ impl RunDesk {
             opening,
             last: Time(0),
             error: None,
+            held,
         })
     }
 
@@ -132,7 +135,7 @@ impl RunDesk {
         let (_, head) = self.writer.finish().map_err(failed)?;
         self.sealed.finish()?;
         self.spill.finish()?;
-        Ok(Finished { board: self.board, tables: self.tables, lines, head })
+        Ok(Finished { board: self.board, tables: self.tables, lines, head, held: self.held })
     }
 }
 
@@ -188,6 +191,8 @@ pub(crate) struct Finished {
     pub(crate) tables: RunTables,
     pub(crate) lines: u64,
     pub(crate) head: analyzers::encode::Digest,
+    /// Until `run.json` is written nobody else touches the run.
+    pub(crate) held: Held,
 }
 
 impl Desk for RunDesk {

@@ -37,6 +37,9 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth
     for path in paths {
         if path.is_dir() {
             walk(&path, out, walked, depth + 1)?;
+        } else if !path.is_file() {
+            // A pipe would be waited for.
+            eprint_line(&format!("overhear: {}: not read; it is no file", path.display()));
         } else if is_capture_name(&path) || begins_as_capture(&path) {
             out.push(path);
         } else if ["bz2", "xz", "lz4", "br"].iter().any(|e| path.extension().is_some_and(|have| have == *e))
@@ -50,7 +53,7 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>, depth
 
 /// Whether a file of another name (`trace`, `x.pcap.1` of a ring) is one all the same.
 fn begins_as_capture(path: &Path) -> bool {
-    path.is_file() && std::fs::File::open(path).is_ok_and(|file| captures::read::Reader::open(file).is_ok())
+    std::fs::File::open(path).is_ok_and(|file| captures::read::Reader::open(file).is_ok())
 }
 
 fn is_capture_name(path: &Path) -> bool {
@@ -100,6 +103,7 @@ mod tests {
         ] {
             std::fs::write(dir.path().join(name), bytes).unwrap();
         }
+        nix::unistd::mkfifo(&dir.path().join("pipe.pcap"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("b/circle")).unwrap();
         let found = inputs(&[dir.path().to_owned()]).ok().unwrap();
         let names: Vec<&str> = found.iter().map(|p| p.strip_prefix(dir.path()).unwrap().to_str().unwrap()).collect();

@@ -42,7 +42,7 @@ impl Knowledge {
             Some(path) => {
                 let text = read(path)?;
                 let policy = Policy::parse(&path.display().to_string(), &text)?;
-                known_waivers(&policy, path)?;
+                known_checks(&policy, path)?;
                 (policy, text)
             }
             None => (default(), default_text.to_owned()),
@@ -157,18 +157,20 @@ pub(crate) fn catalogue_sha256(demands: &Demands) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// A waiver for a check that nobody knows would never hold, and nobody would hear of it.
-pub(crate) fn known_waivers(policy: &Policy, path: &Path) -> Result<(), Fault> {
+/// A waiver or an exception for a check that nobody knows would never hold, and nobody would hear of it.
+pub(crate) fn known_checks(policy: &Policy, path: &Path) -> Result<(), Fault> {
     let (attacks, requirements) = (policies::attack::catalogue(), policies::requirement::catalogue());
-    let known = |waiver: &policies::policy::Waiver| {
-        analyzers::checks::all().iter().any(|check| waiver.check.matches(&check.id))
-            || attacks.iter().any(|attack| waiver.check.matches(&attack.id))
-            || requirements.iter().flat_map(policies::Requirement::checks).any(|id| waiver.check.matches(id))
+    let known = |pattern: &policies::IdPattern| {
+        analyzers::checks::all().iter().any(|check| pattern.matches(&check.id))
+            || attacks.iter().any(|attack| pattern.matches(&attack.id))
+            || requirements.iter().flat_map(policies::Requirement::checks).any(|id| pattern.matches(id))
     };
-    match policy.waivers.iter().find(|waiver| !known(waiver)) {
+    let waived = policy.waivers.iter().map(|waiver| (&waiver.check, "to waive"));
+    let excused = policy.exceptions.iter().flat_map(|exception| &exception.checks).map(|check| (check, "to make an exception from"));
+    match waived.chain(excused).find(|(check, _)| !known(check)) {
         None => Ok(()),
-        Some(waiver) => Err(Fault::new(
-            format!("{}: there is no check '{}' to waive", path.display(), waiver.check),
+        Some((check, what)) => Err(Fault::new(
+            format!("{}: there is no check '{check}' {what}", path.display()),
             "see `overhear checks` and `overhear attacks`",
         )),
     }
@@ -219,7 +221,12 @@ fn event(row: &EventRow, at: Time) -> Event {
     }
 }
 
-/// Who caused what.
-pub(crate) fn actors(path: &Path) -> Result<Vec<ActorRow>, Fault> {
-    Ok(policies::actors::parse(&path.display().to_string(), &read(path)?)?)
+/// Who caused what; a planted value in a package's name is hidden.
+pub(crate) fn actors(path: &Path, engine: &Engine) -> Result<Vec<ActorRow>, Fault> {
+    let mut rows = policies::actors::parse(&path.display().to_string(), &read(path)?)?;
+    for row in &mut rows {
+        let veiled = Text::veiled(row.package.as_bytes(), engine);
+        row.package = veiled.as_str().to_owned();
+    }
+    Ok(rows)
 }

@@ -83,6 +83,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         who: if transparent { Who::Given(devices) } else { Who::Everybody },
         names: transparent.then(|| world.names().clone()),
     };
+    is_there(&args.command)?;
     let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
     let folder = Folder::make(&out, args.terms.force)?;
     if !authorised {
@@ -118,6 +119,22 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
     let told = conduct::conduct(&live, &Table::default(), args.terms.headless, quiet, async |reins| campaign(args, &world, reins).await)?;
     drop(world);
     conduct::close(live, &known, &gates, args.json.as_deref(), told.as_deref())
+}
+
+/// Refuses a program that cannot be found, before a folder is made or cleared for its sake.
+fn is_there(command: &[String]) -> Result<(), Fault> {
+    let Some(program) = command.first() else { return Ok(()) };
+    let found = if program.contains('/') {
+        Path::new(program).is_file()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        path.is_empty() || std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(Fault::new(format!("there is no program {}", program.escape_debug()), "check its name, or give its path"))
+    }
 }
 
 /// The best rung this machine allows, or the one that was asked for. On the highest one this process is replaced by one inside.

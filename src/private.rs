@@ -53,6 +53,11 @@ pub(crate) fn alone(file: File) -> io::Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
 }
 
+/// The same, unless another process holds it: then [`io::ErrorKind::WouldBlock`].
+pub(crate) fn try_alone(file: File) -> io::Result<Flock<File>> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e.into())
+}
+
 /// A folder that only its owner may enter.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

@@ -9,6 +9,7 @@ use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{self, Broken, Line, Tail, Writer};
 use analyzers::sealed::Value;
+use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
@@ -49,6 +50,9 @@ const RECORDS: [&str; 5] = ["run.json", "journal.jsonl", "policy.toml", "declara
 const RENDERED: [&str; 2] = ["report.html", "report.json"];
 const FOLDERS: [&str; 3] = ["sealed", "tables", "evidence"];
 
+/// The hold on a run that nobody else may touch meanwhile.
+pub(crate) type Held = Flock<File>;
+
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -72,7 +76,8 @@ impl Folder {
         private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
         let folder = Folder { path: path.to_owned() };
         if full {
-            for name in RECORDS.iter().chain(&RENDERED) {
+            folder.alone()?;
+            for name in RECORDS.iter().chain(&RENDERED).chain(&[crate::runs::MARKS]) {
                 let _ = std::fs::remove_file(folder.file(name));
             }
             for name in FOLDERS {
@@ -136,10 +141,43 @@ impl Folder {
             .map_err(|e| Fault::new(format!("{}: {e}", path.display()), "the run was made by another version, or damaged"))
     }
 
-    pub(crate) fn journal(&self) -> Result<Writer<BufWriter<File>>, Fault> {
+    /// A new journal, and the hold on it: while somebody has that, the run goes on.
+    pub(crate) fn journal(&self) -> Result<(Writer<BufWriter<File>>, Held), Fault> {
         let path = self.file("journal.jsonl");
-        let file = private::create(&path).map_err(|e| Fault::io("write", &path, &e))?;
-        Ok(Writer::new(BufWriter::with_capacity(1 << 20, file)))
+        let failed = |e| Fault::io("write", &path, &e);
+        let file = private::create(&path).map_err(failed)?;
+        let held = self.hold(file.try_clone().map_err(failed)?)?;
+        Ok((Writer::new(BufWriter::with_capacity(1 << 20, file)), held))
+    }
+
+    /// Refuses while the run goes on, and keeps others from it as long as what is returned lives; `None` where there is no journal.
+    pub(crate) fn alone(&self) -> Result<Option<Held>, Fault> {
+        let path = self.file("journal.jsonl");
+        match File::open(&path) {
+            Ok(file) => self.hold(file).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Fault::io("read", &path, &e)),
+        }
+    }
+
+    /// Whether somebody writes the run at this moment.
+    pub(crate) fn goes_on(&self) -> Result<bool, Fault> {
+        let path = self.file("journal.jsonl");
+        let file = File::open(&path).map_err(|e| Fault::io("read", &path, &e))?;
+        match private::try_alone(file) {
+            Ok(_) => Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(e) => Err(Fault::io("lock", &path, &e)),
+        }
+    }
+
+    fn hold(&self, file: File) -> Result<Held, Fault> {
+        private::try_alone(file).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => {
+                Fault::new(format!("the run in {} goes on", self.path.display()), "wait for its end, or name another folder")
+            }
+            _ => Fault::io("lock", &self.file("journal.jsonl"), &e),
+        })
     }
 
     /// Reads the journal from disk.
@@ -149,24 +187,41 @@ impl Folder {
         journal::read(BufReader::with_capacity(1 << 20, file), each).map_err(|e| Fault::io("read", &path, &e))
     }
 
-    /// Adds lines to the end of a journal and seals them; the chain goes on.
-    pub(crate) fn append(&self, lines: &mut [Line]) -> Result<(), Fault> {
+    /// Where the journal ends, if lines may be added to it: not to one that is damaged or cut off, nor to another than `run.json` names, which would
+    /// then name that.
+    pub(crate) fn end(&self) -> Result<Tail, Fault> {
+        let path = self.file("journal.jsonl");
         let (tail, broken) = self.read(|_| {})?;
+        let refused = |what: String, help: &str| Err(Fault::new(format!("{}{what}", path.display()), help));
         if let Some(first) = broken.first() {
-            return Err(Fault::new(
-                format!("{}: {first}", self.file("journal.jsonl").display()),
-                "a broken journal is not written to; see `overhear verify`",
-            ));
+            return refused(format!(": {first}"), "a broken journal is not written to; see `overhear verify`");
         }
         if tail.torn > 0 || tail.unsealed > 0 {
-            return Err(Fault::new(
-                format!("{} has an unsealed tail", self.file("journal.jsonl").display()),
-                "the run was cut off; it stays as it is",
-            ));
+            return refused(" has an unsealed tail".to_owned(), "the run was cut off; it stays as it is");
         }
+        if self.is_whole() {
+            let run = self.run_file()?;
+            if tail.head != Some(run.head) || tail.lines != run.lines {
+                return refused(
+                    " does not end where run.json says".to_owned(),
+                    "a run that was changed is not written to; see `overhear verify`",
+                );
+            }
+        }
+        Ok(tail)
+    }
+
+    /// Adds lines to the end of a journal and seals them; the chain goes on.
+    pub(crate) fn append(&self, lines: &mut [Line]) -> Result<(), Fault> {
+        let _held = self.alone()?;
+        self.add(&self.end()?, lines)
+    }
+
+    /// The same for who holds the run and has seen its [`end`](Self::end).
+    pub(crate) fn add(&self, tail: &Tail, lines: &mut [Line]) -> Result<(), Fault> {
         let path = self.file("journal.jsonl");
         let file = private::append(&path).map_err(|e| Fault::io("write", &path, &e))?;
-        let mut writer = Writer::resume(BufWriter::new(file), &tail);
+        let mut writer = Writer::resume(BufWriter::new(file), tail);
         let written = lines.iter_mut().try_for_each(|l| writer.write(l)).and_then(|()| writer.finish());
         let (_, head) = written.map_err(|e| Fault::io("write", &path, &e))?;
         if self.is_whole() {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use analyzers::board::{Board, Demands};
 use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
-use analyzers::journal::{Broken, Line, Tail};
+use analyzers::journal::{Broken, Line};
 use analyzers::leak::Engine;
 use analyzers::observation::{Event, Observation, Purged, Revealed, Run};
 use analyzers::reading::Reading;
@@ -41,7 +41,6 @@ pub(crate) fn demands(folder: &Folder) -> Result<Demands, Fault> {
 /// A run read back from its journal.
 pub(crate) struct ReadBack {
     pub(crate) rendered: Rendered,
-    pub(crate) tail: Tail,
     pub(crate) broken: Vec<Broken>,
     pub(crate) run: Option<Run>,
 }
@@ -57,6 +56,15 @@ pub(crate) enum Reach {
     Revealed,
 }
 
+/// A run whose journal says what it is.
+fn told(back: ReadBack, folder: &Folder) -> Result<ReadBack, Fault> {
+    if back.run.is_some() {
+        return Ok(back);
+    }
+    let path = folder.file("journal.jsonl");
+    Err(Fault::new(format!("{} does not say what the run is", path.display()), "it is empty or damaged; see `overhear verify`"))
+}
+
 /// Judges a run again from its journal.
 pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: Reach) -> Result<ReadBack, Fault> {
     let demands = Arc::new(demands(folder)?);
@@ -66,7 +74,7 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: R
     }
     let mut both = (Board::new(demands), tables);
     let mut over = false;
-    let (tail, broken) = folder.read(|line| {
+    let (_, broken) = folder.read(|line| {
         if !over {
             both.line(&line);
         }
@@ -74,7 +82,7 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: R
     })?;
     let (board, tabled) = both.end();
     let run = board.run().cloned();
-    Ok(ReadBack { rendered: render::render(&board, tabled, gates), tail, broken, run })
+    Ok(ReadBack { rendered: render::render(&board, tabled, gates), broken, run })
 }
 
 pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
@@ -87,7 +95,7 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
     }
     let limits = Limits { rows: render::rows(&args.rows)?, ..Limits::default() };
     let gates = asked(&folder)?;
-    let back = read_back(&folder, limits, &gates, if args.reveal { Reach::Revealed } else { Reach::All })?;
+    let back = told(read_back(&folder, limits, &gates, if args.reveal { Reach::Revealed } else { Reach::All })?, &folder)?;
     if let Some(first) = back.broken.first() {
         crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
     }
@@ -149,7 +157,7 @@ pub(crate) fn replay(args: &cli::Replay) -> Result<u8, Fault> {
     }
     let catalogue = reports::catalogue::Catalogue::of(&demands(&folder)?);
     let gates = if args.gates.are_given() { render::gates(&args.gates, &catalogue)? } else { asked(&folder)? };
-    let back = read_back(&folder, Limits::default(), &gates, Reach::All)?;
+    let back = told(read_back(&folder, Limits::default(), &gates, Reach::All)?, &folder)?;
     if let Some(first) = back.broken.first() {
         crate::analyze::eprint_line(&format!("overhear: the journal is damaged: {first} (see `overhear verify`)"));
     }
@@ -174,7 +182,7 @@ pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
     }
     let words = |t: &Option<String>| t.as_ref().map(Text::ours);
     let event = Event { at: now(), kind: Text::ours(&args.kind), phase, confirmed: true, by: words(&args.by), note: words(&args.note) };
-    if folder.is_whole() {
+    if folder.is_whole() || !folder.goes_on()? {
         let event = masked(&folder, args, event)?;
         folder.append(&mut [line_now(event)])?;
         render::print(b"marked in the finished run\n")?;
@@ -223,6 +231,14 @@ fn masked(folder: &Folder, args: &cli::Mark, event: Event) -> Result<Event, Faul
 /// Where marks for a running gateway are left.
 pub(crate) const MARKS: &str = "marks.jsonl";
 
+/// Removes the file of marks, of which all were taken up.
+pub(crate) fn drop_marks(folder: &Folder) {
+    let path = folder.file(MARKS);
+    if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
     if let Some(age) = &args.older_than {
@@ -247,6 +263,12 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
             Some(FlowId(n.ok_or_else(|| Fault::new(format!("'{word}' is not a flow"), "as reports print it, e.g. f12"))?))
         }
     };
+    let _held = folder.alone()?;
+    let end = match folder.end() {
+        Err(fault) if folder.is_whole() => return Err(fault),
+        // A run that was cut off can hold personal data too; it may be that nothing can be written behind it.
+        end => end,
+    };
     let mut said = Vec::new();
     let only_packets = (args.raw || args.keys) && flow.is_none();
     if !only_packets {
@@ -264,8 +286,14 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
         line_now(Purged { what: Text::ours(what), count: *count, by: Text::ours(&by), left_sha256: *left })
     };
     let mut lines: Vec<Line> = said.iter().map(line).collect();
-    folder.append(&mut lines)?;
-    let text: String = said.iter().map(|(what, n, _)| format!("erased {n} {what}\n")).collect();
+    let unwritten = match &end {
+        Ok(tail) => {
+            folder.add(tail, &mut lines)?;
+            String::new()
+        }
+        Err(fault) => format!("not written down: {fault}\n"),
+    };
+    let text: String = said.iter().map(|(what, n, _)| format!("erased {n} {what}\n")).chain([unwritten]).collect();
     render::print(text.as_bytes())?;
     Ok(0)
 }

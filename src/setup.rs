@@ -56,7 +56,7 @@ pub(crate) fn check_file(path: &Path) -> Result<u8, Fault> {
         }
     } else {
         let policy = Policy::parse(&name, &text)?;
-        knowledge::known_waivers(&policy, path)?;
+        knowledge::known_checks(&policy, path)?;
         done("policy", Ok(format!(" (profile {})", policy.profile.name)))
     }
 }

@@ -1,22 +1,28 @@
 //! `overhear verify`: is the run what its journal says, and is its journal what was seen?
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 
 use analyzers::encode::Digest;
 use analyzers::flow::FlowId;
-use analyzers::journal::Line;
+use analyzers::journal::{Broken, Line, Tail};
 use analyzers::observation::{Asked, Input, Observation, Run, RunKind};
+use analyzers::reading::Reading as _;
 use analyzers::scribe::Desk;
+use analyzers::text::Text;
+use aws_lc_rs::digest::{Context, SHA256};
 use captures::Known;
 use policies::Policy;
-use reports::tables::Limits;
+use reports::rows::{Row, Table};
+use reports::tables::{Limits, Tables};
 
 use crate::analyze::Analysis;
 use crate::cli;
 use crate::fault::Fault;
 use crate::knowledge::{self, Knowledge};
 use crate::render;
-use crate::run::{Folder, RunFile};
+use crate::run::{Folder, RunFile, SealedLine};
 use crate::runs::{Reach, ReadBack, demands, read_back};
 
 /// What a verification came to, line by line.
@@ -46,17 +52,30 @@ pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
     let mut checked = Checked::default();
     let whole = folder.is_whole().then(|| folder.run_file()).transpose()?;
     let told = Told::read(&folder)?;
+    chain(whole.as_ref(), &told, &mut checked);
     let asked = told.run.as_ref().map_or_else(Asked::default, |run| run.asked.clone());
-    let (gates, limits) = render::as_asked(&asked);
-    let back = read_back(&folder, limits, &gates, Reach::Run)?;
-    chain(&back, whole.as_ref(), &told, &mut checked);
-    verdicts(&folder, &back, &mut checked);
-    match &whole {
-        None => checked.open("the run was cut off before its end: its capture is not compared"),
-        Some(run) => capture(&folder, run, args, &told, &mut checked)?,
+    match demands(&folder) {
+        // Another policy than the run's; without the rules there are no verdicts.
+        Err(fault) => checked.bad(format!("what the run was judged under cannot be read: {fault}")),
+        Ok(_) => {
+            let (gates, limits) = render::as_asked(&asked);
+            let back = read_back(&folder, limits, &gates, Reach::Run)?;
+            verdicts(&folder, &back, &told, &mut checked)?;
+            tables(&folder, limits, &mut checked)?;
+            values(&folder, &told, &mut checked)?;
+            match &whole {
+                None => checked.open("the run was cut off before its end: its capture is not compared"),
+                Some(run) => capture(&folder, run, args, &told, &mut checked)?,
+            }
+        }
     }
+    let verdict = match (checked.wrong, &whole) {
+        (0, Some(_)) => "verified: no difference",
+        (0, None) => "no difference in what is there of a run that is not whole",
+        _ => "NOT verified",
+    };
     let mut out = checked.said.join("\n");
-    out.push_str(&format!("\n{}\n", if checked.wrong == 0 { "verified: no difference" } else { "NOT verified" }));
+    out.push_str(&format!("\n{verdict}\n"));
     render::print(out.as_bytes())?;
     Ok(u8::from(checked.wrong > 0))
 }
@@ -71,31 +90,55 @@ struct Told {
     /// A later command took packets or keys; and what it left of the file.
     purged: bool,
     left: Option<Digest>,
+    /// What later commands erased, in words.
+    erased: Vec<Text>,
     /// The operator ended the reading of the capture.
     stopped: bool,
+    /// The ledger was met: what follows it was said by later commands.
+    ended: bool,
+    /// Lines behind it that no later command writes; the first.
+    stray: Option<u64>,
+    /// A later mark.
+    marked: bool,
+    tail: Tail,
+    broken: Vec<Broken>,
 }
 
 impl Told {
     fn read(folder: &Folder) -> Result<Told, Fault> {
         let mut told = Told::default();
-        folder.read(|line| match line.seen {
+        let (tail, broken) = folder.read(|line| match line.seen {
+            Observation::Purged(it) => {
+                if it.what == "packets" || it.what == "keys" {
+                    (told.purged, told.left) = (true, it.left_sha256);
+                }
+                told.erased.push(it.what);
+            }
+            Observation::Revealed(_) => {}
+            Observation::Event(_) if told.ended => told.marked = true,
+            _ if told.ended => told.stray = told.stray.or(Some(line.n)),
+            Observation::Ledger(_) => told.ended = true,
             Observation::Run(run) if told.run.is_none() => told.run = Some(run),
             Observation::Run(_) => told.more_runs += 1,
             Observation::Input(input) => told.inputs.push(input),
-            Observation::Standing(it) => told.stopped |= it.what == "reading" && it.state == "stopped",
-            Observation::Purged(it) if it.what == "packets" || it.what == "keys" => (told.purged, told.left) = (true, it.left_sha256),
+            Observation::Standing(it) => told.stopped |= it.what == "reading" && it.state.as_str().starts_with("stopped"),
             _ => {}
         })?;
+        (told.tail, told.broken) = (tail, broken);
         Ok(told)
+    }
+
+    fn erased(&self, what: &str) -> bool {
+        self.erased.iter().any(|it| it == what)
     }
 }
 
-fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Checked) {
-    for broken in back.broken.iter().take(20) {
+fn chain(whole: Option<&RunFile>, told: &Told, checked: &mut Checked) {
+    for broken in told.broken.iter().take(20) {
         checked.bad(format!("chain: {broken}"));
     }
-    let tail = &back.tail;
-    if back.broken.is_empty() {
+    let tail = &told.tail;
+    if told.broken.is_empty() {
         checked.good(format!("chain: {} lines under {} seals", tail.lines, tail.seals));
     }
     // A run that was cut off has such a tail; one that is whole was sealed to its end.
@@ -113,10 +156,23 @@ fn chain(back: &ReadBack, whole: Option<&RunFile>, told: &Told, checked: &mut Ch
     if told.more_runs > 0 {
         checked.bad("the journal says a second time what the run is");
     }
-    match whole {
-        Some(run) if tail.head != Some(run.head) => checked.bad("run.json names another last seal than the journal has"),
-        Some(_) => checked.good("run.json names the journal's last seal"),
-        None => checked.open("there is no run.json: the run is not whole"),
+    if let Some(n) = told.stray {
+        checked.bad(format!("line {n} stands behind the end of the run, and no later command writes such a line"));
+    }
+    let Some(run) = whole else {
+        return checked.open("there is no run.json: the run is not whole");
+    };
+    if !told.ended {
+        checked.bad("the journal has no end, and run.json says that the run is whole");
+    }
+    if tail.head != Some(run.head) || tail.lines != run.lines {
+        checked.bad("run.json names another last seal than the journal has");
+    } else {
+        checked.good("run.json names the journal's last seal");
+    }
+    let made_by = told.run.as_ref().map(|run| (run.tool.as_str(), run.version.as_str()));
+    if made_by.is_some_and(|made_by| made_by != (&run.tool, &run.version)) {
+        checked.bad("run.json names another tool or version than the journal");
     }
 }
 
@@ -138,7 +194,7 @@ fn beside_the_exit(folder: &Folder, again: &[u8], checked: &mut Checked) {
 }
 
 /// report.html is what people read: it says what report.json says.
-fn page(folder: &Folder, back: &ReadBack, same_rules: bool, checked: &mut Checked) {
+fn page(folder: &Folder, back: &ReadBack, later: Option<&Marked>, same_rules: bool, checked: &mut Checked) {
     let mut again = Vec::new();
     if reports::html::write(&back.rendered.report, &back.rendered.catalogue, &mut again).is_err() {
         return checked.bad("report.html cannot be made again");
@@ -146,15 +202,19 @@ fn page(folder: &Folder, back: &ReadBack, same_rules: bool, checked: &mut Checke
     match std::fs::read(folder.file("report.html")) {
         Err(_) => checked.open("there is no report.html to compare with"),
         Ok(stored) if stored == again => checked.good("report.html is equal, byte for byte"),
+        Ok(stored) if later.is_some_and(|later| later.html == stored) => {
+            checked.good("report.html is equal to what the journal gives with the later marks, byte for byte");
+        }
         Ok(_) if same_rules => checked.bad("report.html differs from what the journal gives"),
         Ok(_) => checked.open("report.html differs (other catalogue)"),
     }
 }
 
-fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
+fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
     let mut again = Vec::new();
     if back.rendered.report.write(&mut again).is_err() {
-        return checked.bad("verdicts: the report cannot be made again");
+        checked.bad("verdicts: the report cannot be made again");
+        return Ok(());
     }
     let same_rules =
         back.run.as_ref().is_some_and(|r| demands(folder).is_ok_and(|d| knowledge::catalogue_sha256(&d) == r.catalogue_sha256));
@@ -174,16 +234,26 @@ fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
             _ => checked.bad("declaration.toml is not the one the journal names"),
         }
         if run.asked.baseline {
-            return beside_the_exit(folder, &again, checked);
+            beside_the_exit(folder, &again, checked);
+            return Ok(());
         }
     }
-    if folder.file("tables").is_dir() {
-        checked.open("tables/ are not compared: report.json says as much as they do, shorter");
-    }
-    page(folder, back, same_rules, checked);
+    // What `report` makes of a run that was marked later knows of the mark.
+    let stored = |name: &str| std::fs::read(folder.file(name)).ok();
+    let later = told
+        .marked
+        .then(|| as_marked(folder, told))
+        .transpose()?
+        .filter(|later| stored("report.json").as_ref() == Some(&later.json) || stored("report.html").as_ref() == Some(&later.html));
+    page(folder, back, later.as_ref(), same_rules, checked);
     match std::fs::read(folder.file("report.json")) {
         Err(_) => checked.open("there is no report.json to compare with"),
         Ok(stored) if stored == again => checked.good("every verdict recomputed from the journal; report.json is equal, byte for byte"),
+        Ok(stored) if later.as_ref().is_some_and(|later| later.json == stored) => {
+            checked.good(
+                "every verdict recomputed from the journal; report.json is equal to what it gives with the later marks, byte for byte",
+            );
+        }
         Ok(stored) => {
             let (stored, again) = (String::from_utf8_lossy(&stored), String::from_utf8_lossy(&again));
             let differs = stored.lines().zip(again.lines()).position(|(a, b)| a != b);
@@ -195,6 +265,68 @@ fn verdicts(folder: &Folder, back: &ReadBack, checked: &mut Checked) {
             }
         }
     }
+    Ok(())
+}
+
+/// What is rendered of a run together with later marks.
+struct Marked {
+    json: Vec<u8>,
+    html: Vec<u8>,
+}
+
+fn as_marked(folder: &Folder, told: &Told) -> Result<Marked, Fault> {
+    let asked = told.run.as_ref().map_or_else(Asked::default, |run| run.asked.clone());
+    let (gates, limits) = render::as_asked(&asked);
+    let back = read_back(folder, limits, &gates, Reach::All)?;
+    let (mut json, mut html) = (Vec::new(), Vec::new());
+    let written = back.rendered.report.write(&mut json);
+    let written = written.and_then(|()| reports::html::write(&back.rendered.report, &back.rendered.catalogue, &mut html));
+    written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
+    Ok(Marked { json, html })
+}
+
+/// The tables that report.json is too short for: the same rows again.
+fn tables(folder: &Folder, limits: Limits, checked: &mut Checked) -> Result<(), Fault> {
+    let kept = |name: &str| std::fs::read(folder.file("tables").join(format!("{name}.jsonl"))).ok().map(|text| Digest::of(&text));
+    let differ = |again: &Digests| {
+        let differs = |table: &&Table| kept(table.name()) != again.get(table.name()).copied();
+        Table::ALL.iter().filter(differs).map(|table| table.name()).collect::<Vec<_>>()
+    };
+    let mut wrong = differ(&rows(folder, limits)?);
+    if !wrong.is_empty() {
+        // Perhaps all were asked for.
+        let all = differ(&rows(folder, Limits { stream_all: true, ..limits })?);
+        wrong = if all.len() < wrong.len() { all } else { wrong };
+    }
+    if !wrong.is_empty() {
+        checked.bad(format!("tables/ differ from what the journal gives: {}", wrong.join(", ")));
+    } else if folder.file("tables").is_dir() {
+        checked.good("tables/ are equal, row for row");
+    }
+    Ok(())
+}
+
+/// Digests of tables by their names.
+type Digests = HashMap<&'static str, Digest>;
+
+fn rows(folder: &Folder, limits: Limits) -> Result<Digests, Fault> {
+    let made: RefCell<HashMap<&'static str, Context>> = RefCell::default();
+    let mut over = false;
+    let mut tables = Tables::streaming(limits, |table: Table, row: Row<'_>| {
+        let mut made = made.borrow_mut();
+        let context = made.entry(table.name()).or_insert_with(|| Context::new(&SHA256));
+        context.update(&serde_json::to_vec(&row).unwrap_or_default());
+        context.update(b"\n");
+    });
+    folder.read(|line| {
+        if !over {
+            tables.line(&line);
+        }
+        over |= matches!(line.seen, Observation::Ledger(_));
+    })?;
+    tables.end();
+    let digest = |context: Context| <[u8; 32]>::try_from(context.finish().as_ref()).map_or(Digest([0; 32]), Digest);
+    Ok(made.into_inner().into_iter().map(|(name, context)| (name, digest(context))).collect())
 }
 
 /// Lines that a capture gives again: everything but what the operator or a later command said.
@@ -245,6 +377,13 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
     let path = folder.file("capture.pcapng");
     let first = told.inputs.iter().find(|input| input.path == "capture.pcapng").and_then(|input| input.sha256);
     let kept = if told.purged { told.left } else { first };
+    if told.erased("keys") {
+        checked.open("the keys were purged: what they opened cannot be read again");
+    }
+    if told.erased("packets") && path.exists() {
+        checked.bad("the packets were purged, and capture.pcapng is there");
+        return Ok(());
+    }
     match (File::open(&path), kept) {
         (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {
             if told.purged {
@@ -268,9 +407,32 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
     Ok(())
 }
 
+/// The sealed values: which of them a later command erased, and that they are gone.
+fn values(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
+    let erased: Vec<&str> = told.erased.iter().map(Text::as_str).filter(|what| what.starts_with("values")).collect();
+    let (Some(last), path) = (erased.last(), folder.file("sealed/values.jsonl")) else { return Ok(()) };
+    checked.open(format!("{last} were purged: they cannot be shown again"));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Fault::io("read", &path, &e)),
+    };
+    let is_back = |line: &str| {
+        let flow = serde_json::from_str::<SealedLine>(line).ok().and_then(|line| line.flow).map(|flow| format!("values of {flow}"));
+        erased.contains(&"values") || flow.is_some_and(|flow| erased.contains(&flow.as_str()))
+    };
+    if text.lines().any(is_back) {
+        checked.bad("values were purged, and are there");
+    }
+    Ok(())
+}
+
 fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
     if told.run.as_ref().is_some_and(|r| r.kind != RunKind::Capture) {
         return packets(folder, told, checked);
+    }
+    if run.inputs.len() != told.inputs.len() {
+        checked.bad("run.json names other captures than the journal");
     }
     let Some(input) = run.inputs.first() else {
         checked.open("the run names no capture");
@@ -291,10 +453,12 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
             return Ok(());
         }
         Some(_) => checked.good(format!("the capture {} is the one that was read", path.display())),
+        None if told.stopped => {}
         None => checked.open("the capture's digest was not taken (--hash none)"),
     }
     if told.stopped {
-        checked.open("the reading was stopped before the end of the capture: lines are not recomputed from it");
+        checked
+            .open("the reading was stopped before the end of the capture: its digest was not taken, and lines are not recomputed from it");
         return Ok(());
     }
     if told.run.as_ref().is_some_and(|r| r.asked.keylog || r.asked.actors) {
@@ -358,8 +522,12 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
 /// Digests of the lines a capture gives, with their numbers; and whether events shaped the run.
 fn journal_digests(folder: &Folder) -> Result<(Vec<(u64, u64)>, bool), Fault> {
     let mut out = Vec::new();
-    let mut events = false;
+    let (mut events, mut over) = (false, false);
     folder.read(|line| {
+        if over {
+            return;
+        }
+        over = matches!(line.seen, Observation::Ledger(_));
         events |= matches!(line.seen, Observation::Event(_) | Observation::Activity(_));
         if comes_from_capture(&line.seen) && !matches!(line.seen, Observation::Ledger(_)) {
             out.push((line.n, line_digest(&line)));

@@ -117,9 +117,29 @@ fn what_was_changed_is_found() {
     };
     run.bites("run.json", |text| other(text, "head"), "another last seal");
     run.bites("run.json", |text| other(text, "sha256"), "another digest of the capture");
+    for (key, value, words) in [
+        ("inputs", serde_json::json!([]), "other captures than the journal"),
+        ("lines", 3.into(), "another last seal"),
+        ("version", "9.9.9".into(), "another tool or version"),
+    ] {
+        let with = |text: &str| {
+            let mut run: serde_json::Value = serde_json::from_str(text).unwrap();
+            run[key] = value.clone();
+            run.to_string()
+        };
+        run.bites("run.json", with, words);
+    }
+    run.bites("policy.toml", |_| "schema = \"overhear/policy/1\"\nprofile = 3\n".to_owned(), "cannot be read");
     fs::remove_file(run.folder().join("declaration.toml")).unwrap();
     let (verified, said) = run.verify();
     assert!(!verified && said.contains("declaration.toml is not"), "{said}");
+    let run = Run::new(&["--tables"]);
+    run.holds("tables/ are equal");
+    run.bites(
+        "tables/flows.jsonl",
+        |text| text.replacen("192.168.7.2", "192.168.7.3", 1),
+        "tables/ differ from what the journal gives: flows",
+    );
     let run = Run::new(&[]);
     fs::write(run.at("in.pcap"), capture(&[0, 11])).unwrap();
     let (verified, said) = run.verify();
@@ -154,6 +174,167 @@ fn a_later_command_breaks_nothing() {
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.code() == Some(0) && said.contains("project's key is not here"), "{said}");
     assert!(!Path::new(&elsewhere).exists());
+}
+
+/// A journal that was cut back to an earlier seal stays one that was cut: no later command makes it whole again.
+#[test]
+fn a_journal_that_was_cut_is_not_written_to() {
+    let run = Run::new(&[]);
+    let path = run.folder().join("journal.jsonl");
+    run.command(&["mark"]);
+    let text = fs::read_to_string(&path).unwrap();
+    let seals: Vec<usize> = text.match_indices("\"seal\"").map(|(at, _)| at).collect();
+    assert!(seals.len() > 1);
+    let end = seals[seals.len() - 2] + text[seals[seals.len() - 2]..].find('\n').unwrap() + 1;
+    fs::write(&path, &text[..end]).unwrap();
+    for words in [&["purge"][..], &["report", "--reveal"], &["mark"]] {
+        let kind = words.contains(&"mark").then_some("note");
+        let done = overhear().args(words).arg(run.folder()).args(kind).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(3) && said.contains("does not end where run.json says"), "{words:?}: {said}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text[..end]);
+    let (verified, said) = run.verify();
+    assert!(!verified && said.contains("another last seal"), "{said}");
+    // Without its end, and with a run.json that fits.
+    let lines: Vec<&str> = text.lines().collect();
+    let ledger = lines.iter().position(|line| line.contains("\"ledger\"")).unwrap();
+    fs::write(&path, lines[..ledger].join("\n") + "\n").unwrap();
+    let (verified, said) = run.verify();
+    assert!(!verified && said.contains("the journal has no end"), "{said}");
+    // Nothing is left: nothing to render.
+    fs::write(&path, "").unwrap();
+    for words in [&["report"][..], &["replay"]] {
+        let done = overhear().args(words).arg(run.folder()).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// What a mark changes in a report that is rendered again is no tampering; nor does a mark stop the comparison with the capture.
+#[test]
+fn a_mark_hides_nothing() {
+    let run = Run::new(&[]);
+    run.command(&["mark"]);
+    run.holds("lines recomputed from the capture, all equal");
+    run.command(&["report", "--format", "json", "--output", &run.folder().join("report.json").display().to_string()]);
+    run.holds("equal to what it gives with the later marks");
+    run.command(&["report", "--format", "html", "--output", &run.folder().join("report.html").display().to_string()]);
+    run.holds("report.html is equal to what the journal gives with the later marks");
+    run.bites("report.json", |text| text.replacen("\"fail\"", "\"pass\"", 1), "report.json differs");
+}
+
+/// Erased is erased: it is said, and nothing comes back.
+#[test]
+fn what_was_purged_stays_away() {
+    let run = Run::new(&[]);
+    let values = run.folder().join("sealed/values.jsonl");
+    fs::create_dir_all(values.parent().unwrap()).unwrap();
+    run.command(&["purge"]);
+    run.holds("values were purged");
+    fs::write(&values, "{\"token\":\"00\",\"flow\":null,\"value\":\"61\"}\n").unwrap();
+    let (verified, said) = run.verify();
+    assert!(!verified && said.contains("values were purged, and are there"), "{said}");
+}
+
+/// A run that somebody still writes is left alone, by those who would change it and by those who would take its place.
+#[test]
+fn a_run_that_goes_on_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let mut going = overhear()
+        .args(["analyze", "-", "--project-key"])
+        .arg(dir.path().join("key"))
+        .arg("--out")
+        .arg(&out)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = going.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, &capture(&[0])).unwrap();
+    std::io::Write::flush(&mut input).unwrap();
+    for _ in 0..200 {
+        if out.join("journal.jsonl").exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    fs::write(dir.path().join("in.pcap"), capture(&[0])).unwrap();
+    let run = out.display().to_string();
+    let input_file = dir.path().join("in.pcap").display().to_string();
+    for words in [
+        &["purge", &run][..],
+        &["report", "--reveal", &run],
+        &["analyze", &input_file, "--force", "--out", &run],
+        &["lab", "--force", "--headless", "--out", &run, "--", "true"],
+    ] {
+        let done = overhear().args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(3) && said.contains("goes on"), "{words:?}: {said}");
+    }
+    drop(input);
+    assert!(matches!(going.wait().unwrap().code(), Some(0..=2)));
+    let done = overhear().args(["verify", &run]).output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+/// What cannot become a run takes no run's place.
+#[test]
+fn a_run_outlives_wrong_words() {
+    let run = Run::new(&[]);
+    let folder = run.folder().display().to_string();
+    let input = run.at("in.pcap").display().to_string();
+    for words in [
+        &["analyze", &input, "--device", "zz", "--force", "--out", &folder][..],
+        &["analyze", "/dev/null", "--force", "--out", &folder],
+        &["lab", "--headless", "--force", "--out", &folder, "--", "/nonexistent"],
+    ] {
+        let done = overhear().args(words).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        run.holds("verified: no difference");
+    }
+}
+
+/// A reading that was stopped is told as such.
+#[test]
+fn a_stopped_reading_is_no_tampering() {
+    use nix::sys::signal::{Signal, kill};
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("in.pcap");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let out = dir.path().join("run");
+        let mut going = overhear()
+            .arg("analyze")
+            .arg(&pipe)
+            .arg("--project-key")
+            .arg(dir.path().join("key"))
+            .arg("--out")
+            .arg(&out)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = fs::File::create(&pipe).unwrap();
+        std::io::Write::write_all(&mut input, &capture(&[0, 10])).unwrap();
+        for _ in 0..200 {
+            if out.join("journal.jsonl").exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        kill(nix::unistd::Pid::from_raw(going.id().cast_signed()), signal).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let _ = std::io::Write::write_all(&mut input, &capture(&[0])[24..]);
+        drop(input);
+        assert!(going.wait().unwrap().code().is_some(), "{signal}");
+        fs::remove_file(&pipe).unwrap();
+        fs::write(&pipe, capture(&[0, 10])).unwrap();
+        let done = overhear().arg("verify").arg(&out).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.code() == Some(0) && said.contains("the reading was stopped"), "{signal}: {said}");
+    }
 }
 
 /// A rendered report takes the place of no record of the run.
