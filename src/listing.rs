@@ -24,6 +24,11 @@ pub(crate) fn list(args: &List, subject: Subject) -> Result<u8, Fault> {
     if listing::explain(&catalogue, subject, id, form, &mut out).map_err(cannot)? {
         return render::print(&out).map(|()| 0);
     }
+    for (other, command) in [(Subject::Checks, "checks"), (Subject::Attacks, "attacks"), (Subject::Requirements, "requirements")] {
+        if other != subject && listing::explain(&catalogue, other, id, form, &mut Vec::new()).map_err(cannot)? {
+            return Err(Fault::new(format!("'{id}' is listed elsewhere"), format!("overhear {command} {id}")));
+        }
+    }
     let near = listing::near(&catalogue, subject, id);
     let help = if near.is_empty() { "without an ID the command lists them all".to_owned() } else { format!("near: {}", near.join(", ")) };
     Err(Fault::new(format!("there is no '{}'", id.escape_debug()), help))
