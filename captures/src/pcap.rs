@@ -9,6 +9,9 @@ use crate::read::{Found, Step};
 /// libpcap's `MAXIMUM_SNAPLEN` and Wireshark's `WTAP_MAX_PACKET_SIZE_STANDARD`: no ordinary link has larger frames.
 pub(crate) const LONGEST_FRAME: u32 = 262_144;
 
+/// Kuznetzov's modified format, as written by old Linux distributions.
+const MODIFIED: u32 = 0xa1b2_cd34;
+
 /// How far two neighbouring frames may stand apart while the reader is looking for its place, in seconds.
 const NEAR: u32 = 86_400;
 
@@ -44,7 +47,19 @@ struct Record {
 }
 
 impl Pcap {
-    pub(crate) fn new(header: &PcapHeader) -> Pcap {
+    /// Reads the file's header.
+    pub(crate) fn open(head: &[u8]) -> Option<Pcap> {
+        // The parser knows the modified format in one byte order only; but for the magic its header is that of the other.
+        if let Some(rest) = head.strip_prefix(&MODIFIED.to_be_bytes()) {
+            let usual = [&0xa1b2_c3d4_u32.to_be_bytes(), rest].concat();
+            let (_, header) = pcap_parser::pcap::parse_pcap_header(&usual).ok()?;
+            return Some(Pcap { head: 24, ..Pcap::new(&header) });
+        }
+        let (_, header) = pcap_parser::pcap::parse_pcap_header(head).ok()?;
+        Some(Pcap::new(&header))
+    }
+
+    fn new(header: &PcapHeader) -> Pcap {
         let swapped = match (header.version_major, header.version_minor) {
             (2, 0..=2) => Swapped::Always,
             // 543: written by DG/UX tcpdump, which has them swapped (libpcap sf-pcap.c knows it).

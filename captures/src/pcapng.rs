@@ -277,7 +277,7 @@ impl Pcapng {
                 link: Link(idb.linktype.0 as u16),
                 snaplen: idb.snaplen,
                 units: units_per_second(idb.if_tsresol),
-                offset: idb.ts_offset(),
+                offset: self.eight(idb.ts_offset().cast_unsigned()).cast_signed(),
                 dropped: 0,
             },
             // Broken options: the fixed part still says what the packets are.
@@ -287,6 +287,11 @@ impl Pcapng {
         };
         self.interfaces.push(interface);
         Some(())
+    }
+
+    /// An option of eight bytes, which the parser takes for little-endian in every section.
+    fn eight(&self, value: u64) -> u64 {
+        if self.big { value.swap_bytes() } else { value }
     }
 
     fn secrets(&self, block: &[u8], found: &mut Found<'_>) -> Option<()> {
@@ -305,7 +310,7 @@ impl Pcapng {
     fn statistics(&mut self, block: &[u8], found: &mut Found<'_>) {
         let parse = if self.big { parse_interfacestatisticsblock_be } else { parse_interfacestatisticsblock_le };
         let Ok((_, isb)) = parse(block) else { return };
-        let count = |value: Option<Result<u64, _>>| value.and_then(Result::ok);
+        let count = |value: Option<Result<u64, _>>| value.and_then(Result::ok).map(|value| self.eight(value));
         let (interface, os) = (count(InterfaceStatisticsBlock::isb_ifdrop(&isb)), count(isb.isb_osdrop()));
         if interface.is_none() && os.is_none() {
             return;

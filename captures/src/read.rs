@@ -126,9 +126,9 @@ impl<R: Read> Reader<R> {
         }
         carry.truncate(n);
         let mut summary = Summary { wrapping, ..Summary::default() };
-        let (walker, head) = if let Ok((_, header)) = pcap_parser::pcap::parse_pcap_header(&carry) {
+        let (walker, head) = if let Some(pcap) = Pcap::open(&carry) {
             summary.format = Some(Format::Pcap);
-            (Walker::Pcap(Pcap::new(&header)), PCAP_HEADER)
+            (Walker::Pcap(pcap), PCAP_HEADER)
         } else if is_section(&carry) {
             summary.format = Some(Format::Pcapng);
             (Walker::Pcapng(Pcapng::default()), 0)

@@ -161,13 +161,38 @@ fn flavours() {
         }
         out
     };
-    for (nanos, big, extra) in [(true, false, 0), (true, true, 0), (false, false, 0), (false, true, 0), (false, false, 8)] {
+    for (nanos, big, extra) in [(true, false, 0), (true, true, 0), (false, false, 0), (false, true, 0), (false, false, 8), (false, true, 8)]
+    {
         let got = read(&swap(nanos, big, extra)).0;
         assert_eq!(got.len(), 50, "{nanos} {big} {extra}");
         for (got, expect) in got.iter().zip(&frames) {
             let time = if nanos { expect.0 } else { expect.0 / 1000 * 1000 };
             assert_eq!((got.0, &got.2), (time, &expect.2));
         }
+    }
+}
+
+/// Options of eight bytes in both byte orders: the offset of an interface's clock, and what it dropped.
+#[test]
+fn long_options() {
+    let file = |big: bool| {
+        let word = |w: u32| if big { w.to_be_bytes() } else { w.to_le_bytes() };
+        let half = |h: u16| if big { h.to_be_bytes() } else { h.to_le_bytes() };
+        let eight = |e: u64| if big { e.to_be_bytes() } else { e.to_le_bytes() };
+        let option = |code: u16, value: u64| [&half(code)[..], &half(8), &eight(value), &[0; 4]].concat();
+        let block = |kind: u32, body: &[u8]| {
+            let len = word(body.len() as u32 + 12);
+            [&word(kind)[..], &len, body, &len].concat()
+        };
+        let section = [&word(0x1a2b_3c4d)[..], &half(1), &half(0), &[0xff; 8]].concat();
+        let interface = [&half(1)[..], &half(0), &word(0), &option(14, 1_600_000_000)].concat();
+        let packet = [word(0), word(0), word(7_000_000), word(4), word(4), *b"abcd"].concat();
+        let statistics = [&[word(0), word(0), word(0)].concat()[..], &option(5, 37)].concat();
+        [block(0x0a0d_0d0a, &section), block(1, &interface), block(6, &packet), block(5, &statistics)].concat()
+    };
+    for big in [false, true] {
+        let (frames, _, summary) = read(&file(big));
+        assert_eq!((frames.len(), frames[0].0, summary.dropped), (1, 1_600_000_007_000_000_000, Some(37)), "{big}");
     }
 }
 
