@@ -1256,9 +1256,16 @@ pub struct Trial {
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleartext_unclear: bool,
+    /// What came in clear came in the run after, before its TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleartext_later: bool,
     /// What the same peer was asked in clear, as method and path: of an attack what followed, else what the device does anyway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleartext: Vec<Text>,
+    /// What was said in clear to anybody, as method, path and place: of an attack while it went on, else what was not said of an earlier trial and
+    /// came while nothing was attacked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Text>,
     /// From the last byte of our flight to the end, in milliseconds.
     #[serde(default)]
     pub waited_ms: u64,

@@ -3,6 +3,8 @@
 //! One acceptance is a fail. A refusal counts only between two controls that reached application data and differ from the attack in
 //! nothing but the defect. Everything else is undecided, and says why. The file is long for its tables of cases, one row per rule.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use policies::{Attack, Defect, Need};
 
 use crate::case::{Case, Concern};
@@ -208,15 +210,22 @@ impl<'c> Sides<'c> {
         let anyway: Vec<&Text> =
             case.seen::<Trial>().iter().filter(|(t, _)| t.arm != Arm::Attack).flat_map(|(t, _)| &t.cleartext).collect();
         let restless = restless(case);
+        let provoked = provoked(case);
         let row = |(trial, span): (&'c Trial, &'c crate::case::Span)| {
             // What a device asks its peer in clear while TLS works it asks whatever happens to TLS; and where it asks something else each
             // time, something else under attack says nothing.
             let known = !anyway.is_empty() && (restless || trial.cleartext.iter().all(|shape| anyway.contains(&shape)));
             let as_ever = known && trial.arm == Arm::Attack && trial.result == TrialResult::Accepted && trial.only_by_clear();
             let result = if as_ever { TrialResult::None } else { trial.result };
-            Row { trial, line: span.first, result, unclear: as_ever || trial.cleartext_unclear }
+            let by_attack = trial.arm == Arm::Attack && trial.elsewhere.iter().any(|place| provoked.contains(place));
+            Row { trial, line: span.first, result, unclear: as_ever || trial.cleartext_unclear || by_attack }
         };
-        let mut rows: Vec<Row<'c>> = case.seen::<Trial>().iter().map(row).collect();
+        // What came before the TLS of the next run and comes anyway is no answer to the attack of the run before; with TLS cut there is no other.
+        let as_usual = |trial: &Trial| {
+            let known = !trial.cleartext.is_empty() && trial.cleartext.iter().all(|shape| anyway.contains(&shape));
+            trial.cleartext_later && known && attack.defect != Defect::TlsBlocked
+        };
+        let mut rows: Vec<Row<'c>> = case.seen::<Trial>().iter().filter(|(trial, _)| !as_usual(trial)).map(row).collect();
         rows.sort_by_key(|r| r.trial.n);
         let is_attack = rows.iter().map(|r| is_attempt(attack, r.trial)).collect();
         Sides { rows, is_attack }
@@ -306,6 +315,27 @@ fn restless(case: &Case) -> bool {
     }
     // The first time everything is new, and a second time may be another part of what it does.
     new > 2
+}
+
+/// In so many attempts, each beside one that was not attacked, something that comes by chance would have come in one of those (one in 64 did not).
+const OFTEN: usize = 6;
+/// And in so many, if it came in all and in none of as many others.
+const ALWAYS: usize = 3;
+
+/// What was said in clear, to whomever, under attacks alone, again and again: it is their doing. An attack that was accepted gave no cause for it.
+fn provoked(case: &Case) -> BTreeSet<&Text> {
+    let trials = case.seen::<Trial>();
+    let (attacked, others): (Vec<&Trial>, Vec<&Trial>) = trials.iter().map(|(trial, _)| trial).partition(|trial| trial.arm == Arm::Attack);
+    let refused = attacked.iter().filter(|trial| trial.result != TrialResult::Accepted).count();
+    let mut times: BTreeMap<&Text, usize> = BTreeMap::new();
+    for place in attacked.iter().flat_map(|trial| &trial.elsewhere) {
+        *times.entry(place).or_default() += 1;
+    }
+    times.retain(|_, n| *n >= OFTEN || *n >= ALWAYS && *n >= refused && others.len() >= ALWAYS);
+    for place in others.iter().flat_map(|trial| &trial.elsewhere) {
+        times.remove(place);
+    }
+    times.into_keys().collect()
 }
 
 /// For the anchor questions (pin.absent, pin.scope, cert.user-ca-trusted) the flawless lab chain itself is the attempt.
@@ -719,7 +749,9 @@ mod tests {
                 cut_short: word.contains('k'),
                 after: 0,
                 together: 0,
+                cleartext_later: word.contains('L'),
                 cleartext: word.find('/').map(|at| Text::ours(&word[at..])).into_iter().collect(),
+                elsewhere: word.find('@').map(|at| Text::ours(&word[at..])).into_iter().collect(),
                 waited_ms: 0,
                 lane: u8::from(word.contains('~')),
             };
@@ -794,6 +826,16 @@ mod tests {
             ("P+ x?k P+ x- P+ x- P+ x- P+", "pass"),
             ("P+ xu P+ x- P+ x- P+ x- P+", "inconclusive clear-unclear"),
             ("P+ x? P+ x- P+ x- P+ x- P+", "pass"),
+            // It came before the TLS of the next run: new, or as ever.
+            ("P+ x?uL/b P+ x- P+ x- P+ x- P+", "inconclusive clear-unclear"),
+            ("P+ x?uL/b P+/b x- P+ x- P+ x- P+", "pass"),
+            // Said elsewhere under every attack and never else; not always; and anyway, earlier or later.
+            ("P+ x-@b P+ x-@b P+ x-@b P+", "inconclusive clear-unclear"),
+            ("P+ x- P+ x-@b P+ x-@b P+ x-@b P+", "pass"),
+            ("P+ x- P+ x-@b P+ x-@b P+ x-@b P+ x-@b P+ x-@b P+ x-@b P+", "inconclusive clear-unclear"),
+            ("P+ x-@b P+ x-@b P+ x-@b P+@b", "pass"),
+            ("P+@b x-@b P+ x-@b P+ x-@b P+", "pass"),
+            ("P+ x-@a P+ x-@b P+ x-@d P+", "pass"),
         ] {
             check(&a, rows, TERMS, expect);
         }

@@ -1,13 +1,9 @@
-//! What a device says in clear because of an attack, wherever it goes: it comes under attacks again and again, and never else.
-
-use policies::Time;
+//! What a device says in clear because of an attack, wherever it goes: which trials it came beside. What it means is judged when all are known.
 
 use super::shape;
-use super::subjects::{Clear, MOST_PLACES, Subjects};
+use super::subjects::{Clear, MOST_PLACES, MOST_SHAPES, Subjects};
 use crate::plan::Mode;
-
-/// In so many attacked runs, each beside one that was not, something that comes by chance would have come in one that was not (one in 64 did not).
-const OFTEN: u32 = 6;
+use policies::Time;
 
 impl Subjects {
     /// A datagram in clear to a peer.
@@ -19,31 +15,23 @@ impl Subjects {
         }
     }
 
-    /// Whether something that tells more than that the network is there came in clear, in the runs of a program that were attacked and in none that
-    /// was not. Where it is so often, it is the attack's doing, wherever it goes.
+    /// Keeps something in clear that tells more than that the network is there: with what is attacked at that moment, or as what comes anyway.
     pub(super) fn provoked(&mut self, clear: Clear<'_>, mode: Mode) {
         if mode != Mode::Runs || !clear.speaks || clear.shape.is_some_and(|shape| !shape::tells(shape)) {
             return;
         }
-        let place = (clear.device, format!("{} {}", clear.shape.unwrap_or("bytes"), clear.place()));
-        let mut attacked = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
-        let Some(run) = attacked.find(|group| group.treatment.defect().is_some()).map(|group| group.attempt) else {
-            self.beside.remove(&place);
-            if self.in_clear.len() < MOST_PLACES {
-                self.in_clear.insert(place);
+        let place = format!("{} {}", clear.shape.unwrap_or("bytes"), clear.place());
+        let groups = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
+        let mut quiet = true;
+        for group in groups.filter(|group| group.treatment.defect().is_some()) {
+            quiet = false;
+            if group.elsewhere.len() < MOST_SHAPES {
+                group.elsewhere.insert(place.clone());
             }
-            return;
-        };
-        if self.in_clear.contains(&place) || self.beside.len() >= MOST_PLACES && !self.beside.contains_key(&place) {
-            return;
         }
-        let (times, last) = self.beside.entry(place).or_default();
-        if *times == 0 || *last != run {
-            (*times, *last) = (*times + 1, run);
-        }
-        if *times >= OFTEN {
-            let groups = self.all.iter_mut().filter(|(key, _)| key.device == clear.device).filter_map(|(_, state)| state.group.as_mut());
-            groups.filter(|group| group.treatment.defect().is_some()).for_each(|group| group.provoked = true);
+        let place = (clear.device, place);
+        if quiet && self.quiet.len() < MOST_PLACES && !self.quiet.contains(&place) {
+            self.quiet.push(place);
         }
     }
 }

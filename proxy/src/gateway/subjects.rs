@@ -30,7 +30,7 @@ const MOST_ADDRESSES: usize = 16;
 /// Places asked in clear that are kept in mind; of what comes beyond it cannot be told whether it comes as ever.
 pub(super) const MOST_PLACES: usize = 4096;
 /// Kinds of requests in clear to one peer that are kept in mind. Of what comes beyond it cannot be told what it means.
-const MOST_SHAPES: usize = 64;
+pub(super) const MOST_SHAPES: usize = 64;
 
 /// From so many subjects of one kind on that worked once and never came again, the next is attacked when it comes.
 const PASSING: usize = 3;
@@ -76,8 +76,8 @@ pub(super) struct Group {
     /// With TLS cut, clear traffic came of which it cannot be told whether it stands in for TLS: it also comes while TLS works, or it names
     /// another place that was not asked before.
     cleartext_unclear: bool,
-    /// Something was said in clear, as it is under attacks again and again and never else.
-    pub(super) provoked: bool,
+    /// What was said in clear while it was attacked, wherever.
+    pub(super) elsewhere: BTreeSet<String>,
     /// The device turned to a place where the server speaks first, as it does not while TLS works; what it would say there is not known.
     waited: bool,
     /// The device was ended; under attack, while the group was younger than the time in which it may yet react.
@@ -143,7 +143,7 @@ impl Group {
     }
 
     pub(super) fn unclear(&self) -> bool {
-        self.waited || self.provoked || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
+        self.waited || self.cleartext_unclear && self.treatment.defect() == Some(&Defect::TlsBlocked)
     }
 
     /// How many of its connections began before any was over or said something, of those that `agree` with the group's result.
@@ -172,6 +172,8 @@ pub(super) struct State {
     names: Vec<String>,
     /// What the device asks this peer in clear too, while TLS works.
     asks_in_clear: BTreeSet<String>,
+    /// How many of [`Subjects::quiet`] its trials have told.
+    told: usize,
     /// The attack of the last run of a program, until TLS to this peer is tried again; and through what it was told.
     attacked: Option<(Trial, Arc<FlowTap>)>,
     /// What came in clear in the run after it, in which TLS was not tried yet; and on which flow.
@@ -207,8 +209,8 @@ pub(super) struct Subjects {
     trials: u64,
     /// Where devices were asking in clear while nothing was done to any of their TLS.
     pub(super) in_clear: HashSet<(IpAddr, String)>,
-    /// Where they were asking only under an attack: in how many runs of a program, and the last of them.
-    pub(super) beside: HashMap<(IpAddr, String), (u32, Option<u64>)>,
+    /// Of those what tells more than that the network is there, in the order in which it came.
+    pub(super) quiet: Vec<(IpAddr, String)>,
 }
 
 /// A trial ready to be written, with its flows and the tap through which it goes.
@@ -220,7 +222,7 @@ pub(super) struct Tried {
 
 impl Subjects {
     pub(super) fn new(thresholds: Thresholds) -> Subjects {
-        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0, in_clear: HashSet::new(), beside: HashMap::new() }
+        Subjects { all: HashMap::new(), thresholds, groups: 0, trials: 0, in_clear: HashSet::new(), quiet: Vec::new() }
     }
 
     /// The subject's state; `None` when there are too many to remember.
@@ -273,7 +275,7 @@ impl Subjects {
                 most: None,
                 cleartext_followed: false,
                 cleartext_unclear: false,
-                provoked: false,
+                elsewhere: BTreeSet::new(),
                 waited: false,
                 cut_short: false,
                 cleartext: BTreeSet::new(),
@@ -468,6 +470,7 @@ impl Subjects {
                 result: if unclear { TrialResult::None } else { TrialResult::Accepted },
                 cleartext_followed: !unclear,
                 cleartext_unclear: unclear,
+                cleartext_later: unclear,
                 cleartext: vec![Text::veiled(shape.as_bytes(), veil)],
                 attempt: trial.attempt.map(|n| n + 1),
                 ..trial
@@ -549,6 +552,14 @@ impl Subjects {
         if arm != Arm::Attack {
             cleartext.extend(state.asks_in_clear.iter().cloned());
         }
+        let elsewhere: Vec<&String> = if arm == Arm::Attack {
+            group.elsewhere.iter().collect()
+        } else {
+            let new = self.quiet.get(state.told..).unwrap_or_default();
+            let new = new.get(..new.len().min(MOST_SHAPES)).unwrap_or_default();
+            state.told += new.len();
+            new.iter().filter(|(device, _)| *device == key.device).map(|(_, place)| place).collect()
+        };
         let trial = Trial {
             n,
             arm,
@@ -570,7 +581,9 @@ impl Subjects {
             cut_short: group.cut_short,
             after: group.treatment.after() as u64,
             together: together as u64,
+            cleartext_later: false,
             cleartext: cleartext.iter().map(|shape| Text::veiled(shape.as_bytes(), veil)).collect(),
+            elsewhere: elsewhere.iter().map(|place| Text::veiled(place.as_bytes(), veil)).collect(),
             waited_ms: decisive.waited_ms,
             lane: key.lane,
         };
