@@ -31,6 +31,7 @@ const ANY_CHAIN: &[&str] = &[
     "cert.unknown-critical-extension",
     "cert.untrusted-ca",
     "cert.untrusted-ca-lookalike",
+    "cert.untrusted-ca-with-root",
 ];
 
 const CN_ONLY: &[&str] = &["cert.hostname-cn-only"];
@@ -57,8 +58,14 @@ const LAB_CHAIN: &[&str] = &[
     "tls.verify-signature-corrupt",
     "tls.version-tls11",
 ];
-const OTHERS: &[&str] =
-    &["cert.replaced-key", "cert.self-signed", "cert.untrusted-ca", "cert.untrusted-ca-lookalike", "channel.tls-block-fallback"];
+const OTHERS: &[&str] = &[
+    "cert.replaced-key",
+    "cert.self-signed",
+    "cert.untrusted-ca",
+    "cert.untrusted-ca-lookalike",
+    "cert.untrusted-ca-with-root",
+    "channel.tls-block-fallback",
+];
 
 /// Answers that may stay open: these attacks, this word of the report, and why that is right.
 type Open = (&'static [&'static str], &'static str, &'static str);

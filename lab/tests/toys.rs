@@ -174,6 +174,10 @@ impl Attacker {
                 above = vec![self.stranger.intermediate.clone()];
                 issuer = &self.stranger.issuer;
             }
+            Some(Flaw::UntrustedCaWithRoot) => {
+                above = vec![self.stranger.intermediate.clone(), self.stranger.root.clone()];
+                issuer = &self.stranger.issuer;
+            }
             Some(Flaw::UntrustedCaLookalike) => {
                 above = vec![self.lookalike.intermediate.clone()];
                 issuer = &self.lookalike.issuer;

@@ -45,7 +45,9 @@ pub enum Defect {
     SelfSigned,
     /// Flawless chain under a fresh authority that the device does not know.
     UntrustedCa,
-    /// The same, and the authority has the name and the key identifier of the one that the real chain leads to.
+    /// The same with the authority's root in the message.
+    UntrustedCaWithRoot,
+    /// The first again, and the authority has the name and the key identifier of the one that the real chain leads to.
     UntrustedCaLookalike,
     /// The upstream chain copied, the leaf's key replaced, so that the issuer's signature no longer fits.
     ReplacedKey,
@@ -205,6 +207,7 @@ macro_rules! attacks {
 attacks! {
     "cert/self-signed.toml"
     "cert/untrusted-ca.toml"
+    "cert/untrusted-ca-with-root.toml"
     "cert/untrusted-ca-lookalike.toml"
     "cert/replaced-key.toml"
     "cert/signature-corrupt.toml"

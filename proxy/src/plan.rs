@@ -449,7 +449,8 @@ fn order(defect: &Defect) -> u8 {
         Defect::HostnameMismatch => 1,
         Defect::SelfSigned => 2,
         Defect::Expired => 3,
-        Defect::UntrustedCaLookalike
+        Defect::UntrustedCaWithRoot
+        | Defect::UntrustedCaLookalike
         | Defect::ReplacedKey
         | Defect::SignatureCorrupt
         | Defect::LeafAsIssuer

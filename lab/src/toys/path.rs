@@ -26,6 +26,8 @@ pub(crate) enum Problem {
     SelfSigned,
     /// No known authority at the end.
     UnknownIssuer,
+    /// The same, and a root that nobody knows was sent along.
+    UnknownRoot,
     /// The leaf's signature is not its issuer's; where the names of the issuers lead all the same.
     BadLeafSignature(Option<Anchor>),
     BadIssuerSignature,
@@ -116,9 +118,12 @@ fn walk(chain: &[X509Certificate<'_>], anchors: Anchors<'_>, now: i64, found: &m
         found.push(Problem::BadLeafSignature(end));
     }
     if end.is_none() {
-        let alone =
-            chain.len() == 1 && chain.first().is_some_and(|leaf| leaf.issuer() == leaf.subject() && signed_by(leaf, leaf.public_key()));
-        found.push(if alone { Problem::SelfSigned } else { Problem::UnknownIssuer });
+        let by_itself = |cert: &X509Certificate<'_>| cert.issuer() == cert.subject() && signed_by(cert, cert.public_key());
+        found.push(match chain {
+            [leaf] if by_itself(leaf) => Problem::SelfSigned,
+            chain if chain.get(at).is_some_and(by_itself) => Problem::UnknownRoot,
+            _ => Problem::UnknownIssuer,
+        });
     }
 }
 

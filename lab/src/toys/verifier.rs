@@ -78,6 +78,7 @@ impl Verifier {
             Flaw::AcceptsAnything => return true,
             Flaw::SelfSigned => Problem::SelfSigned,
             Flaw::UntrustedCa => Problem::UnknownIssuer,
+            Flaw::UntrustedCaWithRoot => Problem::UnknownRoot,
             Flaw::UntrustedCaLookalike => Problem::BadIssuerSignature,
             Flaw::ReplacedKey => Problem::BadLeafSignature(Some(Anchor::Public)),
             Flaw::SignatureCorrupt => Problem::BadLeafSignature(Some(Anchor::Added)),
@@ -112,7 +113,7 @@ impl Verifier {
 impl Problem {
     fn error(self) -> CertificateError {
         match self {
-            Self::SelfSigned | Self::UnknownIssuer => CertificateError::UnknownIssuer,
+            Self::SelfSigned | Self::UnknownIssuer | Self::UnknownRoot => CertificateError::UnknownIssuer,
             Self::BadLeafSignature(_) | Self::BadIssuerSignature => CertificateError::BadSignature,
             Self::WrongName | Self::NameInCommonNameOnly => CertificateError::NotValidForName,
             Self::Expired | Self::IssuerLife => CertificateError::Expired,

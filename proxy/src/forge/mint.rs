@@ -125,6 +125,8 @@ pub struct Mint {
     authority: Authority,
     /// Of the same shape as the authority, known to nobody.
     stranger: Authority,
+    /// Another such, whose root is sent along.
+    rooted: Authority,
     /// Signed by the root, but its basicConstraints say it may not sign.
     unable: Issuer,
     /// An ordinary server's certificate under the flawless intermediate.
@@ -138,6 +140,7 @@ pub struct Mint {
 impl Mint {
     pub fn new(authority: Authority, now: Time) -> Result<Mint, Error> {
         let stranger = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
+        let rooted = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
         let unable =
             authority.root.authorise(&format!("Overhear issuing {}", short_label()?), authority.not_before, authority.not_after, false)?;
         let server_key = Arc::new(Key::fresh(KeyKind::P256)?);
@@ -149,6 +152,7 @@ impl Mint {
         Ok(Mint {
             authority,
             stranger,
+            rooted,
             unable,
             server,
             ec: [Arc::new(Key::fresh(KeyKind::P256)?), Arc::new(Key::fresh(KeyKind::P256)?)],
@@ -209,6 +213,11 @@ impl Mint {
                 return Ok(Chain::new(vec![leaf.into()], own));
             }
             Some(Defect::UntrustedCa) => (base, &self.stranger.intermediate),
+            Some(Defect::UntrustedCaWithRoot) => {
+                let Authority { root, intermediate, .. } = &self.rooted;
+                let leaf = base.signed(&key, &intermediate.subject, &intermediate.key)?;
+                return Ok(Chain::new(vec![leaf.into(), intermediate.certificate.clone(), root.certificate.clone()], key));
+            }
             Some(Defect::UntrustedCaLookalike) => {
                 lookalike = self.lookalike(mirror)?;
                 (base, &lookalike)
@@ -303,6 +312,7 @@ pub fn in_chain(defect: &Defect) -> bool {
     match defect {
         Defect::SelfSigned
         | Defect::UntrustedCa
+        | Defect::UntrustedCaWithRoot
         | Defect::UntrustedCaLookalike
         | Defect::ReplacedKey
         | Defect::SignatureCorrupt

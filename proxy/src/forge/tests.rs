@@ -94,7 +94,8 @@ fn rows() -> Vec<Row> {
     vec![
         row(Defect::SelfSigned, &["issuer", "key", SKI, AKI], |e| matches!(e, E::UnknownIssuer), &[18]),
         // 19: self-signed in chain, 20: no local issuer.
-        row(Defect::UntrustedCa, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[19, 20]),
+        row(Defect::UntrustedCa, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[20]),
+        row(Defect::UntrustedCaWithRoot, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[19]),
         row(Defect::UntrustedCaLookalike, &["issuer", AKI], |e| matches!(e, E::BadSignature | E::UnknownIssuer), &[7, 20]),
         Row { defect: Defect::ReplacedKey, differs: None, webpki: |e| matches!(e, E::BadSignature), openssl: &[7] },
         row(Defect::SignatureCorrupt, &[], |e| matches!(e, E::BadSignature), &[7]),
