@@ -683,6 +683,8 @@ impl Reading for Board {
         match (line.flow, &line.seen) {
             (Some(flow), Observation::Hello(hello)) => self.meet(flow, hello.class),
             (Some(flow), Observation::Served(_)) => self.meet(flow, ClientClass::UNSEEN),
+            // Of a connection seen from its middle nothing else is told.
+            (Some(flow), Observation::Undecrypted(closed)) if closed.choice_unseen => self.meet(flow, ClientClass::UNSEEN),
             _ => {}
         }
         let homes = match (&line.subject, line.flow, &line.seen) {

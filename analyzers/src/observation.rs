@@ -94,7 +94,7 @@ observations! {
     Activity / "activity" => Activity = |it| it.clone();
     Presence / "presence" => Presence = |it| it.clone();
     Missed / "missed" => MissedFact = |it| MissedFact { why: it.why };
-    Undecrypted / "undecrypted" => UndecryptedFact = |it| UndecryptedFact { protocol: it.protocol, reason: it.reason };
+    Undecrypted / "undecrypted" => UndecryptedFact = |it| UndecryptedFact { protocol: it.protocol, reason: it.reason, choice_unseen: it.choice_unseen };
     Unparsed / "unparsed" => UnparsedFact = |it| UnparsedFact { what: it.what, reason: it.reason, layer: it.layer };
     Odd / "odd" => OddKind = |it| it.what;
     Ledger / "ledger" => Ledger = |it| it.clone();
@@ -1372,12 +1372,16 @@ pub struct Undecrypted {
     pub protocol: App,
     pub reason: NotOpened,
     pub bytes: u64,
+    /// Of TLS: sealed records show that the server chose a version and a suite, and no answer of it was seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub choice_unseen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UndecryptedFact {
     pub protocol: App,
     pub reason: NotOpened,
+    pub choice_unseen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

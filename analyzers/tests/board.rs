@@ -115,6 +115,44 @@ fn a_handshake_on_a_flow_that_was_bound_before() {
     assert_eq!(declared, [("fail", None)]);
 }
 
+/// A connection seen from its middle, or without the server's answer, may have ended on anything: others to the same peer or to another
+/// do not vouch for it. One that nobody answered went on to nothing.
+#[test]
+fn a_handshake_that_was_not_seen_holds_back_the_requirement() {
+    let bound = |client: &str, port: u16| {
+        format!(
+            r#"{{"bound":{{"device":1,"attribution":"opener","side":"out","peer":{{"addr":"192.0.2.25","port":{port},"transport":"tcp"}},{client}"actor":{{"class":"unknown"}}}}}}"#
+        )
+    };
+    let known = r#""client":"c-010101010101","#;
+    let hello = r#"{"hello":{"transport":"tcp","dir":"out","sni":"mail.test","versions":[772],"suites":[4865],"ja3":"","ja4":"","class":"c-010101010101","grease":false,"ech":false,"psk":false,"early_data":false,"session_ticket":false}}"#;
+    let served = r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#;
+    let closed = |more: &str| format!(r#"{{"undecrypted":{{"protocol":"tls","reason":"no-handshake","bytes":69{more}}}}}"#);
+    let unseen = closed(r#","choice_unseen":true"#);
+    let said = |second: &[&str]| {
+        let first = [&bound(known, 443), hello, served, &closed("")].map(|fact| (1, fact.to_owned()));
+        let second = second.iter().map(|fact| (2, (*fact).to_owned()));
+        let lines: Vec<Line> = (1..)
+            .zip(first.into_iter().chain(second))
+            .map(|(n, (flow, fact))| {
+                let seen = serde_json::from_str(&fact).unwrap();
+                Line { n, at: Time(n as i64), frame: Some(n), flow: Some(FlowId(flow)), subject: None, seen }
+            })
+            .collect();
+        let (checks, requirements) = verdicts(&board(&lines, Caps::default(), 100));
+        let verdict = requirements.iter().find(|(id, _)| id == "mastg/0218").unwrap().1;
+        (checks["tls.negotiated-version"], checks["tls.negotiated-suite"], checks["tls.forward-secrecy"], verdict)
+    };
+    let open = ("inconclusive", "inconclusive", "inconclusive", RequirementVerdict::Inconclusive);
+    let holds = ("pass", "pass", "pass", RequirementVerdict::Pass);
+    assert_eq!(said(&[]), holds);
+    assert_eq!(said(&[&bound("", 443), &unseen]), open, "the same peer, from the middle");
+    assert_eq!(said(&[&bound("", 993), &unseen]), open, "another");
+    assert_eq!(said(&[&bound(known, 993), hello, &unseen]), open, "the answer is missing");
+    assert_eq!(said(&[&bound(known, 993), hello]), holds, "nobody answered");
+    assert_eq!(said(&[&bound("", 993), &closed("")]), holds, "no sign of a choice");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -116,6 +116,11 @@ fn undecrypted(told: &Told) -> Option<(NotOpened, u64)> {
     told.of(|o| if let Observation::Undecrypted(u) = o { Some((u.reason, u.bytes)) } else { None })
 }
 
+/// Whether closed bytes are said to lie under a choice of the server's that was not seen.
+fn choice_unseen(told: &Told) -> Option<bool> {
+    told.of(|o| if let Observation::Undecrypted(u) = o { Some(u.choice_unseen) } else { None })
+}
+
 #[test]
 fn rfc8448_with_keys() {
     let (pieces, secrets) = trace(RFC8448);
@@ -333,6 +338,33 @@ fn one_side_only() {
     let told = feed.close();
     assert_eq!(told.words(), ["bound", "served", "reaction", "undecrypted"]);
     assert_eq!(reaction(&told).0, ReactionKind::Unknown);
+}
+
+/// What is sealed lies under a version and suite that the server chose: whether that was seen is said, and nothing else makes it unseen.
+#[test]
+fn a_choice_that_was_not_seen() {
+    for (name, text) in [("1.3", RFC8448), ("1.2", TLS12)] {
+        let (pieces, _) = trace(text);
+        let told = |from_start: bool, keep: &dyn Fn(usize, Dir) -> bool, lost: bool| {
+            let mut feed = Feed::new(Transport::Tcp, from_start, &[]);
+            for (i, (dir, bytes)) in pieces.iter().enumerate() {
+                if keep(i, *dir) {
+                    feed.piece(*dir, bytes);
+                } else if lost {
+                    feed.gap(*dir, bytes.len() as u64);
+                }
+            }
+            choice_unseen(&feed.close())
+        };
+        let answer = pieces.iter().position(|(dir, _)| *dir == Dir::Back).unwrap();
+        assert_eq!(told(true, &|_, _| true, false), Some(false), "{name}: whole");
+        assert_eq!(told(false, &|i, _| i + 4 >= pieces.len(), false), Some(true), "{name}: from its middle");
+        assert_eq!(told(true, &|i, _| i != answer, true), Some(true), "{name}: without the server's first piece");
+        assert_eq!(told(true, &|i, _| i + 4 >= pieces.len(), true), Some(true), "{name}: all but the end is lost");
+        assert_eq!(told(true, &|_, dir| dir == Dir::Out, false), Some(true), "{name}: the client's side alone");
+        assert_eq!(told(true, &|_, dir| dir == Dir::Back, false), Some(false), "{name}: the server's side alone");
+        assert_eq!(told(true, &|i, _| i < answer, false), None, "{name}: a hello that nobody answered");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use policies::{Attack, Declaration, IdentifierType, Policy, Severity};
 use crate::case::{Case, Concern, Hole, Seen};
 use crate::chunk::{Layer, Lost};
 use crate::observation::{
-    Exposure, Flow, Grade, Hello, Hit, HitDirection, HitFact, Input, Kind, Ledger, Missed, Planted, Run, RunMode, Standing,
+    Exposure, Flow, Grade, Hello, Hit, HitDirection, HitFact, Input, Kind, Ledger, Missed, Planted, Run, RunMode, Standing, Undecrypted,
 };
 use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::{Scope, Subject};
@@ -176,6 +176,18 @@ pub(crate) fn unseen<K: Kind>(seen: &Seen<'_, K>, reason: Reason, expected: &str
         Some(kept) if seen.overflowed() => Outcome::inconclusive(Reason::Overflowed, kept, expected, "more facts than are kept"),
         _ => Outcome::NotTested(reason),
     }
+}
+
+/// The answer where a connection went on under a version and suite that the server chose and nobody saw: they may be any.
+pub(crate) fn unseen_choice(case: &Case, expected: &str) -> Option<Outcome> {
+    let closed = case.seen::<Undecrypted>();
+    let Some(proof) = closed.proof(|u| u.choice_unseen) else {
+        // One that says so may have found no place.
+        let kept = closed.proof(|_| true).filter(|_| closed.overflowed())?;
+        return Some(Outcome::inconclusive(Reason::Overflowed, kept, expected, "more facts than are kept"));
+    };
+    let n = closed.count(|u| u.choice_unseen);
+    Some(Outcome::inconclusive(Reason::MissedBytes, proof, expected, format!("{} whose handshake was not seen", counted(n, "connection"))))
 }
 
 /// What the whole run did not see and could be of this subject: frames that never reached a flow, and flows that belong to nobody.

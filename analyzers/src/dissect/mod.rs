@@ -312,7 +312,7 @@ impl Cx<'_> {
 
     /// Encrypted bytes stayed closed.
     pub fn undecrypted(&mut self, protocol: App, reason: NotOpened, bytes: u64) {
-        self.see(Undecrypted { protocol, reason, bytes });
+        self.see(Undecrypted { protocol, reason, bytes, choice_unseen: false });
     }
 
     /// Clear bytes nobody understood.

@@ -65,7 +65,10 @@ impl Talked {
             }
             Observation::Bound(b) => b.peer.name.map(|name| format!("bound {name}")),
             Observation::Unparsed(u) => Some(format!("unparsed {} {:?} {}", u.what.word(), u.reason, u.bytes)),
-            Observation::Undecrypted(u) => Some(format!("undecrypted {} {:?} {}", u.protocol.word(), u.reason, u.bytes)),
+            Observation::Undecrypted(u) => {
+                let unseen = if u.choice_unseen { " choice unseen" } else { "" };
+                Some(format!("undecrypted {} {:?} {}{unseen}", u.protocol.word(), u.reason, u.bytes))
+            }
             Observation::Flow(f) => {
                 let c = f.coverage;
                 Some(format!("{} {}+{}+{}", f.app.word(), c.analysed, c.encrypted, c.unparsed))
@@ -181,8 +184,12 @@ fn tls_that_turns_clear() {
     check(Transport::Tcp, 443, &[(Sent, &hello), (Sent, text.as_bytes())], &[&told[..], &["tls 71+0+24"]].concat());
     // In a record of application data that nothing can have sealed yet.
     let early = record(23, text.as_bytes());
-    let told = ["bound a.test", "hello a.test", "hit tcp.stream Wire Out", "undecrypted tls NoKey 29", "tls 71+29+0"];
+    let told = ["bound a.test", "hello a.test", "hit tcp.stream Wire Out", "undecrypted tls NoKey 29 choice unseen", "tls 71+29+0"];
     check(Transport::Tcp, 443, &[(Sent, &hello), (Sent, &early)], &told);
+    // What is sent early rests on nothing that the server chose now.
+    let resuming = record(22, &message(1, &hello_body("a.test", 42, &[])));
+    let told = ["bound a.test", "hello a.test", "undecrypted tls NoKey 29", "tls 71+29+0"];
+    check(Transport::Tcp, 443, &[(Sent, &resuming), (Sent, &record(23, &sealed(9, 24)))], &told);
     let told = ["hit tcp.stream Wire Out", "undecrypted tls NoHandshake 29", "tls 0+29+0"];
     check(Transport::Tcp, 443, &[(Sent, &early)], &told);
     // In messages nobody knows, or a hello that breaks off.

@@ -8,8 +8,8 @@
 //!
 //! # How it is judged
 //! *Fail*: static RSA, static (EC)DH, anonymous, null, or a pre-shared key without (EC)DHE. *Pass*: (EC)DHE everywhere, and no
-//! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided; one that the device broke off over the
-//! server's choice does not count.
+//! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided, and so does a connection that goes on
+//! under a choice that was not seen; one that the device broke off over the server's choice does not count.
 //!
 //! # Evidence
 //! The `served` lines.
@@ -20,7 +20,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen, unseen_choice};
 use crate::observation::{KeyExchange, Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -41,6 +41,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let n = served.count(bad);
         return Outcome::fail(proof, EXPECTED, format!("{} without a fresh key exchange", counted(n, "handshake")));
     }
+    if let Some(unseen) = unseen_choice(case, EXPECTED) {
+        return unseen;
+    }
     if let Some(unknown) = served.proof(|s| !s.refused && s.key_exchange == KeyExchange::Unknown) {
         return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
     }
@@ -50,6 +53,14 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
+    Example::new(
+        "the same beside a good handshake",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"undecrypted":{"protocol":"tls","reason":"gap","bytes":9000,"choice_unseen":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("early data that nobody answered", r#"{"undecrypted":{"protocol":"tls","reason":"no-key","bytes":69}}"#, "not-tested not-exercised"),
     Example::new("static RSA chosen, and refused", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
     Example::new("ECDHE", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
     Example::new("static RSA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),

@@ -9,7 +9,8 @@
 //!
 //! # How it is judged
 //! *Fail*: a handshake ended on a suite outside the policy's list (`[tls] suites`; shipped: the suites of RFC 9325 and TLS 1.3).
-//! *Pass*: all were on it, and no handshake was hidden. One that the device broke off over the server's choice does not count.
+//! *Pass*: all were on it, and no handshake was hidden. A connection that goes on under a choice that was not seen, as where the
+//! capture begins in its middle, leaves it undecided. One that the device broke off over the server's choice does not count.
 //!
 //! # Evidence
 //! The `served` lines.
@@ -20,7 +21,7 @@
 use policies::{Severity, Suite};
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen, unseen_choice};
 use crate::observation::{Served, ServedFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -40,12 +41,23 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let names: Vec<String> = suites.into_iter().map(|s| Suite(s).to_string()).collect();
         return Outcome::fail(bad, EXPECTED, format!("chosen outside the list: {}", names.join(", ")));
     }
+    if let Some(unseen) = unseen_choice(case, EXPECTED) {
+        return unseen;
+    }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
     let observed = format!("{}, all on agreed suites", counted(served.count(|s| !s.refused), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
+    Example::new(
+        "the same beside a good handshake",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"undecrypted":{"protocol":"tls","reason":"gap","bytes":9000,"choice_unseen":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("early data that nobody answered", r#"{"undecrypted":{"protocol":"tls","reason":"no-key","bytes":69}}"#, "not-tested not-exercised"),
     Example::new("RC4 chosen, and refused", r#"{"served":{"version":771,"suite":5,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
     Example::new("TLS_AES_128_GCM_SHA256", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
     Example::new("TLS_RSA_WITH_AES_128_CBC_SHA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),

@@ -8,8 +8,9 @@
 //!
 //! # How it is judged
 //! *Fail*: a handshake of this client with this peer ended on an older version. *Pass*: all were 1.2 or newer, and no handshake of the
-//! subject was hidden by lost or unreadable bytes. A handshake that was seen only in part leaves it undecided. One that the device
-//! broke off over the server's choice did not end on it and does not count. DTLS 1.0 is TLS 1.1 over datagrams and counts as such.
+//! subject was hidden by lost or unreadable bytes. A handshake that was seen only in part leaves it undecided, and so does a
+//! connection that goes on under a choice that was not seen, as where the capture begins in its middle. One that the device broke off
+//! over the server's choice did not end on it and does not count. DTLS 1.0 is TLS 1.1 over datagrams and counts as such.
 //!
 //! # Evidence
 //! The `served` lines; each names its flow and frame.
@@ -20,7 +21,7 @@
 use policies::Severity;
 
 use crate::case::{Case, Concern};
-use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen};
+use crate::checks::{Context, Example, Mode, Rule, counted, settle, unseen, unseen_choice};
 use crate::observation::{Served, ServedFact, is_outdated};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
@@ -37,12 +38,23 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let n = served.count(old);
         return Outcome::fail(proof, EXPECTED, format!("{} ended on a version older than TLS 1.2", counted(n, "handshake")));
     }
+    if let Some(unseen) = unseen_choice(case, EXPECTED) {
+        return unseen;
+    }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
     let observed = format!("{}, none older than TLS 1.2", counted(served.count(|s| !s.refused), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
+    Example::new(
+        "the same beside a good handshake",
+        r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}
+           {"undecrypted":{"protocol":"tls","reason":"gap","bytes":9000,"choice_unseen":true}}"#,
+        "inconclusive missed-bytes",
+    ),
+    Example::new("early data that nobody answered", r#"{"undecrypted":{"protocol":"tls","reason":"no-key","bytes":69}}"#, "not-tested not-exercised"),
     Example::new("TLS 1.3 only", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
     Example::new(
         "one handshake on TLS 1.0",

@@ -14,7 +14,7 @@ use crate::dissect::tls::side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, HANDSHAK
 use crate::dissect::tls::suites;
 use crate::dissect::{Cx, Dissector, Hint, Rest, search_opaque};
 use crate::flow::{Counts, Dir, FlowEnd};
-use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Served};
+use crate::observation::{App, NameSource, NotOpened, NotParsed, OddKind, Served, Undecrypted};
 
 /// The DTLS associations of a pair of ports, one after the other.
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ pub(crate) struct Dtls {
     /// What the server chose, and where, until the client goes on with it.
     served: Option<(Time, u64, Served)>,
     answered: bool,
+    /// Records were sealed under keys.
+    keyed: bool,
+    /// So they were in an association whose choice was not seen.
+    choice_unseen: bool,
     /// The client broke off in the clear.
     refused: bool,
     /// The client's half of the handshake in the clear is over: what follows may be media beside it (RFC 5764 §5.1.2).
@@ -114,6 +118,7 @@ impl Dissector for Dtls {
             };
             let from_client = self.client == Some(chunk.dir);
             if epoch > 0 {
+                self.keyed = true;
                 if from_client {
                     self.seal(cx);
                 }
@@ -160,12 +165,16 @@ impl Dissector for Dtls {
         let left = cx.known.delivered.saturating_sub(read);
         if left > 0 {
             let why = if self.offered.is_some() { NotOpened::Unsupported } else { NotOpened::NoHandshake };
-            cx.undecrypted(App::Tls, why, left);
+            cx.see(Undecrypted { protocol: App::Tls, reason: why, bytes: left, choice_unseen: self.is_choice_unseen() });
         }
     }
 }
 
 impl Dtls {
+    fn is_choice_unseen(&self) -> bool {
+        self.choice_unseen || self.keyed && !self.answered
+    }
+
     /// The client has keys: it goes on with what the server chose.
     fn seal(&mut self, cx: &mut Cx<'_>) {
         self.sealed = true;
@@ -258,7 +267,8 @@ impl Dtls {
                         return;
                     }
                     self.serve(self.refused, cx);
-                    *self = Dtls { client: Some(dir), offered: Some(hello.random), others: self.others, ..Dtls::default() };
+                    let choice_unseen = self.is_choice_unseen();
+                    *self = Dtls { client: Some(dir), offered: Some(hello.random), others: self.others, choice_unseen, ..Dtls::default() };
                     let mut seen = hello.seen(Carrier::Dtls, dir, false, None, &*cx.tools.veil);
                     let name = seen.sni.clone().map(|name| (name, NameSource::Sni));
                     cx.hint(Hint {

@@ -26,7 +26,7 @@ use crate::dissect::search::{Place, Trail};
 use crate::dissect::{Cx, DEEPEST, Dissector, Rest, Talk};
 use crate::encode::Digest;
 use crate::flow::{Close, Counts, Dir, FlowEnd};
-use crate::observation::{App, Certificate, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served};
+use crate::observation::{App, Certificate, NotOpened, NotParsed, OddKind, Reaction, ReactionKind, Served, Undecrypted};
 
 use preamble::Preamble;
 use reaction::{Generation, Watch};
@@ -60,6 +60,10 @@ pub struct Tls {
     why: Option<NotOpened>,
     /// Bytes of sealed records that stayed closed, as far as they were handed in.
     closed: u64,
+    /// Records were sealed after a choice of the server's, which was not seen by then.
+    under_choice: bool,
+    /// What came before the first bytes of a direction was not seen, or was of another conversation.
+    headless: bool,
     unread: u64,
     server_alert: Option<u8>,
     /// The certificates that the client showed.
@@ -158,6 +162,7 @@ impl Dissector for Tls {
                 cx.odd(OddKind::BrokenTls, "bytes behind sealed records that are none", Some(offset));
             }
             let side = &mut self.sides[chunk.dir.index()];
+            self.headless |= side.next == 0 && offset > 0;
             side.next = offset + chunk.bytes.len() as u64;
             if side.lost && !side.broken && (chunk.bytes.len() < HEADER || !side.short.is_empty()) {
                 side.short.extend_from_slice(chunk.bytes);
@@ -269,7 +274,8 @@ impl Dissector for Tls {
         };
         if left > 0 {
             let why = self.why.unwrap_or(if self.offer.is_some() { NotOpened::NoKey } else { NotOpened::NoHandshake });
-            cx.undecrypted(App::Tls, why, left);
+            let choice_unseen = self.under_choice && self.generation.is_none() && self.answer.is_none();
+            cx.see(Undecrypted { protocol: App::Tls, reason: why, bytes: left, choice_unseen });
         }
     }
 }
@@ -466,6 +472,7 @@ impl Tls {
         {
             cx.rest(Rest::Encrypted);
             self.note_sealed(dir, head);
+            self.note_choice(dir);
             let side = &mut self.sides[dir.index()];
             side.sealed = side.sealed.saturating_add(1);
             side.skip = head.len();
@@ -520,6 +527,12 @@ impl Tls {
         }
     }
 
+    /// A sealed record comes after the server's choice, unless it is data of a client that goes on with what it knows.
+    fn note_choice(&mut self, dir: Dir) {
+        let early = self.client == Some(dir) && self.offer.as_ref().is_some_and(|o| o.early);
+        self.under_choice |= self.generation.is_none() && !early;
+    }
+
     fn record(&mut self, head: Header, body: &[u8], chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         let dir = chunk.dir;
         let whole = HEADER + body.len();
@@ -540,7 +553,11 @@ impl Tls {
             return;
         }
         self.note_sealed(dir, head);
-        if self.is_readable(dir, head.kind(), cx) {
+        let readable = self.is_readable(dir, head.kind(), cx);
+        if !readable || self.offer.is_some() || self.headless || self.why == Some(NotOpened::Gap) {
+            self.note_choice(dir);
+        }
+        if readable {
             cx.search_stream(&mut self.trails.get_or_insert_default()[dir.index()], CLEAR, dir, chunk.layer, self.at, body);
         }
         let mut plain = std::mem::take(&mut self.plain);
