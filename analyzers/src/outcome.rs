@@ -54,7 +54,7 @@ reasons! {
     Intermittent = "intermittent", "the client accepts one attack at times and refuses it at times: whether it refuses another is chance";
     OpeningOnly = "opening-only", "the device sent its protocol's fixed opening and nothing of its own";
     Silent = "silent", "the connection stayed open and nothing came";
-    NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes other causes than a pin";
+    NoDiscriminatingTrial = "no-discriminating-trial", "refused, but nothing excludes another cause than the one that was asked about";
     LossOverLimit = "loss-over-limit", "capture loss is over the limit of the plan";
     WindowsNotConfirmed = "windows-not-confirmed", "event windows were not confirmed, or too few";
     VolumeDiffers = "volume-differs", "traffic in the windows differs from the comparison windows";

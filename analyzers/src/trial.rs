@@ -595,6 +595,15 @@ fn refused(attack: &Attack, case: &Case, terms: &Terms, sides: &Sides<'_>, all: 
             format!("refuses added anchors: {counted} of {counted} attempts, while the real chain was accepted in between"),
         );
     }
+    // A pin refuses every added authority: it says nothing of the store that this one stands in.
+    if attack.defect == Defect::UserAnchor && (terms.pin_claimed || terms.anchor_live) {
+        let why = if terms.anchor_live {
+            "the same client takes the added authority from another peer, so this may be a pin"
+        } else {
+            "a pin is claimed for this peer, which would refuse any other authority too"
+        };
+        return undecided(Reason::NoDiscriminatingTrial, format!("refused {counted} of {counted} attempts; {why}"));
+    }
     if attack.defect == Defect::TlsBlocked && terms.proxied_only {
         let observed = format!("{counted} attempts without a request in clear through the proxy; one that goes around it is not seen");
         return undecided(Reason::ProxyOnly, observed);
@@ -1125,10 +1134,15 @@ mod tests {
         check(&a, "P+ C+ P+", TERMS, "not-tested user-ca-not-installed");
         let installed = Terms { user_anchor: true, ..TERMS };
         check(&a, "P+ C+ P+", installed, "not-applicable nothing-declared");
-        let strict = Terms { strict: true, ..installed };
+        let strict = Terms { strict: true, anchor_live: false, ..installed };
+        let refused = "P+ C- P+ C- P+ C- P+";
         check(&a, "P+ C+ P+", strict, "fail");
-        check(&a, "P+ C- P+ C- P+ C- P+", strict, "pass");
+        check(&a, refused, strict, "pass");
         check(&a, "P+ C- P+", strict, "inconclusive too-few-attempts");
+        // What a pin refuses may be trusted all the same.
+        check(&a, refused, Terms { anchor_live: true, ..strict }, "inconclusive no-discriminating-trial");
+        check(&a, refused, Terms { pin_claimed: true, ..strict }, "inconclusive no-discriminating-trial");
+        check(&a, "P+ C+ P+", Terms { pin_claimed: true, ..strict }, "fail");
     }
 
     #[test]
