@@ -788,7 +788,7 @@ mod roll_up_tests {
 
     #[test]
     fn a_good_client_does_not_vouch_for_one_that_was_not_attacked() {
-        let (id, attack) = ("niap-tls/TLSC.1-T9.2.2", "cert.hostname-mismatch");
+        let (id, attack) = ("niap-tls/TLSC.1-T9.1", "cert.eku-not-server");
         let stood = Tallied { pass: 1, ..Tallied::default() };
         rolled(id, &[(attack, stood)], RequirementVerdict::Pass);
         // No occasion, or none that counts (the attack was not selected there).
@@ -806,6 +806,14 @@ mod roll_up_tests {
         rolled(id, &[(needed, pass), (supporting, Tallied { not_tested: 1, ..Tallied::default() })], RequirementVerdict::Pass);
         rolled(id, &[(needed, pass), (supporting, Tallied { inconclusive: 1, ..Tallied::default() })], RequirementVerdict::Inconclusive);
         rolled(id, &[(needed, pass), (supporting, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+    }
+
+    /// A test that asks for each type of name is not passed by one.
+    #[test]
+    fn what_shows_a_part_only_refutes() {
+        let (id, attack) = ("niap-tls/TLSC.1-T9.2.2", "cert.hostname-mismatch");
+        rolled(id, &[(attack, Tallied { pass: 1, ..Tallied::default() })], RequirementVerdict::NoIndication);
+        rolled(id, &[(attack, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
     }
 
     /// What a later command adds to a finished journal changes neither when the run ended nor what it is.
