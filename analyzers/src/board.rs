@@ -135,6 +135,21 @@ pub struct Rolled {
     pub checks: Vec<(String, &'static str)>,
 }
 
+impl Rolled {
+    /// Whether this failure is one of those that may have failed the requirement.
+    pub fn fails_by(&self, finding: &Finding) -> bool {
+        let counts = !excludes_user_apps(&self.id) || matches!(finding.actor.class, ActorClass::Os | ActorClass::Preloaded);
+        counts && finding.outcome.is_fail() && finding.waived.is_none() && self.checks.iter().any(|(check, _)| *check == *finding.check)
+    }
+}
+
+impl Finding {
+    /// Its peer is known by its address alone, or stands for many: another run's finding of the same fingerprint may be about another peer.
+    pub fn is_of_nameless_peer(&self) -> bool {
+        self.subject.peer.as_ref().is_some_and(|peer| peer.name.is_none() || *peer == other_peers())
+    }
+}
+
 /// How a check did over all its subjects: the worst of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tallied {
@@ -593,7 +608,7 @@ fn branch(needs: &Needs, of: &dyn Fn(&str) -> Branch) -> Branch {
 }
 
 fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> RequirementVerdict {
-    let excludes_apps = excludes_user_apps(requirement);
+    let excludes_apps = excludes_user_apps(&requirement.id);
     let of = |id: &str| -> Branch {
         let Some(t) = tally.get(id) else { return Branch::NotTested };
         let (fails, unknown) =
@@ -643,8 +658,8 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
 }
 
 /// The consumer-mobile-device family leaves out apps that the user installed.
-fn excludes_user_apps(requirement: &Requirement) -> bool {
-    requirement.id.starts_with("ts103732") || requirement.id.starts_with("ts103932")
+fn excludes_user_apps(requirement: &str) -> bool {
+    requirement.starts_with("ts103732") || requirement.starts_with("ts103932")
 }
 
 fn fingerprint(check: &str, subject: &Subject, actor: &Actor) -> String {

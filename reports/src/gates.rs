@@ -1,5 +1,7 @@
 //! The exit code: 0 nothing failed and nothing needed was undecided, 1 a needed check failed, 2 something needed is undecided.
 
+mod baseline;
+
 use std::collections::{BTreeSet, HashMap};
 
 use analyzers::board::{Demands, Finding, Needed, RequirementVerdict, Rolled, leaves_undecided};
@@ -7,7 +9,8 @@ use analyzers::observation::{Run, RunKind};
 use analyzers::outcome::{Outcome, Reason, Verdict};
 use analyzers::text::Text;
 use policies::Severity;
-use serde::Deserialize;
+
+pub use baseline::Baseline;
 
 use crate::words;
 
@@ -101,49 +104,36 @@ impl Gates {
     }
 }
 
-/// The fails of another report.json, by fingerprint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Baseline {
-    known: HashMap<String, Vec<Severity>>,
+/// What becomes of a failure at the gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gated {
+    Counts,
+    /// Less severe than what counts.
+    Below,
+    /// In the baseline too.
+    Known,
 }
 
-#[derive(Deserialize)]
-struct BaselineFile {
-    schema: String,
-    findings: Vec<BaselineFinding>,
-}
-
-#[derive(Deserialize)]
-struct BaselineFinding {
-    fingerprint: String,
-    verdict: String,
-    severity: Severity,
-    #[serde(default)]
-    waived: Option<String>,
-}
-
-impl Baseline {
-    /// Reads a report.json. A waived fail is not part of the baseline: when its waiver ends it counts.
-    pub fn parse(text: &str) -> Result<Baseline, String> {
-        let file: BaselineFile = serde_json::from_str(text).map_err(|e| format!("not a report.json: {e}"))?;
-        if file.schema != crate::json::SCHEMA {
-            return Err(format!("its schema is '{}', not '{}'", file.schema.escape_debug(), crate::json::SCHEMA));
+/// What becomes of each failure that nobody answers for, by its place in `findings`.
+fn gated(findings: &[&Finding], gates: &Gates) -> Vec<Option<Gated>> {
+    let mut baseline = gates.baseline.clone();
+    let mut at_the_gates = |finding: &Finding| {
+        if gates.fail_on.is_some_and(|least| finding.severity < least) {
+            Gated::Below
+        } else if baseline.as_mut().is_some_and(|b| b.excuses(finding)) {
+            Gated::Known
+        } else {
+            Gated::Counts
         }
-        let mut known: HashMap<String, Vec<Severity>> = HashMap::new();
-        for finding in file.findings {
-            if finding.verdict == "fail" && finding.waived.is_none() {
-                known.entry(finding.fingerprint).or_default().push(finding.severity);
-            }
-        }
-        Ok(Baseline { known })
-    }
+    };
+    findings.iter().map(|f| (f.outcome.is_fail() && f.waived.is_none()).then(|| at_the_gates(f))).collect()
+}
 
-    /// Takes one known fail of that fingerprint that was at least as severe. Each excuses one: more fails of a kind than before are new.
-    fn excuses(&mut self, finding: &Finding) -> bool {
-        let Some(severities) = self.known.get_mut(&finding.fingerprint) else { return false };
-        let fit = severities.iter().enumerate().filter(|(_, s)| **s >= finding.severity).min_by_key(|(_, s)| **s).map(|(i, _)| i);
-        fit.map(|i| severities.swap_remove(i)).is_some()
-    }
+/// Whether a requirement that failed counts: by a finding that does, or where it did not fail in the baseline.
+fn requirement_counts(requirement: &Rolled, findings: &[&Finding], gated: &[Option<Gated>], gates: &Gates) -> bool {
+    let below = || findings.iter().zip(gated).filter(|(f, _)| requirement.fails_by(f)).filter_map(|(_, gated)| *gated);
+    let known = || gates.baseline.as_ref().is_some_and(|b| b.requirements.contains(&requirement.id));
+    below().next().is_none() || below().any(|g| g == Gated::Counts) || below().any(|g| g == Gated::Known) && !known()
 }
 
 /// The exit code with what it rests on.
@@ -225,11 +215,12 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     let mut exit = Exit::default();
     // Needed answers that are pass or fail, counted or not.
     let mut decided = 0;
-    let mut baseline = gates.baseline.clone();
+    let findings = worst_first(findings);
+    let gated = gated(&findings, gates);
     // One check has a finding for each of many subjects.
     let mut needs: HashMap<(&str, bool), bool> = HashMap::new();
     let mut refuting: HashMap<(&str, bool), bool> = HashMap::new();
-    for finding in worst_first(findings) {
+    for (finding, gated) in findings.iter().zip(&gated) {
         let (check, active) = (&*finding.check, finding.active);
         let counts =
             *needs.entry((check, active)).or_insert_with(|| gates.require.iter().any(|id| id == check) || needed.needs(check, active));
@@ -247,9 +238,7 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
             Outcome::Judged(j) if j.verdict == Verdict::Fail => {
                 if finding.waived.is_some() {
                     exit.waived += 1;
-                } else if gates.fail_on.is_some_and(|least| finding.severity < least)
-                    || baseline.as_mut().is_some_and(|b| b.excuses(finding))
-                {
+                } else if *gated != Some(Gated::Counts) {
                     exit.uncounted += 1;
                     exit.uncounted_of.insert(check.to_owned());
                 } else {
@@ -268,6 +257,12 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     for id in &gates.require {
         if let Some(requirement) = rolled.iter().find(|r| r.id == *id) {
             match requirement.verdict {
+                RequirementVerdict::Fail if !requirement_counts(requirement, &findings, &gated, gates) => {
+                    decided += 1;
+                    exit.uncounted += 1;
+                    exit.uncounted_of.insert(id.clone());
+                    continue;
+                }
                 RequirementVerdict::Fail => {
                     exit.needed.fail += 1;
                     exit.failed.insert(id.clone());
@@ -519,10 +514,65 @@ mod tests {
         }
     }
 
+    /// What is known by its address alone may be another server than in the baseline, under the same fingerprint.
     #[test]
-    fn a_baseline_is_a_report() {
-        assert!(Baseline::parse("{}").is_err());
-        assert!(Baseline::parse(r#"{"schema":"other/1","findings":[]}"#).is_err());
-        assert!(Baseline::parse("not json").is_err());
+    fn a_baseline_excuses_nothing_at_a_peer_without_a_name() {
+        let demands = fixture::demands();
+        let selection = Selection { demands: &demands, scope: Scope::Passive };
+        for (name, expect) in [(Some("shop.test"), 0), (None, 1)] {
+            let mut findings = fixture::findings("tls.p fail");
+            let mut subject = fixture::subject("shop.test", 443, true);
+            subject.peer.as_mut().unwrap().name = name.map(Text::ours);
+            findings[0].subject = std::sync::Arc::new(subject);
+            assert_eq!(exit_code(&findings, &[], &selection, &baseline("tls.p fail")).code, expect, "{name:?}");
+        }
+    }
+
+    /// A requirement that was asked for is gated as the checks that fail it.
+    #[test]
+    fn a_requirement_counts_by_what_fails_it() {
+        let demands = fixture::demands();
+        let passive = Selection { demands: &demands, scope: Scope::Passive };
+        let live = Selection::attacks(&demands, vec!["cert.a".into()], Vec::new());
+        let rolled =
+            |id: &str, verdict| Rolled { index: 0, id: id.into(), verdict, checks: vec![("x.p".into(), "fail"), ("x.q".into(), "fail")] };
+        let with = |known: Option<&str>, failed: bool, least: Option<Severity>| {
+            let mut gates = known.map_or_else(gates, baseline);
+            if let Some(baseline) = gates.baseline.as_mut().filter(|_| failed) {
+                baseline.requirements.insert("std/bad".into());
+            }
+            Gates { require: vec!["std/bad".into()], fail_on: least, ..gates }
+        };
+        for (now, gates, expect) in [
+            ("x.p fail", with(None, false, None), 1),
+            ("x.p fail", with(Some("x.p fail"), true, None), 0),
+            // Another finding than before, more of them, or a worse one.
+            ("x.p fail, x.q fail", with(Some("x.p fail"), true, None), 1),
+            ("x.p fail, x.p fail", with(Some("x.p fail"), true, None), 1),
+            ("x.p fail@critical", with(Some("x.p fail"), true, None), 1),
+            ("x.p fail, y.p fail", with(Some("x.p fail"), true, None), 0),
+            // The same finding did not fail the requirement then.
+            ("x.p fail", with(Some("x.p fail"), false, None), 1),
+            ("x.p fail@low", with(None, false, Some(Severity::High)), 0),
+            ("x.p fail@low, x.q fail", with(None, false, Some(Severity::High)), 1),
+            ("x.p fail@low, x.q fail", with(Some("x.q fail"), true, Some(Severity::High)), 0),
+            // Nothing that was handed in fails it: it counts.
+            ("y.p fail", with(Some("y.p fail"), true, None), 1),
+        ] {
+            let rolled = [rolled("std/bad", RequirementVerdict::Fail)];
+            for selection in [&passive, &live] {
+                let exit = exit_code(&fixture::findings(now), &rolled, selection, &gates);
+                assert_eq!(exit.code, expect, "{now}: {exit:?}");
+                assert_eq!(exit.uncounted_of.contains("std/bad"), expect == 0, "{now}: {exit:?}");
+            }
+        }
+        // Of a device's own requirement what apps of its user do is no part.
+        let mut findings = fixture::findings("x.p fail, x.q fail");
+        findings[1].actor.class = analyzers::subject::ActorClass::UserApp;
+        for (id, expect) in [("ts103732-1/FTP", 0), ("std/bad", 1)] {
+            let mut gates = Gates { require: vec![id.into()], ..baseline("x.p fail") };
+            gates.baseline.as_mut().unwrap().requirements.insert(id.into());
+            assert_eq!(exit_code(&findings, &[rolled(id, RequirementVerdict::Fail)], &passive, &gates).code, expect, "{id}");
+        }
     }
 }
