@@ -462,6 +462,15 @@ fn dtls_associations() {
     let again =
         [(Sent, &first[..]), (Back, &served), (Sent, &exchange), (Sent, &sealed), (Sent, &first), (Back, &older), (Sent, &exchange)];
     assert_eq!(told(&again), ["hello a.test", new, "hello a.test", old]);
+    // Sealed records of an association whose answer was not seen, whatever comes after it between the same ports.
+    let unseen = |said: &[(Dir, &[u8])]| {
+        let mut talked = Talked::new(Transport::Udp, 4433);
+        said.iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+        talked.close().iter().filter(|l| l.starts_with("undecrypted tls") && l.ends_with("choice unseen")).count()
+    };
+    assert_eq!((unseen(&two), unseen(&again), unseen(&[(Sent, &first)])), (0, 0, 0));
+    assert_eq!((unseen(&[(Sent, &sealed)]), unseen(&[(Sent, &first), (Sent, &sealed)])), (1, 1));
+    assert_eq!(unseen(&[&[(Sent, &sealed[..])], &again[..]].concat()), 1);
     let alert = record(0xfeff, 0, 21, &[2, 70]);
     let refused = format!("{old} refused");
     assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);
