@@ -19,6 +19,7 @@ mod render;
 mod run;
 mod runs;
 mod setup;
+mod source;
 mod twice;
 mod verify;
 

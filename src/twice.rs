@@ -154,7 +154,7 @@ pub(crate) fn read_again(
         limits: crate::analyze::limits(known.policy()),
         ..captures::run::Options::default()
     };
-    let mut hashed = crate::analyze::Counted::hashing(&mut file);
+    let mut hashed = crate::source::Counted::hashing(&mut file);
     let read = captures::run::analyse(&mut hashed, &options, |_| Pipeline::new(Arc::clone(&tools)), &mut deliver, &mut |_| {});
     let report = read.map_err(|e| unread(&e))?;
     hashed.drain();

@@ -395,7 +395,7 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
         (Err(e), _) => return Err(Fault::io("read", &path, &e)),
         (Ok(_), None) => checked.open("the journal names no digest of capture.pcapng"),
         (Ok(mut file), Some(digest)) => {
-            let mut hashed = crate::analyze::Counted::hashing(&mut file);
+            let mut hashed = crate::source::Counted::hashing(&mut file);
             hashed.drain();
             if hashed.digest() == Some(digest) {
                 checked.good("capture.pcapng is the one the journal names");
@@ -496,7 +496,7 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         devices: &run.devices,
         kind: RunKind::Capture,
         label: None,
-        secrets_known: if bytes.starts_with(&crate::analyze::PCAPNG_MAGIC) { Known::All } else { Known::None },
+        secrets_known: if bytes.starts_with(&crate::source::PCAPNG_MAGIC) { Known::All } else { Known::None },
         secrets,
         events: Vec::new(),
         windows: Vec::new(),

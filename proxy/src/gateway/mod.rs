@@ -47,7 +47,8 @@ use crate::treatment::Treatment;
 use crate::wire::Tap as _;
 use conntrack::Conntrack;
 use entrance::Request;
-use subjects::{Clear, Key, Subjects, Tried};
+use provoked::Clear;
+use subjects::{Key, Subjects, Tried};
 
 /// Connections served at once. More wait in the kernel's queue: a flood cannot eat our memory.
 const MOST_CONNECTIONS: usize = 8192;

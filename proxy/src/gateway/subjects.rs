@@ -15,6 +15,7 @@ use policies::policy::Thresholds;
 use policies::{Defect, Time};
 
 use super::look::Look;
+use super::provoked::Clear;
 use super::shape::shape;
 use crate::feed::FlowTap;
 use crate::plan::{History, Mode, Past};
@@ -86,40 +87,6 @@ pub(super) struct Group {
     cleartext: BTreeSet<String>,
 }
 
-/// A connection in clear.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clear<'a> {
-    pub(super) device: IpAddr,
-    pub(super) server: IpAddr,
-    /// The name it was meant for, or those its address was given out for; none where nothing is known.
-    pub(super) names: &'a [String],
-    /// What kind of request it is ([`super::shape`]); `None` of what is no text.
-    pub(super) shape: Option<&'a str>,
-    /// Something was said. Else the device waits for the server to speak, and what it says then is not known yet.
-    pub(super) speaks: bool,
-    /// The connection it came on; a datagram has none.
-    pub(super) tap: Option<&'a Arc<FlowTap>>,
-}
-
-impl Clear<'_> {
-    /// Whether it goes to the subject's own peer.
-    fn same(&self, key: &Key, state: &State) -> bool {
-        let there = || state.servers.contains(&self.server);
-        key.device == self.device
-            && match (key.host.parse::<IpAddr>(), self.names) {
-                // The peer was met by its address alone: that, or a name both were given out for.
-                (Ok(ip), names) => ip == self.server || there() || names.iter().any(|name| state.names.contains(name)),
-                (Err(_), []) => there(),
-                // Many names share an address: what names another host is another peer's.
-                (Err(_), names) => names.contains(&key.host),
-            }
-    }
-
-    pub(super) fn place(&self) -> String {
-        self.names.first().map_or_else(|| self.server.to_string(), Clone::clone)
-    }
-}
-
 /// A connection's place in its group.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -167,9 +134,9 @@ pub(super) struct State {
     pub(super) history: History,
     pub(super) group: Option<Group>,
     /// Where the peer was met.
-    servers: Vec<IpAddr>,
+    pub(super) servers: Vec<IpAddr>,
     /// What those addresses were given out for.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// What the device asks this peer in clear too, while TLS works.
     asks_in_clear: BTreeSet<String>,
     /// How many of [`Subjects::quiet`] its trials have told.
