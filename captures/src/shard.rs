@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use analyzers::chunk::Want;
-use analyzers::flow::{Counts, Ends, FlowEnd, FlowKey};
+use analyzers::chunk::{Gap, Lost, Want};
+use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey};
 use analyzers::keys::Secret;
 use analyzers::observation::{Neighbour, OddKind, is_local};
 use policies::Time;
@@ -286,7 +286,7 @@ impl<P: Drive> Shard<P> {
         let p = seen.packet;
         let id = FlowKey::new(self.number, self.next);
         let tcp = p.key.is_tcp();
-        let from_start = !tcp || p.tcp.flags & SYN != 0;
+        let from_start = !tcp || p.tcp.flags & SYN != 0 && !p.tcp.joins;
         let (source, target) = macs(seen.link, p.ether, seen.frame);
         let from_a = p.from_hi == a_is_hi;
         let (a_mac, b_mac) = if from_a { (source, target) } else { (target, source) };
@@ -320,7 +320,15 @@ impl<P: Drive> Shard<P> {
         }
         self.table.insert(TableKey(p.key), i);
         self.append(i, DATAGRAM);
-        self.drive.open(id, &ends, seen.origin.time, seen.origin.frame, &mut self.outs);
+        let (time, frame) = (seen.origin.time, seen.origin.frame);
+        self.drive.open(id, &ends, time, frame, &mut self.outs);
+        if p.tcp.joins {
+            let what = "a subflow of MPTCP: its bytes belong between those of another connection, and are not put there";
+            self.drive.odd(Some(id), OddKind::Unread, what, time, frame, &mut self.outs);
+            for dir in [Dir::Out, Dir::Back] {
+                self.drive.gap(Gap { flow: id, dir, offset: 0, len: 0, why: Lost::Sequence, time, frame }, &mut self.outs);
+            }
+        }
         i
     }
 

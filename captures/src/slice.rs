@@ -70,6 +70,21 @@ pub(crate) struct TcpFields {
     pub(crate) ack: u32,
     /// The flags byte: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
     pub(crate) flags: u8,
+    /// A SYN that adds a subflow to a connection of MPTCP: what it carries begins and goes on elsewhere.
+    pub(crate) joins: bool,
+}
+
+/// Whether the options of a SYN join it to a connection of MPTCP (RFC 8684 §3.2: kind 30, subtype 1).
+fn joins(mut options: &[u8]) -> bool {
+    loop {
+        match options {
+            [0, ..] | [] => return false,
+            [1, rest @ ..] => options = rest,
+            [30, 3..=255, kind, ..] if kind >> 4 == 1 => return true,
+            [_, len @ 2..=255, ..] => options = options.get(usize::from(*len)..).unwrap_or_default(),
+            _ => return false,
+        }
+    }
 }
 
 pub(crate) const FIN: u8 = 1;
@@ -462,6 +477,7 @@ fn transport(proto: u8, src: IpAddr, dst: IpAddr, inside: Inside<'_>, at: usize,
                 seq: head.sequence_number(),
                 ack: head.acknowledgment_number(),
                 flags: head.slice().get(13).copied().unwrap_or_default(),
+                joins: head.syn() && joins(head.options()),
             };
             let len = head.slice().len();
             ((head.source_port(), head.destination_port()), len, (stop - at) - len)

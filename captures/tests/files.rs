@@ -286,6 +286,24 @@ fn links_and_fragments() {
     assert_eq!((report.flows, report.fragments_lost, lines.len()), (1, 0, 5));
 }
 
+/// A subflow of MPTCP (RFC 8684) is no connection by itself: its stream begins elsewhere, and pieces of it are missing.
+#[test]
+fn a_subflow_of_mptcp() {
+    for (subtype, expect) in [(0x10, true), (0x00, false)] {
+        let option = [&[1, 1, 30, 12, subtype, 1][..], &[7; 8], &[1, 0]].concat();
+        let mut syn = tcp(true, (40_000, 443), 100, 0, support::SYN, &option);
+        syn[14 + 20 + 12] = 0x90;
+        let mut capture = Pcap::new(1);
+        capture.frame(T0, &syn);
+        capture.frame(T0 + 1, &tcp(false, (40_000, 443), 500, 101, support::SYN | support::ACK, b""));
+        capture.frame(T0 + 2, &tcp(true, (40_000, 443), 101, 501, support::ACK, b"piece"));
+        let (lines, _) = run(&capture.0, &Options::default());
+        assert_eq!(lines.iter().any(|line| line == "odd Unread"), expect, "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("gap")).count(), if expect { 2 } else { 0 }, "{lines:?}");
+        assert!(lines.iter().any(|line| line.ends_with("piece")), "{lines:?}");
+    }
+}
+
 /// A fragment whose first one never came belongs to no connection that could be named.
 #[test]
 fn fragments_without_their_first() {
