@@ -474,6 +474,19 @@ fn dtls_associations() {
     let alert = record(0xfeff, 0, 21, &[2, 70]);
     let refused = format!("{old} refused");
     assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);
+    // DTLS 1.3: the rest of the server's flight is sealed, and begins right behind its hello.
+    let modern = |group: u16| {
+        let share = [&[0, 51, 0, 36][..], &group.to_be_bytes(), &[0, 32], &[4; 32]].concat();
+        let extensions = [&[0, 43, 0, 2, 0xfe, 0xfc][..], &share].concat();
+        handshake(0xfefd, 2, &[&[0xfe, 0xfd][..], &[8; 32], &[0, 0x13, 0x01, 0], &vec16(&extensions)].concat())
+    };
+    let unified = [&[0x2e, 9, 9, 0, 40][..], &[0xa7; 40]].concat();
+    let flight = [&modern(29)[..], &unified].concat();
+    let mut talked = Talked::new(Transport::Udp, 4433);
+    [(Sent, &first), (Back, &flight), (Sent, &unified)].iter().for_each(|(dir, bytes)| talked.says(*dir, bytes));
+    let lines = talked.close();
+    assert!(lines.contains(&"served fefc chain 0 group Some(29) without hello false".to_owned()), "{lines:?}");
+    assert!(!lines.iter().any(|l| l.starts_with("odd") || l.starts_with("unparsed")), "{lines:?}");
     // Fragments in any order.
     let whole = &first[13..];
     let piece = |range: std::ops::Range<usize>| {

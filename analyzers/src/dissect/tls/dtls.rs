@@ -192,8 +192,8 @@ impl Dtls {
         let first = rest.first().copied().unwrap_or_default();
         let is_whole = rest.len() == chunk.bytes.len();
         search_opaque(&mut <_>::default(), chunk.dir, chunk.unit, chunk, rest, cx);
-        // The header of sealed records of DTLS 1.3 (RFC 9147 §4), which digits and some signs look like.
-        if is_whole && (32..=63).contains(&first) && self.offered.is_some() && !is_plain(rest) {
+        // The header of sealed records of DTLS 1.3 (RFC 9147 §4), which digits and some signs look like; behind a ServerHello in the same datagram too.
+        if (is_whole || self.answered) && (32..=63).contains(&first) && self.offered.is_some() && !is_plain(rest) {
             if self.client == Some(chunk.dir) {
                 self.seal(cx);
             }

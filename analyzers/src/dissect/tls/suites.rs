@@ -10,9 +10,9 @@ pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// Whether this is TLS 1.3, one of its drafts, or a vendor's experiment with it.
+/// Whether this is TLS 1.3, one of its drafts, a vendor's experiment with it, or DTLS 1.3 (RFC 9147).
 pub fn is_modern(version: u16) -> bool {
-    version == 0x0304 || matches!(version >> 8, 0x7f | 0x7e | 0xfb)
+    matches!(version, 0x0304 | 0xfefc) || matches!(version >> 8, 0x7f | 0x7e | 0xfb)
 }
 
 /// Whether a version before TLS 1.2 has this suite: no AEAD, and no hash but MD5 and SHA-1 (the registry's *TLS Cipher Suites*).
