@@ -226,7 +226,7 @@ pub(crate) fn actors(path: &Path, engine: &Engine) -> Result<Vec<ActorRow>, Faul
     let mut rows = policies::actors::parse(&path.display().to_string(), &read(path)?)?;
     for row in &mut rows {
         let veiled = Text::veiled(row.package.as_bytes(), engine);
-        row.package = veiled.as_str().to_owned();
+        veiled.as_str().clone_into(&mut row.package);
     }
     Ok(rows)
 }
