@@ -11,7 +11,7 @@ use crate::chunk::Layer;
 use crate::dissect::marks::{Mark, Marks, Origin};
 use crate::dissect::{Cx, login};
 use crate::flow::{Dir, Ends, Transport};
-use crate::leak::{Carry, Finds, Found, Glance, Names};
+use crate::leak::{Carry, Charset, Engine, Finds, Found, Glance, Names, Peeled};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -278,19 +278,27 @@ impl Cx<'_> {
 
     /// `scanned`: the bytes were searched as they are, only what is coded in them was not.
     fn search_planted_again(&mut self, spot: &Spot<'_>, bytes: &[u8], scanned: bool) {
-        let Some(engine) = self.tools.engine.clone() else { return };
-        let at = |at, len| (*spot, spot.origin(at, len));
-        let peeled = engine.peel_planted(bytes, scanned, &mut New { telling: Telling { cx: self, at }, shapes: false });
-        if peeled.stopped.is_some() {
-            self.streamed(spot.dir, spot.layer, bytes.len() as u64);
-        }
+        self.anew(spot, bytes, false, |engine, sink| engine.peel_planted(bytes, scanned, sink));
     }
 
     /// Text of a protocol nobody here knows: what it calls a password is one, whatever the protocol.
     fn search_text(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
+        self.anew(spot, bytes, true, |engine, sink| engine.peel_once(bytes, sink));
+    }
+
+    /// Text in the character set that its sender declares, beside the search of its bytes.
+    pub fn search_charset(&mut self, spot: &Spot<'_>, bytes: &[u8], charset: Charset) {
+        if charset.hides(bytes) {
+            self.unsearched(spot.dir, spot.layer, bytes.len() as u64);
+        } else if let Charset::Other(charset) = charset {
+            self.anew(spot, bytes, false, |engine, sink| engine.peel_in(bytes, charset, sink));
+        }
+    }
+
+    fn anew(&mut self, spot: &Spot<'_>, bytes: &[u8], shapes: bool, search: impl FnOnce(&Engine, &mut dyn Finds) -> Peeled) {
         let Some(engine) = self.tools.engine.clone() else { return };
         let at = |at, len| (*spot, spot.origin(at, len));
-        let peeled = engine.peel_once(bytes, &mut New { telling: Telling { cx: self, at }, shapes: true });
+        let peeled = search(&engine, &mut New { telling: Telling { cx: self, at }, shapes });
         if peeled.stopped.is_some() {
             self.streamed(spot.dir, spot.layer, bytes.len() as u64);
         }

@@ -6,6 +6,8 @@
 //! hides both in whatever is about to be written down. All three are pure and may be shared between threads.
 
 mod beside;
+mod budget;
+mod charset;
 mod clean;
 mod code;
 mod edge;
@@ -33,9 +35,11 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use policies::{Persona, PersonaValue};
 
+pub use self::budget::{Budget, Stop};
+pub use self::charset::Charset;
 pub use self::found::{Found, Secret};
 pub(crate) use self::parts::Names;
-pub use self::peel::{Budget, Finds, Glance, Peeled, Stop};
+pub use self::peel::{Finds, Glance, Peeled};
 pub(crate) use self::shapes::is_stand_in;
 pub use self::stream::Carry;
 pub use self::undo::Packed;

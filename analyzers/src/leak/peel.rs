@@ -11,9 +11,12 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use policies::IdentifierType as Kind;
 
 use super::Engine;
+use super::budget::{Budget, FLOOR, Stop};
+use super::charset::{self, Charsets};
 use super::fields::Fields;
 use super::found::{Found, Secret};
 use super::regions::{self, Coding};
@@ -23,38 +26,6 @@ use super::table::Hit;
 use super::undo::{Map, Packed};
 use crate::observation::Grade;
 use crate::text::Text;
-
-/// How much may be undone for one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Decoded bytes in all.
-    pub output: usize,
-    /// Codings one inside the other.
-    pub depth: u8,
-    pub layers: usize,
-    /// Decompressed bytes for one compressed.
-    pub ratio: usize,
-}
-
-impl Budget {
-    /// For a message of a capture.
-    pub const MESSAGE: Budget = Budget { output: 4 << 20, depth: 12, layers: 4096, ratio: 200 };
-    /// For an archive that is worth the time: the most the engine undoes.
-    pub const DEEP: Budget = Budget { output: 64 << 20, depth: 12, layers: 65_536, ratio: 200 };
-    /// For a text about to be shown.
-    pub(super) const TEXT: Budget = Budget { output: 1 << 20, depth: 12, layers: 1024, ratio: 200 };
-}
-
-/// What bounded a search before everything was undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stop {
-    Output,
-    Depth,
-    Layers,
-    Ratio,
-    /// There were too many finds to list.
-    Finds,
-}
 
 /// What is known of a find before it is told how it was coded and under which name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +74,7 @@ struct Layer<'m> {
     coding: Coding,
     depth: u8,
     fields: Option<Fields>,
+    charsets: Charsets,
 }
 
 /// A find in a layer.
@@ -159,20 +131,15 @@ impl Engine {
         peeled
     }
 
+    /// Planted values in the text of a message that was searched as it is, and declares this character set.
+    pub fn peel_in(&self, message: &[u8], charset: &'static Encoding, sink: &mut dyn Finds) -> Peeled {
+        let mut work = Work::new(self, Budget::MESSAGE, message, Aim::Planted { scanned: true });
+        work.layers.iter_mut().for_each(|root| root.charsets.push(charset));
+        work.done(None, sink)
+    }
+
     fn peel_for(&self, aim: Aim, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
-        let mut work = Work::new(self, budget, message, aim);
-        let mut peeled = work.run(packed);
-        let mut finds: Vec<(Glance, Spotted)> = work.resolve().into_iter().map(|spotted| (work.glance(&spotted), spotted)).collect();
-        peeled.finds = finds.len();
-        finds.sort_by_key(|(glance, spotted)| (glance.span.start, glance.span.end, spotted.kind, glance.planted, spotted.layer));
-        for (glance, spotted) in finds {
-            if !sink.again(&glance)
-                && let Some(found) = work.found(&spotted, &glance)
-            {
-                sink.found(found);
-            }
-        }
-        peeled
+        Work::new(self, budget, message, aim).done(packed, sink)
     }
 
     /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.
@@ -230,7 +197,15 @@ const MOST_LEADS: usize = 8 * MOST_FINDS;
 
 impl<'a> Work<'a> {
     fn new(engine: &'a Engine, budget: Budget, message: &'a [u8], aim: Aim) -> Work<'a> {
-        let root = Layer { bytes: Cow::Borrowed(message), from: None, map: Map::default(), coding: Coding::None, depth: 0, fields: None };
+        let root = Layer {
+            bytes: Cow::Borrowed(message),
+            from: None,
+            map: Map::default(),
+            coding: Coding::None,
+            depth: 0,
+            fields: None,
+            charsets: Charsets::new(),
+        };
         // However large the budget, a small message cannot ask for all of it: no amplification by small hostile packets.
         let output = budget.output.min(FLOOR + message.len().saturating_mul(budget.ratio));
         Work {
@@ -243,6 +218,22 @@ impl<'a> Work<'a> {
             stopped: None,
             aim,
         }
+    }
+
+    /// Searches, and hands out what was found.
+    fn done(mut self, packed: Option<Packed>, sink: &mut dyn Finds) -> Peeled {
+        let peeled = self.run(packed);
+        let mut finds: Vec<(Glance, Spotted)> = self.resolve().into_iter().map(|spotted| (self.glance(&spotted), spotted)).collect();
+        finds.sort_by_key(|(glance, spotted)| (glance.span.start, glance.span.end, spotted.kind, glance.planted, spotted.layer));
+        let peeled = Peeled { finds: finds.len(), ..peeled };
+        for (glance, spotted) in finds {
+            if !sink.again(&glance)
+                && let Some(found) = self.found(&spotted, &glance)
+            {
+                sink.found(found);
+            }
+        }
+        peeled
     }
 
     fn run(&mut self, packed: Option<Packed>) -> Peeled {
@@ -331,9 +322,12 @@ impl<'a> Work<'a> {
     /// Undoes what codes one layer, or parts of it.
     fn undo(&mut self, at: usize, bytes: &[u8], signs: Signs, declared: Option<Packed>) {
         let Some(layer) = self.layers.get(at) else { return };
-        let (depth, inner) =
-            (layer.depth, !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html | Coding::Typography));
+        let (depth, inner) = (
+            layer.depth,
+            !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html | Coding::Typography | Coding::Charset(_)),
+        );
         let (budget, mut output, mut layers) = (self.budget, self.output, self.layers.len());
+        let charsets = charset::of_layer(layer.coding, &layer.charsets, bytes, signs);
         let mut found = Vec::new();
         let mut stopped = None;
         let mut known = std::mem::take(&mut self.known);
@@ -362,6 +356,7 @@ impl<'a> Work<'a> {
                     coding,
                     depth: depth + 1,
                     fields: None,
+                    charsets: charsets.clone(),
                 });
                 return true;
             }
@@ -369,6 +364,11 @@ impl<'a> Work<'a> {
         };
         let room = budget.output.saturating_sub(self.output);
         let all = regions::find(bytes, signs, declared, inner, budget.ratio, room, &mut accept);
+        for charset in &charsets {
+            if let Some(undone) = charset::undo(charset, bytes, signs) {
+                accept(0..bytes.len(), Coding::Charset(charset), undone);
+            }
+        }
         self.known = known;
         self.stopped = self.stopped.or(stopped).or(if all { None } else { Some(Stop::Layers) });
         self.output = output;
@@ -572,6 +572,3 @@ impl<'a> Work<'a> {
         (if steps.is_empty() { self.engine.plain.clone() } else { steps.into() }, key)
     }
 }
-
-/// A small message may be decoded to this much, however little it is: room for what a few codings make of a short text.
-const FLOOR: usize = 64 << 10;

@@ -27,6 +27,7 @@ pub(super) enum Coding {
     Hex,
     Decimals,
     Packed(Packed),
+    Charset(&'static encoding_rs::Encoding),
 }
 
 impl Coding {
@@ -45,6 +46,7 @@ impl Coding {
             Coding::Hex => "hex",
             Coding::Decimals => "decimals",
             Coding::Packed(packed) => packed.as_str(),
+            Coding::Charset(charset) => charset.name(),
         })
     }
 }

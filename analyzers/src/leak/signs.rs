@@ -32,6 +32,8 @@ impl Signs {
     pub(super) const ZIP: Signs = Signs(1 << 16);
     /// The first bytes of blanks and hyphens beyond ASCII.
     pub(super) const WIDE: Signs = Signs(1 << 17);
+    /// Bytes beyond ASCII, and the escape by which character sets of seven bits shift.
+    pub(super) const UPPER: Signs = Signs(1 << 18);
 
     pub(super) fn of(text: &[u8]) -> Signs {
         let mut lanes = [0u32; 8];
@@ -89,6 +91,12 @@ static TABLE: [u32; 256] = {
         table[digit as usize] = Signs::DIGIT.0;
         digit += 1;
     }
+    table[0x1b] = Signs::UPPER.0;
+    let mut upper = 0x80;
+    while upper < table.len() {
+        table[upper] |= Signs::UPPER.0;
+        upper += 1;
+    }
     table
 };
 
@@ -98,7 +106,9 @@ mod tests {
 
     #[test]
     fn each_sign_wherever_it_stands() {
-        for (sign, of) in [(b'@', Signs::AT), (b'7', Signs::DIGIT), (b'>', Signs::NAME), (0, Signs::ZERO), (0xfd, Signs::ZSTD)] {
+        for (sign, of) in
+            [(b'@', Signs::AT), (b'7', Signs::DIGIT), (b'>', Signs::NAME), (0, Signs::ZERO), (0xfd, Signs::ZSTD.or(Signs::UPPER))]
+        {
             for len in [1, 7, 8, 9, 30] {
                 for at in 0..len {
                     let mut text = vec![b'q'; len];

@@ -26,7 +26,7 @@ pub(super) struct Map {
 }
 
 impl Map {
-    fn whole(decoded: usize, coded: usize) -> Map {
+    pub(super) fn whole(decoded: usize, coded: usize) -> Map {
         Map { points: vec![(0, 0), (decoded as u32, coded as u32)], unit: None }
     }
 
@@ -57,7 +57,7 @@ impl Map {
 
 /// Writes decoded bytes down together with their origin.
 #[derive(Default)]
-struct Writer {
+pub(super) struct Writer {
     bytes: Vec<u8>,
     points: Vec<(u32, u32)>,
     /// Coded bytes used so far.
@@ -67,7 +67,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn copy(&mut self, byte: u8) {
+    pub(super) fn copy(&mut self, byte: u8) {
         self.copying();
         self.bytes.push(byte);
         self.at += 1;
@@ -86,7 +86,7 @@ impl Writer {
         }
     }
 
-    fn decoded(&mut self, bytes: &[u8], coded: usize) {
+    pub(super) fn decoded(&mut self, bytes: &[u8], coded: usize) {
         // Also where nothing comes out (a soft line break): what was copied before it ends here.
         self.points.push((self.bytes.len() as u32, self.at));
         self.copying = false;
@@ -96,7 +96,7 @@ impl Writer {
     }
 
     /// Nothing, if nothing was coded.
-    fn done(mut self) -> Option<Undone> {
+    pub(super) fn done(mut self) -> Option<Undone> {
         self.points.push((self.bytes.len() as u32, self.at));
         self.changed.then_some(Undone { bytes: self.bytes, map: Map { points: self.points, unit: None }, cut: false })
     }

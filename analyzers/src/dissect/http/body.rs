@@ -11,6 +11,7 @@ use crate::dissect::Cx;
 use crate::dissect::marks::{Marks, Origin};
 use crate::dissect::search::{From, Place, Spot, Trail};
 use crate::flow::Dir;
+use crate::leak::Charset;
 use crate::observation::OddKind;
 
 /// A response in clear is taken apart up to here and only searched for planted values beyond: what a server sends is bulk, and what a
@@ -91,6 +92,7 @@ pub struct Body {
     extension: Vec<u8>,
     codings: Codings,
     form: bool,
+    charset: Charset,
     keep: Keep,
     kept: Vec<u8>,
     marks: Marks,
@@ -101,7 +103,7 @@ pub struct Body {
 }
 
 impl Body {
-    pub fn new(shape: Shape, side: Side, exchange: u64, media: &[u8], chunk: &Chunk<'_>, limit: usize) -> Body {
+    pub fn new(shape: Shape, side: Side, exchange: u64, (media, charset): (&[u8], Charset), chunk: &Chunk<'_>, limit: usize) -> Body {
         let coded = !shape.codings.is_empty();
         let keep = match side {
             Side::Request => Keep::Whole(limit),
@@ -123,6 +125,7 @@ impl Body {
             extension: Vec::new(),
             codings: shape.codings,
             form: media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded"),
+            charset,
             keep,
             kept: Vec::new(),
             marks: Marks::default(),
@@ -382,6 +385,7 @@ impl Body {
             Side::Response => bytes.len().min(RESPONSE_PEELED),
         };
         cx.search_whole(&spot, &bytes[..peeled]);
+        cx.search_charset(&spot, &bytes[..peeled], self.charset);
         if peeled < bytes.len() {
             cx.search_rest(&spot, bytes, peeled);
         }

@@ -11,6 +11,7 @@ use crate::dissect::search::{From, Place, Spot};
 use crate::dissect::update;
 use crate::dissect::{Cx, Hint};
 use crate::flow::Dir;
+use crate::leak::Charset;
 use crate::observation::{Authorization, NameSource, Request};
 use crate::text::Text;
 
@@ -402,9 +403,10 @@ fn say_secrets(found: &mut Vec<Secret>, place: Place<'_>, at: usize, marks: &Mar
     }
 }
 
-/// The media type of a message, without parameters.
-pub fn media_type<'a>(head: &Head<'a>) -> &'a [u8] {
-    head.field("content-type").and_then(|v| v.split(|b| *b == b';').next()).unwrap_or_default().trim_ascii()
+/// The media type of a message, without parameters, and the character set that these declare.
+pub fn media_type<'a>(head: &Head<'a>) -> (&'a [u8], Charset) {
+    let value = head.field("content-type").unwrap_or_default();
+    (value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii(), Charset::of_media_type(value))
 }
 
 fn media_text(value: &[u8], cx: &Cx<'_>) -> Option<Text> {

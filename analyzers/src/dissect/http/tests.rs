@@ -427,6 +427,43 @@ fn what_was_not_decoded_is_told() {
     assert_eq!(finds(IMEI, &[sent("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), back(answer)]), [""; 0]);
 }
 
+/// A body in the character set it declares: as it is, as the values of a form, behind a coding; and one that nobody reads.
+#[test]
+fn declared_character_sets() {
+    use policies::IdentifierType::PersonName;
+    let name =
+        [(PersonName, "\u{418}\u{432}\u{430}\u{43d} \u{421}\u{43a}\u{432}\u{43e}\u{440}\u{446}\u{43e}\u{432}\u{441}\u{43a}\u{438}\u{439}")];
+    let coded = |label: &str| encoding_rs::Encoding::for_label(label.as_bytes()).unwrap().encode(name[0].1).0.into_owned();
+    let json = |label: &str| [b"{\"name\":\"", &coded(label)[..], b"\"}"].concat();
+    for (label, chain) in [("koi8-r", "KOI8-R"), ("windows-1251", "windows-1251"), ("iso-8859-5", "ISO-8859-5"), ("gb18030", "gb18030")] {
+        let fields = format!("Content-Type: application/json; charset={label}\r\n");
+        let expect = format!("http.request.body {chain} json:$.name");
+        assert_eq!(finds_of(&name, &[upload(&fields, &json(label))]), [expect], "{label}");
+        let form = format!("Content-Type: application/x-www-form-urlencoded;charset=\"{label}\"\r\n");
+        let value: String = coded(label).iter().map(|b| if *b == b' ' { "+".into() } else { format!("%{b:02X}") }).collect();
+        let expect = format!("http.request.body percent {chain}");
+        assert_eq!(finds_of(&name, &[upload(&form, format!("name={value}&x=1").as_bytes())]), [expect], "{label}");
+        let packed = gzip(&json(label));
+        let expect = format!("http.request.body gzip {chain} json:$.name");
+        assert_eq!(finds_of(&name, &[upload(&format!("{fields}Content-Encoding: gzip\r\n"), &packed)]), [expect], "{label}");
+        // A part of a body, a page, a mail in base64.
+        let part = [format!("--b\r\nContent-Type: text/plain; charset={label}\r\n\r\n").as_bytes(), &coded(label), b"\r\n--b--"].concat();
+        assert_eq!(finds_of(&name, &[upload("", &part)]), [format!("http.request.body {chain}")], "{label}");
+        let mail = format!("Content-Type: text/plain; charset={label}\r\n\r\n{}\r\n", crate::encode::base64(&coded(label)));
+        assert_eq!(finds_of(&name, &[sent(format!("DATA\r\n{mail}"))]), [format!("tcp.stream base64 {chain}")], "{label}");
+    }
+    let typed = |label: &str| format!("Content-Type: application/json; charset={label}\r\n");
+    // Another character set than it is in, none, or one of those sought anyway.
+    for fields in [typed("windows-1251"), typed("utf-8"), String::new()] {
+        assert_eq!(finds_of(&name, &[upload(&fields, &json("koi8-r"))]), [""; 0], "{fields}");
+    }
+    assert_eq!(finds_of(&name, &[upload(&typed("utf-8"), &json("utf-8"))]), ["http.request.body json:$.name"]);
+    // What nobody reads, unless it is ASCII.
+    assert_eq!(finds_of(&name, &[upload(&typed("cp866-own"), &json("koi8-r"))]), ["unparsed limit"]);
+    assert_eq!(finds_of(&name, &[upload(&typed("cp866-own"), b"{\"a\":1}")]), [""; 0]);
+    assert_eq!(finds_of(&name, &[upload("Content-Type: application/octet-stream; charset=binary\r\n", b"\xff\xfe\xfd")]), [""; 0]);
+}
+
 #[test]
 fn streams_are_taken_apart_at_their_beginning() {
     use crate::encode::base64;
