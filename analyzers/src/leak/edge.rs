@@ -26,6 +26,8 @@ pub(super) enum Edge {
     /// The first 14 digits of an IMEI, of which this is the check digit: the number ends here, in the spare digit 0, or in the two of a software
     /// version (3GPP TS 23.003, 6.2). Not followed by the check digit, for the number with it is sought too.
     Imei(u8),
+    /// A number of a field of Protocol Buffers, its key in front.
+    Key,
 }
 
 impl Edge {
@@ -35,6 +37,7 @@ impl Edge {
         let tail = text.get(span.end..(span.end + BEHIND).min(text.len())).unwrap_or_default();
         match self {
             Edge::None => true,
+            Edge::Key => super::varint::is_field(head, tail),
             Edge::Imei(check) => {
                 let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
                 let last = tail.first().copied();
@@ -61,7 +64,7 @@ impl Edge {
             Edge::Number => !digit(before) && !digit(after) && before != Some(b'+'),
             Edge::Word => !word(before) && !word(after),
             Edge::Local => !word(before) && !word(after) && !matches!(after, Some(b'@' | b'%')),
-            Edge::None | Edge::Mailbox | Edge::Imei(_) => true,
+            Edge::None | Edge::Mailbox | Edge::Imei(_) | Edge::Key => true,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::code;
 use super::table::Edge;
+use super::varint;
 use policies::IdentifierType as Kind;
 
 /// One way to write a value.
@@ -30,7 +31,7 @@ impl Form {
         Form { bytes: text.into(), fold: true, edge: Edge::None, text: true, hashed: true, partial: false, plain: false, step: None }
     }
 
-    fn raw(bytes: Vec<u8>, step: &'static str) -> Form {
+    pub(super) fn raw(bytes: Vec<u8>, step: &'static str) -> Form {
         Form { bytes, fold: false, edge: Edge::None, text: false, hashed: true, partial: false, plain: false, step: Some(step) }
     }
 
@@ -38,7 +39,7 @@ impl Form {
         Form { fold: false, ..self }
     }
 
-    fn edge(self, edge: Edge) -> Form {
+    pub(super) fn edge(self, edge: Edge) -> Form {
         Form { edge, ..self }
     }
 
@@ -46,7 +47,7 @@ impl Form {
         Form { hashed: false, ..self }
     }
 
-    fn plain(self) -> Form {
+    pub(super) fn plain(self) -> Form {
         Form { plain: true, hashed: false, ..self }
     }
 
@@ -103,6 +104,7 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
                 let groups: Vec<String> = digits.chunks(4).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
                 out.push(Form::text(groups.join(" ")).unhashed());
                 out.push(Form::text(groups.join("-")).unhashed());
+                varint::digits(&digits, &mut out);
             }
         }
         Kind::Msisdn => msisdn(value, &mut out),
@@ -258,6 +260,7 @@ fn imei(value: &str, out: &mut Vec<Form>) {
     if let Ok(number) = text(&whole).parse::<u64>() {
         out.push(Form::raw(number.to_be_bytes().to_vec(), "u64-be").unhashed());
         out.push(Form::raw(number.to_le_bytes().to_vec(), "u64-le").unhashed());
+        varint::number(number, out);
         out.push(Form::text(format!("{number:x}")).edge(Edge::Word));
         out.push(Form::text(format!("0x{number:x}")).edge(Edge::Word).plain());
     }
@@ -314,6 +317,7 @@ fn msisdn(value: &str, out: &mut Vec<Form>) {
         }
     }
     if bare.len() >= 11 {
+        varint::digits(bare, out);
         out.push(Form::raw(code::tbcd(bare), "tbcd").unhashed());
     }
 }
@@ -383,7 +387,8 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     }
     eui_64(bytes, out);
     // As one number (Python `uuid.getnode()`, some databases).
-    let number = bytes.iter().fold(0u64, |sum, b| sum << 8 | u64::from(*b)).to_string();
+    let whole = bytes.iter().fold(0u64, |sum, b| sum << 8 | u64::from(*b));
+    let number = whole.to_string();
     if number.len() >= DISTINCT_DIGITS - 1 {
         out.push(Form { step: Some("number"), ..Form::text(number).edge(Edge::Digit).plain() });
     }
@@ -392,6 +397,7 @@ fn mac(value: &str, out: &mut Vec<Form>) {
     distinct.sort_unstable();
     if distinct.chunk_by(|x, y| x == y).count() >= 4 {
         out.push(Form::raw(bytes.to_vec(), "raw"));
+        varint::number(whole, out);
         out.push(Form::raw(bytes.iter().rev().copied().collect(), "raw-reversed").unhashed());
     }
 }
@@ -452,6 +458,7 @@ fn hexadecimal(value: &str, out: &mut Vec<Form>) {
     if let Ok(number) = u64::from_str_radix(&hex, 16)
         && short.len() >= 12
     {
+        varint::number(number, out);
         out.push(Form::raw(number.to_be_bytes().to_vec(), "u64-be"));
         out.push(Form::raw(number.to_le_bytes().to_vec(), "u64-le").unhashed());
         out.push(Form::text(number.to_string()).edge(Edge::Digit));
@@ -593,6 +600,9 @@ fn angles(lat: &str, lon: &str, out: &mut Vec<Form>) {
                 pair(&whole[0].to_le_bytes(), &[], &whole[1].to_le_bytes(), little);
                 pair(&whole[0].to_be_bytes(), &[], &whole[1].to_be_bytes(), big);
             }
+        }
+        for whole in [f64::round, f64::trunc] {
+            varint::pair([first, then].map(|degrees| whole(degrees * 1e7) as i32), out);
         }
     }
 }

@@ -27,6 +27,7 @@ mod signs;
 mod stream;
 mod table;
 mod undo;
+mod varint;
 mod veil;
 
 use std::fmt;

@@ -149,6 +149,9 @@ fn positions_in_binary() {
             [lon7.to_be_bytes(), lat7.to_be_bytes()].concat(),
             [lat6.to_be_bytes(), lon6.to_be_bytes()].concat(),
             [lon6.to_le_bytes(), lat6.to_le_bytes()].concat(),
+            [&[0x0d][..], &lat7.to_le_bytes(), &[0x15], &lon7.to_le_bytes()].concat(),
+            [&[0x10][..], &varint(lat7.into()), &[0x18], &varint(lon7.into()), &[0x22]].concat(),
+            [&[0x08][..], &varint(i64::from(lat7 << 1 ^ lat7 >> 31)), &[0x10], &varint(i64::from(lon7 << 1 ^ lon7 >> 31))].concat(),
         ]
     };
     for bytes in doubles(lat, lon).into_iter().chain(pairs(lat, lon)) {
@@ -166,6 +169,33 @@ fn positions_in_binary() {
     // To ten metres one number alone says too little, and to a hundred two.
     assert!(!told("-33.8568,-70.2153", &(-33.8568f64).to_le_bytes()));
     assert!(!told("47.377,8.542", &[47.377f32.to_le_bytes(), 8.542f32.to_le_bytes()].concat()));
+}
+
+/// Seven bits to a byte, by another way than the engine's.
+fn varint(n: i64) -> Vec<u8> {
+    let parts: Vec<u8> = (0..10).map(|at| (n as u64 >> (7 * at)) as u8 & 0x7f).collect();
+    let last = parts.iter().rposition(|part| *part > 0).unwrap_or(0);
+    parts[..=last].iter().enumerate().map(|(at, part)| if at < last { part | 0x80 } else { *part }).collect()
+}
+
+/// Numbers as Protocol Buffers write them; not another, nor a short one that is no field.
+#[test]
+fn numbers_in_protobuf() {
+    let field = |key: u8, n: i64| [&[key][..], &varint(n), b"\x12\x03abc"].concat();
+    for (n, expect) in [
+        (490_154_203_237_518, "imei-1[varint]"),
+        (228_011_234_567_890, "imsi-1[varint]"),
+        (0xa45e_60c1_229b, "wifi[varint]"),
+        (0xa375_db57_ef62_d1c5_u64 as i64, "android[varint]"),
+        (41_791_234_567, "phone[varint]"),
+    ] {
+        check(field(0x08, n), &[expect]);
+        check(field(0x30, n), &[expect]);
+        check(field(0x08, n + 1), &[]);
+    }
+    check(field(0x09, 41_791_234_567), &[]);
+    check([&varint(41_791_234_567)[..], b"abcd"].concat(), &[]);
+    check([b"\x08\x80", &varint(41_791_234_567)[..], b"abcd"].concat(), &[]);
 }
 
 /// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
