@@ -21,6 +21,7 @@ pub mod local;
 mod login;
 pub mod marks;
 mod opening;
+mod packs;
 pub mod quic;
 mod rsync;
 pub mod search;

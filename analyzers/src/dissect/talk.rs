@@ -2,7 +2,7 @@
 
 use policies::Time;
 
-use super::{Cx, Dissector, dns, http, login, marks, quic, rsync, search, sniff, tls};
+use super::{Cx, Dissector, dns, http, login, marks, packs, quic, rsync, search, sniff, tls};
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
 use crate::observation::App;
@@ -40,6 +40,7 @@ struct Opaque {
     logins: [login::Logins; 2],
     prompts: login::Prompts,
     rsync: rsync::Rsync,
+    packs: [packs::Packs; 2],
     /// Bytes of both directions so far.
     seen: u64,
 }
@@ -63,7 +64,7 @@ impl Opaque {
         };
         self.logins[dir.index()].take(offset, bytes, &mut |secret, line| tell(dir, secret, line));
         self.prompts.take(dir, offset, bytes, &mut tell);
-        let packed = self.rsync.take(dir, offset, bytes);
+        let packed = self.rsync.take(dir, offset, bytes).max(self.packs[dir.index()].take(offset, bytes));
         if packed > 0 {
             cx.unsearched(dir, chunk.layer, packed as u64);
         }
@@ -234,6 +235,7 @@ impl Talk {
                 for dir in Dir::BOTH {
                     cx.search_pause(&mut it.trails[dir.index()], OPAQUE, dir, self.layer);
                     it.tails[dir.index()].bytes.shrink_to_fit();
+                    it.packs[dir.index()].pause();
                 }
             }
             State::New | State::Sniffing(_) => {}

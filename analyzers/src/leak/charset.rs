@@ -6,7 +6,7 @@ use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
-use super::regions::Coding;
+use super::coding::Coding;
 use super::signs::Signs;
 use super::undo::{Map, Undone, Writer};
 

@@ -1,4 +1,5 @@
-//! Names whose words stand in fields beside each other: `<first>Anna</first><last>Quist</last>`, `{"fn":"Anna","ln":"Quist"}`.
+//! Names whose words stand in fields beside each other: `<first>Anna</first><last>Quist</last>`, `{"fn":"Anna","ln":"Quist"}`; and addresses, by
+//! the line of the street and the town.
 //!
 //! One word of a name, a needle like others, leads here; the other word is looked for around it.
 
@@ -16,11 +17,11 @@ const PART: usize = 256;
 /// A word of fewer letters is one of many languages and proves little.
 const DISTINCT: usize = 3;
 
-/// A planted name of two words or more.
+/// A planted name of two words or more, or an address.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
     pub(super) seed: u32,
-    /// The longer one of the given name and the family name, in its spellings.
+    /// The longer one of the given name and the family name, or the street with its number, in its spellings.
     lead: Vec<Vec<u8>>,
     other: Vec<Vec<u8>>,
     /// Words that may stand between the two.
@@ -42,6 +43,9 @@ enum Gap {
 
 impl Name {
     pub(super) fn parse(seed: u32, kind: Kind, value: &str) -> Option<Name> {
+        if kind == Kind::PostalAddress {
+            return Name::address(seed, value);
+        }
         if !matches!(kind, Kind::PersonName | Kind::Contact) || value.contains('@') {
             return None;
         }
@@ -57,6 +61,32 @@ impl Name {
         // Names of contacts are many, and short needles are dear.
         let least = if kind == Kind::Contact { SHORTEST + 2 } else { SHORTEST };
         (lead.len() >= least && lead != other).then(|| Name { seed, lead: spelled(lead), other: spelled(other), middle, distinct })
+    }
+
+    /// An address: a line with the number of a house, then a town, whatever code stands before or behind it.
+    fn address(seed: u32, value: &str) -> Option<Name> {
+        let mut lines = value.split([',', '\n']).map(str::trim).filter(|line| !line.is_empty());
+        let has_digit = |word: &str| word.bytes().any(|b| b.is_ascii_digit());
+        let street = lines.next().filter(|line| has_digit(line) && line.chars().filter(|c| c.is_alphabetic()).count() >= DISTINCT)?;
+        let (mut town, mut middle) = (String::new(), Vec::new());
+        for line in lines {
+            let (codes, words): (Vec<&str>, Vec<&str>) = line.split_whitespace().partition(|word| has_digit(word));
+            middle.extend(codes);
+            if town.is_empty() {
+                town = words.join(" ");
+            } else {
+                middle.extend(words);
+            }
+        }
+        let middle = middle.into_iter().flat_map(spelled).collect();
+        let whole = town.chars().count() >= DISTINCT && street.len() >= SHORTEST + 2;
+        // Values of a form, whose blanks are signs, are undone one by one, and no two then stand beside each other.
+        let of_form = |text: &str| {
+            let mut out = spelled(text);
+            out.extend(text.contains(' ').then(|| spelled(&text.replace(' ', "+"))).into_iter().flatten());
+            out
+        };
+        whole.then(|| Name { seed, lead: of_form(street), other: of_form(&town), middle, distinct: true })
     }
 
     /// What is sought, and whether without regard to case: a short needle is cheap only where its case matters.

@@ -17,9 +17,10 @@ use policies::IdentifierType as Kind;
 use super::Engine;
 use super::budget::{Budget, FLOOR, Stop};
 use super::charset::{self, Charsets};
+use super::coding::{Coding, Unsigned};
 use super::fields::Fields;
 use super::found::{Found, Secret};
-use super::regions::{self, Coding};
+use super::regions;
 use super::shapes;
 use super::signs::Signs;
 use super::table::Hit;
@@ -322,10 +323,7 @@ impl<'a> Work<'a> {
     /// Undoes what codes one layer, or parts of it.
     fn undo(&mut self, at: usize, bytes: &[u8], signs: Signs, declared: Option<Packed>) {
         let Some(layer) = self.layers.get(at) else { return };
-        let (depth, inner) = (
-            layer.depth,
-            !matches!(layer.coding, Coding::None | Coding::Percent | Coding::Json | Coding::Html | Coding::Typography | Coding::Charset(_)),
-        );
+        let (depth, unsigned) = (layer.depth, Unsigned::of(layer.coding));
         let (budget, mut output, mut layers) = (self.budget, self.output, self.layers.len());
         let charsets = charset::of_layer(layer.coding, &layer.charsets, bytes, signs);
         let mut found = Vec::new();
@@ -363,7 +361,7 @@ impl<'a> Work<'a> {
             false
         };
         let room = budget.output.saturating_sub(self.output);
-        let all = regions::find(bytes, signs, declared, inner, budget.ratio, room, &mut accept);
+        let all = regions::find(bytes, signs, declared, unsigned, budget.ratio, room, &mut accept);
         for charset in &charsets {
             if let Some(undone) = charset::undo(charset, bytes, signs) {
                 accept(0..bytes.len(), Coding::Charset(charset), undone);

@@ -5,51 +5,14 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::coding::{Coding, Unsigned};
 use super::fields::{self, Fields};
 use super::heads;
+use super::puny;
 use super::rows;
 use super::signs::Signs;
 use super::undo::{self, Packed, SEXTET, Undone};
 use crate::encode::nibble;
-
-/// What a layer was coded by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    /// The message itself.
-    None,
-    Percent,
-    Json,
-    Html,
-    Typography,
-    QuotedPrintable,
-    Utf16(bool),
-    Base64,
-    Hex,
-    Decimals,
-    Packed(Packed),
-    Charset(&'static encoding_rs::Encoding),
-}
-
-impl Coding {
-    /// What a chain calls it.
-    pub(super) fn word(self) -> Option<&'static str> {
-        Some(match self {
-            // Nobody who reads it sees a coding.
-            Coding::None | Coding::Typography => return None,
-            Coding::Percent => "percent",
-            Coding::Json => "json",
-            Coding::Html => "html",
-            Coding::QuotedPrintable => "quoted-printable",
-            Coding::Utf16(false) => "utf-16le",
-            Coding::Utf16(true) => "utf-16be",
-            Coding::Base64 => "base64",
-            Coding::Hex => "hex",
-            Coding::Decimals => "decimals",
-            Coding::Packed(packed) => packed.as_str(),
-            Coding::Charset(charset) => charset.name(),
-        })
-    }
-}
 
 /// Twelve bytes: shorter runs of base64 are words, and what they could hide is sought in its coded forms.
 const SHORTEST_BASE64: usize = 16;
@@ -67,17 +30,18 @@ const PACKED_APART: usize = 4096;
 const MOST_MEMBERS: usize = 1024;
 /// So many bytes do not come out of chance and read well.
 const LONG: usize = 32;
+/// Fewer bytes of a message begin as deflate and end well by chance.
+const LONG_MESSAGE: usize = 32;
 /// What has no signature is tried in pieces no larger than this.
 const LONGEST_UNSIGNED: usize = 64 << 10;
 
 /// Hands each undone stretch of `text` to `accept`, until that says stop.
 ///
-/// `inner`: the layer came out of a coding that carries arbitrary bytes, so compression without a signature is tried as well.
 pub(super) fn find(
     text: &[u8],
     signs: Signs,
     declared: Option<Packed>,
-    inner: bool,
+    unsigned: Unsigned,
     ratio: usize,
     room: usize,
     accept: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool,
@@ -90,7 +54,7 @@ pub(super) fn find(
         go
     };
     let limit = |len: usize| room.min(len.saturating_mul(ratio)).max(1);
-    let all = compressed(text, signs, declared, inner, &limit, &mut give);
+    let all = compressed(text, signs, declared, unsigned, &limit, &mut give);
     let binary = binary(text);
     if !binary {
         textual(text, signs, &mut give);
@@ -149,6 +113,13 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
             });
         }
     }
+    names(text, give);
+    if CARD.find(text).is_some() {
+        let real = |rest: &[u8]| matches!(rest, [_, b' ' | b'\t', ..]);
+        around(text, b'\n', real, |_| false, &mut |region| {
+            undo::folded(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Folded, undone))
+        });
+    }
     if signs.has(Signs::EQUALS) && quoted_printable(text) {
         let real = |rest: &[u8]| match rest {
             [_, b'\n', ..] | [_, b'\r', b'\n', ..] => true,
@@ -160,6 +131,31 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
         });
     }
 }
+
+/// Names of DNS with labels in Punycode.
+fn names(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
+    let part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'@');
+    let mut from = 0;
+    for at in HYPHENS.find_iter(text).filter_map(|at| at.checked_sub(2)) {
+        if at < from || !puny::is_label(&text[at..]) {
+            continue;
+        }
+        let start = at - text[from..at].iter().rev().take(LONGEST_NAME).take_while(|b| part(b)).count();
+        let end = at + text[at..].iter().take(LONGEST_NAME).take_while(|b| part(b)).count();
+        from = end;
+        if let Some(undone) = puny::undo(&text[start..end])
+            && !give(start..end, Coding::Punycode, undone)
+        {
+            return;
+        }
+    }
+}
+
+/// How calendars and cards begin, whose lines are folded (RFC 5545 §3.1, RFC 6350 §3.2).
+static CARD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"BEGIN:V"));
+static HYPHENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"--"));
+/// RFC 1035 §2.3.4.
+const LONGEST_NAME: usize = 255;
 
 /// Whether it is compressed, encrypted or a picture: of random bytes one in nine is a control and half have the upper bit, which
 /// text in any script, and messages made of text, do not have together. Looks at a few hundred bytes.
@@ -199,7 +195,7 @@ fn compressed(
     text: &[u8],
     signs: Signs,
     declared: Option<Packed>,
-    inner: bool,
+    unsigned: Unsigned,
     limit: &dyn Fn(usize) -> usize,
     give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool,
 ) -> bool {
@@ -223,16 +219,39 @@ fn compressed(
             }
         }
     }
-    if inner && sniffed.is_none() && (16..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
+    let least = match unsigned {
+        Unsigned::None => usize::MAX,
+        Unsigned::Deflate => LONG_MESSAGE,
+        Unsigned::All => 16,
+    };
+    if sniffed.is_none() && (least..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
         if heads::may_be_deflate(text) {
             unpack(Packed::Deflate, 0, false);
         }
-        if heads::may_be_brotli(text, limit(text.len())) {
+        if unsigned == Unsigned::All && heads::may_be_brotli(text, limit(text.len())) {
             unpack(Packed::Brotli, 0, false);
         }
     }
+    if unsigned == Unsigned::Deflate
+        && let Some(at) = switched(text)
+        && let Some((undone, _, taken)) = undo::unpack_first(Packed::Deflate, &text[at..], limit(text.len() - at))
+        && readable_share(&undone.bytes)
+    {
+        give(at..at + taken, Coding::Packed(Packed::Deflate), undone);
+    }
     within(text, signs, limit, give)
 }
+
+/// Where a stream goes on as deflate without a head, after the command that agrees on it (IMAP: RFC 4978 §3, NNTP: RFC 8054 §2.2).
+fn switched(text: &[u8]) -> Option<usize> {
+    // Nothing else than a greeting and a login comes before.
+    let start = text.get(..LONGEST_UNSIGNED).unwrap_or(text);
+    SWITCHES.iter().find_map(|switch| switch.find(start).map(|at| at + switch.needle().len())).filter(|at| *at < text.len())
+}
+
+/// That command.
+pub(crate) static SWITCHES: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new(b"COMPRESS DEFLATE\r\n"), Finder::new(b"compress deflate\r\n")]);
 
 /// What is compressed behind other bytes: in a part of a multipart body, an archive, a protocol nobody knows. False: there was more than was
 /// tried.

@@ -53,8 +53,15 @@ fn positions_in_any_order_and_precision() {
         assert!(told.iter().any(|f| f == "home[]"), "{text}: {told:?}");
     }
     let far = |gap: usize, lat: &str, lon: &str| format!("{lat}{}{lon}", " word".repeat(gap));
-    for text in [far(600, "47.376887", "8.541694"), far(20, "47.377", "8.542"), "47.376887 9.541694".into(), "47.376887, -8.541694".into()]
-    {
+    for text in [
+        far(600, "47.376887", "8.541694"),
+        far(20, "47.377", "8.542"),
+        "47.376887 9.541694".into(),
+        "47.376887, -8.541694".into(),
+        "4.7376887e2 8.541694".into(),
+        "4.737688e1 9.541694e0".into(),
+        "4.7376887e1x 8.541694".into(),
+    ] {
         assert_eq!(found(text.as_bytes()).iter().find(|f| *f == "home[]"), None, "{text}");
     }
 }
@@ -196,6 +203,79 @@ fn numbers_in_protobuf() {
     check(field(0x09, 41_791_234_567), &[]);
     check([&varint(41_791_234_567)[..], b"abcd"].concat(), &[]);
     check([b"\x08\x80", &varint(41_791_234_567)[..], b"abcd"].concat(), &[]);
+}
+
+/// An address whose lines are fields, and values that are folded as in calendars.
+#[test]
+fn addresses_in_fields_and_folded_lines() {
+    #[track_caller]
+    fn check(address: &str, rows: &[(&str, bool)]) {
+        let seeds = [(Kind::PostalAddress, address), (Kind::Email, EMAIL)];
+        let engine = Engine::new(seeds.map(|(kind, value)| Seed { name: kind.word().into(), kind, value: value.into() }), &[7; 32]);
+        for (text, expect) in rows {
+            let mut got = 0;
+            engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
+                got += usize::from(f.seed.is_some() && f.grade == Grade::Proof);
+            });
+            assert_eq!(got > 0, *expect, "{text}");
+        }
+    }
+    check(
+        "Rosengasse 17, 40212 Neustadt",
+        &[
+            (r#"{"street":"Rosengasse 17","zip":"40212","city":"Neustadt"}"#, true),
+            (r#"{"city":"Neustadt","zip":"40212","street":"Rosengasse 17"}"#, true),
+            ("street=Rosengasse+17&zip=40212&city=Neustadt", true),
+            ("<street>Rosengasse 17</street><plz>40212</plz><ort>NEUSTADT</ort>", true),
+            ("ADR;TYPE=home:;;Rosengasse 17;Neustadt;;40212;", true),
+            (r#"{"street":"Rosengasse 18","zip":"40212","city":"Neustadt"}"#, false),
+            (r#"{"street":"Rosengasse 17a","zip":"40212","city":"Neustadt"}"#, false),
+            (r#"{"street":"Rosengasse 171","zip":"40212","city":"Neustadt"}"#, false),
+            (r#"{"street":"Rosengasse 17","zip":"40213","city":"Neustadt"}"#, false),
+            (r#"{"street":"Rosengasse 17","zip":"40212","city":"Altstadt"}"#, false),
+            (r#"{"street":"Rosengasse","zip":"40212","city":"Neustadt"}"#, false),
+            (r#"{"zip":"40212","city":"Neustadt"}"#, false),
+        ],
+    );
+    check(
+        "221B Baker Street, London NW1 6XE",
+        &[
+            (r#"{"line1":"221B Baker Street","town":"London","postcode":"NW1 6XE"}"#, true),
+            (r#"{"line1":"221B Baker Street","postcode":"NW1 6XE","town":"London"}"#, true),
+            (r#"{"line1":"221 Baker Street","town":"London","postcode":"NW1 6XE"}"#, false),
+        ],
+    );
+    let folded = |fold: &str| format!("BEGIN:VEVENT\r\nATTENDEE;CN=\"x\":mailto:anna.quist@exam{fold}ple.org\r\nEND:VEVENT");
+    let (blank, tab, other, bare) = (folded("\r\n "), folded("\n\t"), folded("\r\n x"), folded("\r\n"));
+    check("", &[(&blank, true), (&tab, true), (&other, false), (&bare, false), (&blank.replace("BEGIN:V", "BEGIN-"), false)]);
+}
+
+/// Names of persons and devices in labels of DNS, with letters beyond ASCII.
+#[test]
+fn names_in_punycode() {
+    let seed = |name: &str, kind, value: &str| Seed { name: name.into(), kind, value: value.into() };
+    let engine = Engine::new(
+        [seed("owner", Kind::PersonName, "J\u{fc}rgen Gro\u{df}mann"), seed("host", Kind::HostName, "J\u{fc}rgens Pixel")],
+        &[7; 32],
+    );
+    for (text, expect) in [
+        ("xn--jrgen-gromann-jdb04b.example", "owner punycode"),
+        ("GET / HTTP/1.1\r\nHost: XN--JRGEN-GROMANN-JDB04B.example\r\n\r\n", "owner punycode"),
+        ("xn--jrgengromann-s9a21b.example", "owner punycode"),
+        ("_http._tcp.xn--jrgen-grossmann-zvb.example", "owner punycode"),
+        ("a--b.xn--jrgens-pixel-dlb.local", "host punycode"),
+        ("xn--jrgens-pixe-thb.local", ""),
+        ("xn--jrgen-grossman-gsb.example", ""),
+        ("xn--bcher-kva.example", ""),
+    ] {
+        let mut got = Vec::new();
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
+            if f.grade == Grade::Proof {
+                got.push(format!("{} {}", f.seed.unwrap(), f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
+            }
+        });
+        assert_eq!(got.join(";"), expect, "{text}");
+    }
 }
 
 /// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.

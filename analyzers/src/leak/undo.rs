@@ -79,6 +79,11 @@ impl Writer {
         self.at += bytes.len() as u32;
     }
 
+    /// Coded bytes used so far.
+    pub(super) fn at(&self) -> usize {
+        self.at as usize
+    }
+
     fn copying(&mut self) {
         if !self.copying {
             self.points.push((self.bytes.len() as u32, self.at));
@@ -289,6 +294,23 @@ pub(super) fn quoted_printable(text: &[u8]) -> Option<Undone> {
                 out.copy(b);
                 at += 1;
             }
+        }
+    }
+    out.done()
+}
+
+/// Lines that go on in the next, which begins with a blank (RFC 5545 §3.1).
+pub(super) fn folded(text: &[u8]) -> Option<Undone> {
+    let mut out = Writer::default();
+    while let Some(rest) = text.get(out.at()..).filter(|rest| !rest.is_empty()) {
+        match rest {
+            [b'\r', b'\n', b' ' | b'\t', ..] => out.decoded(b"", 3),
+            [b'\n', b' ' | b'\t', ..] => out.decoded(b"", 2),
+            [first, tail @ ..] => {
+                out.copy(*first);
+                out.copy_all(tail.get(..memchr::memchr2(b'\r', b'\n', tail).unwrap_or(tail.len())).unwrap_or_default());
+            }
+            [] => break,
         }
     }
     out.done()

@@ -477,6 +477,21 @@ fn streams_are_taken_apart_at_their_beginning() {
         let pieces: Vec<Step> = said.chunks(5).map(sent).collect();
         assert_eq!(finds(IMEI, &pieces), [expect], "in pieces");
     }
+    // Deflate without a head: once a command agrees on it, and as all of a body.
+    let raw = |bytes: &[u8], flush| {
+        let (mut packer, mut out) = (flate2::Compress::new(flate2::Compression::best(), false), Vec::with_capacity(4096));
+        packer.compress_vec(bytes, &mut out, flush).unwrap();
+        out
+    };
+    let login = raw(format!("b LOGIN {IMEI} correcthorse\r\nc LIST \"\" \"*\"\r\n").as_bytes(), flate2::FlushCompress::Sync);
+    for command in ["a COMPRESS DEFLATE\r\n", "MODE READER\r\nCOMPRESS DEFLATE\r\n", "b2 compress deflate\r\n"] {
+        assert_eq!(finds(IMEI, &[sent(command), back("a OK\r\n"), sent(&login)]), ["tcp.stream deflate"], "{command}");
+    }
+    assert_eq!(finds(IMEI, &[sent("a COMPRESS GZIP\r\n"), sent(&login)]), [""; 0]);
+    let body = raw(format!("{{\"q\":1,\"w\":22,\"id\":\"{IMEI}\",\"more\":\"a word\"}}").as_bytes(), flate2::FlushCompress::Finish);
+    let octets = "Content-Type: application/octet-stream\r\n";
+    assert_eq!(finds(IMEI, &[upload(octets, &body)]), ["http.request.body deflate json:$.id"]);
+    assert_eq!(finds(IMEI, &[upload(octets, &body[..body.len() - 3])]), [""; 0], "not to its end");
     // What is beyond was searched as it passed: its absence in codings is not known.
     let dull = vec![b'.'; 70_000];
     assert_eq!(finds(IMEI, &[sent(&dull), sent(&twice)]), ["unparsed streamed"]);
