@@ -15,6 +15,7 @@ mod edge;
 mod fields;
 mod forms;
 mod found;
+mod geo;
 mod heads;
 mod keys;
 mod names;

@@ -20,6 +20,7 @@ use super::charset::{self, Charsets};
 use super::coding::{Coding, Unsigned};
 use super::fields::Fields;
 use super::found::{Found, Secret};
+use super::geo;
 use super::regions;
 use super::shapes;
 use super::signs::Signs;
@@ -295,6 +296,9 @@ impl<'a> Work<'a> {
         }
         let places = if signs.has(Signs::DIGIT) { &engine.places[..] } else { &[] };
         shapes::positions(bytes, places, &mut |place, span, detail| {
+            self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
+        });
+        geo::positions(bytes, signs, &engine.places, &mut |place, span, detail| {
             self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
         });
         let planted = self.spotted.len();

@@ -592,7 +592,7 @@ fn coordinate(text: &[u8], most: f64) -> Option<(f64, usize)> {
 }
 
 /// How closely so many decimals of a degree of latitude (111 km) tell a place.
-fn precision(decimals: usize) -> &'static str {
+pub(super) fn precision(decimals: usize) -> &'static str {
     match decimals {
         0 => "to 100 km",
         1 => "to 10 km",
@@ -725,6 +725,17 @@ impl Angle {
         let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
         Some(Angle { degrees: text.parse().ok()?, decimals })
     }
+
+    /// Whether degrees that are told in steps, so many to a degree, are this angle: rounded or cut to what is coarser of the two; beyond six
+    /// decimals (10 cm) any receiver differs.
+    pub(super) fn is_in_steps(self, degrees: f64, scale: f64) -> bool {
+        let known = self.decimals.max(3);
+        if scale > 10f64.powi(known.min(6) as i32) {
+            return is_shortened(self.degrees, degrees, known) || known >= 6 && (degrees - self.degrees).abs() <= 1.01e-6;
+        }
+        let (told, steps) = ((degrees * scale).round(), self.degrees * scale);
+        [steps.round(), steps.trunc()].iter().any(|steps| (told - steps).abs() < 0.5)
+    }
 }
 
 impl Place {
@@ -737,7 +748,7 @@ impl Place {
 
 /// How far apart the two numbers of a position may stand, and where each has four decimals (10 m).
 const NEAR: usize = 64;
-const FAR: usize = 2048;
+pub(super) const FAR: usize = 2048;
 
 /// Where a number stands, and to how many decimals.
 type Seen = Option<(Range<usize>, usize)>;
@@ -767,6 +778,8 @@ pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32,
             next = start + len;
             let minus = at(text, start.checked_sub(1)) == Some(b'-');
             let Some(value) = degrees(&text[start..start + len]) else { continue };
+            let (value, power) = if start + len == end { value.with_power(&text[end..]) } else { (value, 0) };
+            let len = len + power;
             let span = start - usize::from(minus)..start + len;
             for ((n, place), seen) in (0u32..).zip(places).zip(&mut known) {
                 let mut pair = |mine: usize, angle: Angle| {
@@ -820,6 +833,23 @@ impl Degrees {
             }
             // From whatever was whole before: a metre.
             Degrees::Scaled(number) => within(signed(number / 1e7), 1.01e-5) || within(signed(number / 1e6), 1.01e-5),
+        }
+    }
+
+    /// The same with what stands behind it as a power of ten (`5.2520008e1`), and how long that is.
+    fn with_power(self, tail: &[u8]) -> (Degrees, usize) {
+        let power = match tail {
+            [b'e' | b'E', b'+', b'0', n @ b'0'..=b'2', rest @ ..] => Some((*n, 4, rest)),
+            [b'e' | b'E', b'+' | b'0', n @ b'0'..=b'2', rest @ ..] => Some((*n, 3, rest)),
+            [b'e' | b'E', n @ b'0'..=b'2', rest @ ..] => Some((*n, 2, rest)),
+            _ => None,
+        };
+        match (self, power) {
+            (Degrees::Decimal(value, decimals), Some((n, len, rest))) if !rest.first().is_some_and(u8::is_ascii_alphanumeric) => {
+                let power = usize::from(n - b'0');
+                (Degrees::Decimal(value * 10f64.powi(power as i32), decimals.saturating_sub(power)), len)
+            }
+            _ => (self, 0),
         }
     }
 
