@@ -476,6 +476,11 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         {
             continue;
         }
+        // A dictionary of what a page says.
+        let quoted = || matches!(at(text, value.start.checked_sub(1)), Some(b'"' | b'\''));
+        if promise == Promise::Kind(Kind::Password) && quoted() && is_label(said) {
+            continue;
+        }
         match promise {
             Promise::Latitude if coordinate(said, 90.0).is_some() => latitude = Some((key.clone(), value.clone())),
             Promise::Longitude if coordinate(said, 180.0).is_some() => longitude = Some((key.clone(), value.clone())),
@@ -674,6 +679,40 @@ pub(crate) fn is_stand_in(said: &[u8]) -> bool {
     WORDS.iter().any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
         || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
         || is_redacted(said)
+}
+
+/// Whether a value in quotes is what a page calls the field of a password. In small letters `password` is what careless people choose.
+fn is_label(said: &[u8]) -> bool {
+    const WORDS: [&str; 24] = [
+        "password",
+        "passwort",
+        "kennwort",
+        "passphrase",
+        "passcode",
+        "login",
+        "wachtwoord",
+        "lösenord",
+        "adgangskode",
+        "passord",
+        "salasana",
+        "contraseña",
+        "senha",
+        "hasło",
+        "heslo",
+        "jelszó",
+        "parola",
+        "şifre",
+        "пароль",
+        "密码",
+        "密碼",
+        "パスワード",
+        "비밀번호",
+        "palavra-passe",
+    ];
+    let Ok(text) = std::str::from_utf8(said) else { return false };
+    let text = text.trim_end_matches([':', '*', '…']);
+    let lower = text.to_lowercase();
+    (text != lower || !lower.is_ascii()) && WORDS.contains(&lower.as_str())
 }
 
 /// What a log's filter writes in place of a value: `[FILTERED]`, `<redacted>`; of `\u003credacted\u003e` what stands

@@ -753,6 +753,13 @@ fn shapes_without_a_persona() {
     check("password= c2VjcmV0eA== port=1", &["password=c2VjcmV0eA=="]);
     check("pass=%20;cat%20/etc/passwd", &[]);
     check("Password incorrect.", &[]);
+    for label in ["Password", "Passwort", "PASSWORD", "Password:", "Contrase\u{f1}a", "\u{43f}\u{430}\u{440}\u{43e}\u{43b}\u{44c}"] {
+        check(&format!(r#"{{"password":"{label}","note":"a word"}}"#), &[]);
+    }
+    for chosen in ["password", "passwort", "Password1", "Loginova"] {
+        check(&format!(r#"{{"password":"{chosen}","note":"a word"}}"#), &[&format!("password={chosen}")]);
+    }
+    check("u=x&password=Password", &["password=Password"]);
     check("password=hunter2&x=1", &["password=hunter2"]);
     check("lat=47.3769&lon=8.5417", &["position=47.3769&lon=8.5417 (to 10 m)"]);
     check("?ll=47.38,8.54", &["position=47.38,8.54 (to 1 km)"]);
