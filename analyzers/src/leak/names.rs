@@ -27,6 +27,8 @@ pub(super) struct Name {
     /// Words that may stand between the two.
     middle: Vec<Vec<u8>>,
     distinct: bool,
+    /// Of an address: the number of the house, which stands beside the street where that is found without.
+    number: Option<Vec<u8>>,
 }
 
 /// What stands between two words.
@@ -60,7 +62,14 @@ impl Name {
         let middle = middle.iter().flat_map(|word| spelled(word)).collect();
         // Names of contacts are many, and short needles are dear.
         let least = if kind == Kind::Contact { SHORTEST + 2 } else { SHORTEST };
-        (lead.len() >= least && lead != other).then(|| Name { seed, lead: spelled(lead), other: spelled(other), middle, distinct })
+        (lead.len() >= least && lead != other).then(|| Name {
+            seed,
+            lead: spelled(lead),
+            other: spelled(other),
+            middle,
+            distinct,
+            number: None,
+        })
     }
 
     /// An address: a line with the number of a house, then a town, whatever code stands before or behind it.
@@ -78,6 +87,9 @@ impl Name {
                 middle.extend(words);
             }
         }
+        let (numbers, road): (Vec<&str>, Vec<&str>) = street.split_whitespace().partition(|word| has_digit(word));
+        let (number, road) = (numbers.join(" "), road.join(" "));
+        middle.extend(&numbers);
         let middle = middle.into_iter().flat_map(spelled).collect();
         let whole = town.chars().count() >= DISTINCT && street.len() >= SHORTEST + 2;
         // Values of a form, whose blanks are signs, are undone one by one, and no two then stand beside each other.
@@ -86,7 +98,11 @@ impl Name {
             out.extend(text.contains(' ').then(|| spelled(&text.replace(' ', "+"))).into_iter().flatten());
             out
         };
-        whole.then(|| Name { seed, lead: of_form(street), other: of_form(&town), middle, distinct: true })
+        let mut lead = of_form(street);
+        if road.len() >= SHORTEST + 2 && numbers.len() == 1 {
+            lead.extend(of_form(&road));
+        }
+        whole.then(|| Name { seed, lead, other: of_form(&town), middle, distinct: true, number: Some(number.into_bytes()) })
     }
 
     /// What is sought, and whether without regard to case: a short needle is cheap only where its case matters.
@@ -104,7 +120,7 @@ impl Name {
 
     /// Where the whole name stands around one of its words, and whether that is sure.
     pub(super) fn around(&self, text: &[u8], lead: &Range<usize>) -> Option<(Range<usize>, bool)> {
-        if !is_whole(text, lead) {
+        if !is_whole(text, lead) || !self.is_numbered(text, lead) {
             return None;
         }
         let behind = (lead.end..=(lead.end + PART).min(text.len())).flat_map(|at| self.others().map(move |len| at..at + len));
@@ -129,6 +145,23 @@ impl Name {
             }
         }
         unsure
+    }
+
+    /// Whether the number of the house stands in a street, or in the field beside it.
+    fn is_numbered(&self, text: &[u8], street: &Range<usize>) -> bool {
+        let Some(number) = &self.number else { return true };
+        if text.get(street.clone()).is_some_and(|street| street.iter().any(u8::is_ascii_digit)) {
+            return true;
+        }
+        let is_beside = |at: usize| {
+            let span = at..at + number.len();
+            let gap = span.end.min(street.end)..span.start.max(street.start);
+            let is_number = text.get(span.clone()).is_some_and(|word| word.eq_ignore_ascii_case(number)) && is_whole(text, &span);
+            // Another number between would be the house's.
+            is_number && text.get(gap).is_some_and(|gap| !gap.iter().any(u8::is_ascii_digit) && self.gap(gap) == Some(Gap::Markup))
+        };
+        (street.end..(street.end + NEAR).min(text.len())).any(is_beside)
+            || (street.start.saturating_sub(NEAR)..street.start.saturating_sub(number.len())).any(is_beside)
     }
 
     fn others(&self) -> impl Iterator<Item = usize> {

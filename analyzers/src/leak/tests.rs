@@ -232,6 +232,12 @@ fn addresses_in_fields_and_folded_lines() {
             ("street=Rosengasse+17&zip=40212&city=Neustadt", true),
             ("<street>Rosengasse 17</street><plz>40212</plz><ort>NEUSTADT</ort>", true),
             ("ADR;TYPE=home:;;Rosengasse 17;Neustadt;;40212;", true),
+            (r#"{"street":"Rosengasse","houseNumber":"17","zip":"40212","city":"Neustadt"}"#, true),
+            (r#"{"houseNumber":17,"street":"Rosengasse","city":"Neustadt","zip":"40212"}"#, true),
+            ("addr:street=Rosengasse&addr:housenumber=17&addr:postcode=40212&addr:city=Neustadt", true),
+            (r#"{"street":"Rosengasse","houseNumber":"18","zip":"40212","city":"Neustadt"}"#, false),
+            (r#"{"zip":"40212","city":"Neustadt","street":"Rosengasse","houseNumber":"18","floor":"17"}"#, false),
+            (r#"{"street":"Rosengasse","houseNumber":"17b","zip":"40212","city":"Neustadt"}"#, false),
             (r#"{"street":"Rosengasse 18","zip":"40212","city":"Neustadt"}"#, false),
             (r#"{"street":"Rosengasse 17a","zip":"40212","city":"Neustadt"}"#, false),
             (r#"{"street":"Rosengasse 171","zip":"40212","city":"Neustadt"}"#, false),
@@ -246,6 +252,8 @@ fn addresses_in_fields_and_folded_lines() {
         &[
             (r#"{"line1":"221B Baker Street","town":"London","postcode":"NW1 6XE"}"#, true),
             (r#"{"line1":"221B Baker Street","postcode":"NW1 6XE","town":"London"}"#, true),
+            (r#"{"number":"221B","road":"Baker Street","town":"London","postcode":"NW1 6XE"}"#, true),
+            (r#"{"number":"222B","road":"Baker Street","town":"London","postcode":"NW1 6XE"}"#, false),
             (r#"{"line1":"221 Baker Street","town":"London","postcode":"NW1 6XE"}"#, false),
         ],
     );
