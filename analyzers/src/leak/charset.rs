@@ -60,6 +60,11 @@ impl Charset {
         labels(value).next().map_or(Charset::Sought, Charset::of)
     }
 
+    /// Whether one of the parts of a body declares what nobody reads (RFC 2046 §5.1).
+    pub fn of_parts(body: &[u8]) -> Charset {
+        if labels(body).any(|label| Charset::of(label) == Charset::Unknown) { Charset::Unknown } else { Charset::Sought }
+    }
+
     /// Whether nobody can say what stands in this text.
     pub fn hides(self, text: &[u8]) -> bool {
         // Those of seven bits shift by a control, or by a tilde (RFC 1842).
@@ -218,6 +223,8 @@ mod tests {
         assert_eq!(of("Subject: =?iso-2022-jp?B?GyRC?="), "ISO-2022-JP");
         assert_eq!(of("/a?b=?koi8-r&c=1"), "");
         assert_eq!(of("charset=utf-8, charset=iso-8859-1, charset="), "");
+        let parts = |label: &str| Charset::of_parts(format!("--b\r\nContent-Type: text/plain; charset={label}\r\n\r\nx").as_bytes());
+        assert_eq!((parts("cp850"), parts("koi8-r"), parts("utf-8")), (Charset::Unknown, Charset::Sought, Charset::Sought));
         assert!(!Charset::Sought.hides(b"\xff") && Charset::Unknown.hides(b"\xff") && !Charset::Unknown.hides(b"{\"a\":1}"));
     }
 

@@ -66,7 +66,7 @@ pub(super) fn positions(text: &[u8], signs: Signs, places: &[Place], sink: &mut 
     if signs.has(Signs::ZERO) {
         for at in EXIF.find_iter(text).take(MOST) {
             let (from, tiff) = (at + 6, text.get(at + 6..).unwrap_or_default());
-            if let Some([latitude, longitude]) = Tiff::read(tiff).and_then(|tiff| tiff.position()) {
+            if let Some([latitude, longitude]) = Tiff::read(tiff).and_then(Tiff::position) {
                 let shift = |told: Told| Told { span: told.span.start + from..told.span.end + from, ..told };
                 seen.take(&shift(latitude));
                 seen.take(&shift(longitude));

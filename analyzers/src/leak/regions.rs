@@ -376,12 +376,19 @@ fn ends_markup(b: u8) -> bool {
 
 /// Signs of quoted-printable that forms and base64 do not have.
 fn quoted_printable(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'=', text).any(|at| match &text[at + 1..] {
+    let told = memchr::memchr_iter(b'=', text).any(|at| match &text[at + 1..] {
         [b'\r', b'\n', ..] | [b'\n', ..] | [b'3', b'D', ..] | [b'4', b'0', ..] => true,
+        // A word of a mail's head (RFC 2047 §2).
+        [b'?', word @ ..] => {
+            let len = word.iter().take(40).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
+            matches!(word.get(len..), Some([b'?', b'Q' | b'q', b'?', ..]))
+        }
         // A letter beyond ASCII in UTF-8.
         [b'C'..=b'F', low, b'=', b'8' | b'9' | b'A' | b'B', next, ..] => low.is_ascii_hexdigit() && next.is_ascii_hexdigit(),
         _ => false,
-    })
+    });
+    // Or a part's head says it (RFC 2045 §6.1).
+    told || memchr::memmem::find(text, b"uoted-printable").is_some_and(|head| memchr::memchr(b'=', &text[head..]).is_some())
 }
 
 /// UTF-16: printable characters and zeros by turns, six and more.

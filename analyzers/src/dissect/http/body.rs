@@ -93,6 +93,8 @@ pub struct Body {
     codings: Codings,
     form: bool,
     charset: Charset,
+    /// Its parts have heads of their own.
+    parts: bool,
     keep: Keep,
     kept: Vec<u8>,
     marks: Marks,
@@ -126,6 +128,7 @@ impl Body {
             codings: shape.codings,
             form: media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded"),
             charset,
+            parts: media.get(..10).is_some_and(|media| media.eq_ignore_ascii_case(b"multipart/")),
             keep,
             kept: Vec::new(),
             marks: Marks::default(),
@@ -385,7 +388,7 @@ impl Body {
             Side::Response => bytes.len().min(RESPONSE_PEELED),
         };
         cx.search_whole(&spot, &bytes[..peeled]);
-        cx.search_charset(&spot, &bytes[..peeled], self.charset);
+        cx.search_charset(&spot, &bytes[..peeled], if self.parts { Charset::of_parts(bytes) } else { self.charset });
         if peeled < bytes.len() {
             cx.search_rest(&spot, bytes, peeled);
         }

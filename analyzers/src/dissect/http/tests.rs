@@ -458,7 +458,18 @@ fn declared_character_sets() {
         assert_eq!(finds_of(&name, &[upload(&fields, &json("koi8-r"))]), [""; 0], "{fields}");
     }
     assert_eq!(finds_of(&name, &[upload(&typed("utf-8"), &json("utf-8"))]), ["http.request.body json:$.name"]);
+    // A letter's head in quoted-printable, whose blanks are other signs there.
+    let word = |text: &[u8]| text.iter().map(|b| if *b == b' ' { "_".into() } else { format!("={b:02X}") }).collect::<String>();
+    let mail = format!("DATA\r\nFrom: =?koi8-r?Q?{}?= <a@b.example>\r\n\r\n", word(&coded("koi8-r")));
+    assert_eq!(finds_of(&name, &[sent(mail)]), ["tcp.stream quoted-printable KOI8-R"]);
+    let mail = format!(
+        "Content-Type: text/plain; charset=koi8-r\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}\r\n",
+        word(&coded("koi8-r"))
+    );
+    assert_eq!(finds_of(&name, &[sent(mail)]), ["tcp.stream quoted-printable KOI8-R"]);
     // What nobody reads, unless it is ASCII.
+    let part = [b"--b\r\nContent-Type: text/plain; charset=cp866-own\r\n\r\n", &coded("koi8-r")[..], b"\r\n--b--"].concat();
+    assert_eq!(finds_of(&name, &[upload("Content-Type: multipart/mixed; boundary=b\r\n", &part)]), ["unparsed limit"]);
     assert_eq!(finds_of(&name, &[upload(&typed("cp866-own"), &json("koi8-r"))]), ["unparsed limit"]);
     assert_eq!(finds_of(&name, &[upload(&typed("cp866-own"), b"{\"a\":1}")]), [""; 0]);
     assert_eq!(finds_of(&name, &[upload("Content-Type: application/octet-stream; charset=binary\r\n", b"\xff\xfe\xfd")]), [""; 0]);
