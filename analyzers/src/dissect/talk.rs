@@ -40,7 +40,7 @@ struct Opaque {
     logins: [login::Logins; 2],
     prompts: login::Prompts,
     rsync: rsync::Rsync,
-    packs: [packs::Packs; 2],
+    packs: packs::Packs,
     /// Bytes of both directions so far.
     seen: u64,
 }
@@ -64,7 +64,7 @@ impl Opaque {
         };
         self.logins[dir.index()].take(offset, bytes, &mut |secret, line| tell(dir, secret, line));
         self.prompts.take(dir, offset, bytes, &mut tell);
-        let packed = self.rsync.take(dir, offset, bytes).max(self.packs[dir.index()].take(offset, bytes));
+        let packed = self.rsync.take(dir, offset, bytes).max(self.packs.take(dir, offset, bytes));
         if packed > 0 {
             cx.unsearched(dir, chunk.layer, packed as u64);
         }
@@ -235,7 +235,6 @@ impl Talk {
                 for dir in Dir::BOTH {
                     cx.search_pause(&mut it.trails[dir.index()], OPAQUE, dir, self.layer);
                     it.tails[dir.index()].bytes.shrink_to_fit();
-                    it.packs[dir.index()].pause();
                 }
             }
             State::New | State::Sniffing(_) => {}

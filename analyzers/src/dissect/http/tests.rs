@@ -467,6 +467,31 @@ fn declared_character_sets() {
         word(&coded("koi8-r"))
     );
     assert_eq!(finds_of(&name, &[sent(mail)]), ["tcp.stream quoted-printable KOI8-R"]);
+    for (label, charset, person) in [
+        ("iso8859-2", "ISO-8859-2", "\u{141}ukasz \u{17b}\u{f3}\u{142}ci\u{144}ski"),
+        ("cp1250", "windows-1250", "\u{141}ukasz \u{17b}\u{f3}\u{142}ci\u{144}ski"),
+        ("shift_jis", "Shift_JIS", "\u{963f}\u{90e8}\u{9032}\u{4e4b}\u{4ecb}\u{5c71}\u{7530}\u{592a}\u{90ce}"),
+        ("euc_jp", "EUC-JP", "\u{963f}\u{90e8}\u{9032}\u{4e4b}\u{4ecb}\u{5c71}\u{7530}\u{592a}\u{90ce}"),
+        ("iso2022_jp", "ISO-2022-JP", "\u{963f}\u{90e8}\u{9032}\u{4e4b}\u{4ecb}\u{5c71}\u{7530}\u{592a}\u{90ce}"),
+        ("iso8859-9", "windows-1254", "Ay\u{15f}e G\u{fc}lerdo\u{11f}an"),
+        (
+            "iso8859-7",
+            "ISO-8859-7",
+            "\u{393}\u{3b9}\u{3ce}\u{3c1}\u{3b3}\u{3bf}\u{3c2} \u{3a0}\u{3b1}\u{3c0}\u{3b1}\u{3b4}\u{3cc}\u{3c0}\u{3bf}\u{3c5}\u{3bb}\u{3bf}\u{3c2}",
+        ),
+        ("mac_roman", "macintosh", "J\u{fc}rgen Gro\u{df}mann"),
+    ] {
+        let planted = [(PersonName, person)];
+        let coder = encoding_rs::Encoding::for_label(charset.as_bytes()).unwrap();
+        let bytes = coder.encode(person).0.into_owned();
+        let body = [b"{\"name\":\"", &bytes[..], b"\"}"].concat();
+        assert_eq!(finds_of(&planted, &[upload(&typed(label), &body)]), [format!("http.request.body {charset} json:$.name")], "{label}");
+        let value: String =
+            bytes.iter().map(|b| if b.is_ascii_alphanumeric() { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect();
+        let form = format!("Content-Type: application/x-www-form-urlencoded; charset={label}\r\n");
+        let told = finds_of(&planted, &[upload(&form, format!("name={value}&x=1").as_bytes())]);
+        assert_eq!(told, [format!("http.request.body percent {charset}")], "{label}");
+    }
     // What nobody reads, unless it is ASCII.
     let part = [b"--b\r\nContent-Type: text/plain; charset=cp866-own\r\n\r\n", &coded("koi8-r")[..], b"\r\n--b--"].concat();
     assert_eq!(finds_of(&name, &[upload("Content-Type: multipart/mixed; boundary=b\r\n", &part)]), ["unparsed limit"]);
@@ -496,7 +521,7 @@ fn streams_are_taken_apart_at_their_beginning() {
     };
     let login = raw(format!("b LOGIN {IMEI} correcthorse\r\nc LIST \"\" \"*\"\r\n").as_bytes(), flate2::FlushCompress::Sync);
     for command in ["a COMPRESS DEFLATE\r\n", "MODE READER\r\nCOMPRESS DEFLATE\r\n", "b2 compress deflate\r\n"] {
-        assert_eq!(finds(IMEI, &[sent(command), back("a OK\r\n"), sent(&login)]), ["tcp.stream deflate"], "{command}");
+        assert_eq!(finds(IMEI, &[sent(command), back("a OK\r\n"), sent(&login)]), ["tcp.stream deflate", "unparsed limit"], "{command}");
     }
     assert_eq!(finds(IMEI, &[sent("a COMPRESS GZIP\r\n"), sent(&login)]), [""; 0]);
     let body = raw(format!("{{\"q\":1,\"w\":22,\"id\":\"{IMEI}\",\"more\":\"a word\"}}").as_bytes(), flate2::FlushCompress::Finish);
