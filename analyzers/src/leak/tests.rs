@@ -56,6 +56,7 @@ fn positions_in_any_order_and_precision() {
         let told = found(text.as_bytes());
         assert!(told.iter().any(|f| f == "home[]"), "{text}: {told:?}");
     }
+    check("<p>47&deg;22'36.79&quot;N 8&deg;32'30.10&quot;E</p>", &["home[html]"]);
     let far = |gap: usize, lat: &str, lon: &str| format!("{lat}{}{lon}", " word".repeat(gap));
     for text in [
         far(600, "47.376887", "8.541694"),

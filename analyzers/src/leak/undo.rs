@@ -254,13 +254,13 @@ fn reference(text: &[u8]) -> Option<(char, usize)> {
     Some((c, end + 2))
 }
 
-/// HTML, "Named character references": those of ASCII punctuation, the space, and the letters of Latin-1.
+/// HTML, "Named character references": those of ASCII punctuation, the space, the degree, and the letters of Latin-1.
 #[rustfmt::skip]
-const NAMED: [(&str, char); 93] = [
+const NAMED: [(&str, char); 94] = [
     ("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("commat", '@'), ("period", '.'), ("plus", '+'), ("nbsp", ' '), ("colon", ':'),
     ("comma", ','), ("semi", ';'), ("sol", '/'), ("bsol", '\\'), ("lowbar", '_'), ("num", '#'), ("equals", '='), ("quest", '?'), ("percnt", '%'),
     ("dollar", '$'), ("excl", '!'), ("ast", '*'), ("lpar", '('), ("rpar", ')'), ("lsqb", '['), ("rsqb", ']'), ("lcub", '{'), ("rcub", '}'), ("verbar", '|'),
-    ("hyphen", '-'), ("Tab", '\t'),
+    ("hyphen", '-'), ("Tab", '\t'), ("deg", '°'),
     ("Agrave", 'À'), ("Aacute", 'Á'), ("Acirc", 'Â'), ("Atilde", 'Ã'), ("Auml", 'Ä'), ("Aring", 'Å'), ("AElig", 'Æ'), ("Ccedil", 'Ç'),
     ("Egrave", 'È'), ("Eacute", 'É'), ("Ecirc", 'Ê'), ("Euml", 'Ë'), ("Igrave", 'Ì'), ("Iacute", 'Í'), ("Icirc", 'Î'), ("Iuml", 'Ï'), ("ETH", 'Ð'),
     ("Ntilde", 'Ñ'), ("Ograve", 'Ò'), ("Oacute", 'Ó'), ("Ocirc", 'Ô'), ("Otilde", 'Õ'), ("Ouml", 'Ö'), ("Oslash", 'Ø'), ("Ugrave", 'Ù'),
