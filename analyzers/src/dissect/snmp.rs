@@ -45,8 +45,9 @@ impl Dissector for Snmp {
                 if self.layer == Layer::Wire {
                     cx.analysed(bytes.len());
                 }
-                // An agent's answer comes from its port; what it tells unasked goes to another.
-                let answers = message.pdu == RESPONSE;
+                // What an agent tells unasked goes to a port of its own; where the kind does not show, the port says who answers.
+                let from_agent = || cx.known.ends.addr(chunk.dir).port() == AGENT;
+                let answers = message.pdu.map_or_else(from_agent, |pdu| pdu == RESPONSE);
                 cx.hint(Hint { client: Some(if answers { chunk.dir.other() } else { chunk.dir }), ..Hint::default() });
                 cx.search_whole(&spot, bytes);
                 if let Some(community) = message.community
@@ -99,8 +100,8 @@ const RESPONSE: u32 = 2;
 
 struct Message<'a> {
     community: Option<&'a [u8]>,
-    /// The number of the PDU's tag; of version 3 it may be sealed.
-    pdu: u32,
+    /// The number of the PDU's tag; in version 3 it stands deeper, and may be sealed.
+    pdu: Option<u32>,
 }
 
 fn read(bytes: &[u8]) -> Option<Message<'_>> {
@@ -110,9 +111,9 @@ fn read(bytes: &[u8]) -> Option<Message<'_>> {
     match (version.data, next.tag()) {
         (&[V1 | V2C], Tag::OctetString) => {
             let (_, pdu) = Any::from_ber(rest).ok()?;
-            Some(Message { community: Some(next.data), pdu: pdu.tag().0 })
+            Some(Message { community: Some(next.data), pdu: Some(pdu.tag().0) })
         }
-        (&[V3], Tag::Sequence) => Some(Message { community: None, pdu: u32::MAX }),
+        (&[V3], Tag::Sequence) => Some(Message { community: None, pdu: None }),
         _ => None,
     }
 }
@@ -173,6 +174,12 @@ mod tests {
             let seen = datagram(Tools::default(), ends, &message(V1, b"public", pdu, b""));
             let side = |seen: &Observation| if let Observation::Bound(bound) = seen { bound.side } else { None };
             assert_eq!(seen.iter().find_map(side), Some(client), "{pdu:x}");
+        }
+        let usm = tlv(0x30, &[tlv(2, &[V3]), tlv(0x30, &tlv(2, &[1])), tlv(4, b"s3cret"), tlv(4, b"sealed")].concat());
+        for (ends, client) in [(ENDS, Dir::Out), ((ENDS.1, ENDS.0), Dir::Back)] {
+            let seen = datagram(Tools::default(), ends, &usm);
+            let side = |seen: &Observation| if let Observation::Bound(bound) = seen { bound.side } else { None };
+            assert_eq!(seen.iter().find_map(side), Some(client), "version 3");
         }
     }
 
