@@ -224,7 +224,9 @@ fn compressed(
         Unsigned::Deflate => LONG_MESSAGE,
         Unsigned::All => 16,
     };
-    if sniffed.is_none() && (least..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
+    // Whatever is packed has bytes beyond ASCII.
+    let packed = signs.has(Signs::UPPER);
+    if packed && sniffed.is_none() && (least..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
         if heads::may_be_deflate(text) {
             unpack(Packed::Deflate, 0, false);
         }
@@ -232,7 +234,8 @@ fn compressed(
             unpack(Packed::Brotli, 0, false);
         }
     }
-    if unsigned == Unsigned::Deflate
+    if packed
+        && unsigned == Unsigned::Deflate
         && let Some(at) = switched(text)
         && let Some((undone, _, taken)) = undo::unpack_first(Packed::Deflate, &text[at..], limit(text.len() - at))
         && readable_share(&undone.bytes)
@@ -388,8 +391,10 @@ fn quoted_printable(text: &[u8]) -> bool {
         _ => false,
     });
     // Or a part's head says it (RFC 2045 §6.1).
-    told || memchr::memmem::find(text, b"uoted-printable").is_some_and(|head| memchr::memchr(b'=', &text[head..]).is_some())
+    told || QUOTED.find(text).is_some_and(|head| memchr::memchr(b'=', &text[head..]).is_some())
 }
+
+static QUOTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"uoted-printable"));
 
 /// UTF-16: printable characters and zeros by turns, six and more.
 fn wide(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
