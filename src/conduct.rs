@@ -200,7 +200,6 @@ pub(crate) fn close(live: Live, known: &Knowledge, gates: &Gates, json: Option<&
     let (finished, folder) = live.stop(known)?;
     let rendered = render::render(&finished.board, analyzers::reading::Reading::end(finished.tables), gates);
     render::write(&folder, &rendered)?;
-    crate::runs::drop_marks(&folder);
     folder.finish(&RunFile {
         schema: RUN_SCHEMA.to_owned(),
         tool: "overhear".to_owned(),

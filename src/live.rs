@@ -217,6 +217,8 @@ impl Live {
         let mut opening: Vec<Observation> =
             vec![Run { asked: plan.asked, ..run_line(known, plan.kind, Some(plan.mode), plan.label.clone(), attacks) }.into()];
         opening.extend(known.planted());
+        // Marks are taken while this file is there.
+        crate::private::create(&folder.file(MARKS)).map_err(|e| Fault::io("write", &folder.file(MARKS), &e))?;
         let board = Board::new(Arc::clone(&known.demands));
         let mut desk = RunDesk::new(&folder, board, Limits::default(), opening)?;
         // Before the first line, so that the dashboard knows what run it shows.
@@ -337,6 +339,7 @@ impl Live {
             .map_err(|_| Fault::new("the journal is still in use", "this is a fault of ours; please report it"))?;
         let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
         desk.open(now());
+        take_marks(&self.folder, &*self.veil, &mut desk, true);
         let mut lost = None;
         let mut disguised = Vec::new();
         match captured {
@@ -403,14 +406,13 @@ fn keep(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                take_marks(folder, veil, &mut lock(desk));
                 return scribe;
             }
         }
         if sealed.elapsed() >= SEAL_EVERY {
             sealed = Instant::now();
             let mut desk = lock(desk);
-            take_marks(folder, veil, &mut desk);
+            take_marks(folder, veil, &mut desk, false);
             desk.seal();
             if desk.failed() {
                 broken.store(true, Ordering::Relaxed);
@@ -419,11 +421,15 @@ fn keep(
     }
 }
 
-/// Takes up the marks that `overhear mark` left. Their words are masked here, and nothing of them stays behind.
-fn take_marks(folder: &Folder, veil: &dyn Veil, desk: &mut RunDesk) {
+/// Takes up the marks that `overhear mark` left. Their words are masked here, and nothing of them stays behind. `last`: no more are taken.
+fn take_marks(folder: &Folder, veil: &dyn Veil, desk: &mut RunDesk, last: bool) {
     let path = folder.file(MARKS);
-    let opened = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(&path);
     let Ok(mut file) = opened.and_then(crate::private::alone) else { return };
+    if last {
+        // Who waits for the file sees that it is gone.
+        let _ = std::fs::remove_file(path);
+    }
     let mut text = String::new();
     if file.read_to_string(&mut text).is_err() || text.is_empty() || file.set_len(0).is_err() {
         return;

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{self, Broken, Line, Tail, Writer};
+use analyzers::observation::Observation;
 use analyzers::sealed::Value;
 use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,11 @@ const RECORDS: [&str; 5] = ["run.json", "journal.jsonl", "policy.toml", "declara
 const RENDERED: [&str; 2] = ["report.html", "report.json"];
 const FOLDERS: [&str; 3] = ["sealed", "tables", "evidence"];
 
+/// Whether this is what commands write into a run that is over.
+pub(crate) fn is_later(seen: &Observation) -> bool {
+    matches!(seen, Observation::Event(_) | Observation::Revealed(_) | Observation::Purged(_))
+}
+
 /// The hold on a run that nobody else may touch meanwhile.
 pub(crate) type Held = Flock<File>;
 
@@ -75,8 +82,8 @@ impl Folder {
         let full = Folder::may_be(path, force)?;
         private::folder(path).map_err(|e| Fault::io("make", path, &e))?;
         let folder = Folder { path: path.to_owned() };
+        let _held = folder.alone()?;
         if full {
-            folder.alone()?;
             for name in RECORDS.iter().chain(&RENDERED).chain(&[crate::runs::MARKS]) {
                 let _ = std::fs::remove_file(folder.file(name));
             }
@@ -102,10 +109,26 @@ impl Folder {
 
     /// Whether `path` is one of the run's own records, which nothing rendered may take the place of.
     pub(crate) fn owns(&self, path: &Path) -> bool {
+        let same = |record: &PathBuf| {
+            let (Ok(a), Ok(b)) = (std::fs::metadata(path), std::fs::metadata(record)) else { return false };
+            (a.dev(), a.ino()) == (b.dev(), b.ino())
+        };
+        // By whatever name or link.
+        if RECORDS.iter().map(|record| self.file(record)).any(|record| same(&record)) {
+            return true;
+        }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let (Ok(parent), Ok(own), Some(name)) = (parent.canonicalize(), self.path.canonicalize(), path.file_name()) else { return false };
         let within = |folder: &str| parent.starts_with(own.join(folder));
-        (parent == own && RECORDS.iter().any(|record| name == *record)) || FOLDERS.into_iter().any(within)
+        (parent == own && RECORDS.iter().chain(&[crate::runs::MARKS]).any(|record| name == *record)) || FOLDERS.into_iter().any(within)
+    }
+
+    /// Whether a file there would be part of the run's folder, whatever it is called.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (Ok(parent), Ok(own)) = (parent.canonicalize(), self.path.canonicalize()) else { return false };
+        let target = path.canonicalize().is_ok_and(|path| path.starts_with(&own));
+        target || parent.starts_with(own)
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -145,15 +168,19 @@ impl Folder {
     pub(crate) fn journal(&self) -> Result<(Writer<BufWriter<File>>, Held), Fault> {
         let path = self.file("journal.jsonl");
         let failed = |e| Fault::io("write", &path, &e);
-        let file = private::create(&path).map_err(failed)?;
+        // Nothing is cut before it is known that nobody else writes there.
+        let file = private::append(&path).map_err(failed)?;
         let held = self.hold(file.try_clone().map_err(failed)?)?;
+        file.set_len(0).map_err(failed)?;
         Ok((Writer::new(BufWriter::with_capacity(1 << 20, file)), held))
     }
 
-    /// Refuses while the run goes on, and keeps others from it as long as what is returned lives; `None` where there is no journal.
+    /// Refuses while the run goes on, and keeps others from it as long as what is returned lives; `None` where there is no journal. A command that
+    /// has a run that is over is waited for.
     pub(crate) fn alone(&self) -> Result<Option<Held>, Fault> {
         let path = self.file("journal.jsonl");
         match File::open(&path) {
+            Ok(file) if self.is_whole() => private::alone(file).map(Some).map_err(|e| Fault::io("lock", &path, &e)),
             Ok(file) => self.hold(file).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Fault::io("read", &path, &e)),
@@ -191,7 +218,12 @@ impl Folder {
     /// then name that.
     pub(crate) fn end(&self) -> Result<Tail, Fault> {
         let path = self.file("journal.jsonl");
-        let (tail, broken) = self.read(|_| {})?;
+        let named = self.is_whole().then(|| self.run_file()).transpose()?;
+        // Behind the end that run.json names there may be what a later command wrote that was broken off before it said so there.
+        let mut strange = false;
+        let (tail, broken) = self.read(|line| {
+            strange |= named.as_ref().is_some_and(|run| line.n > run.lines) && !is_later(&line.seen);
+        })?;
         let refused = |what: String, help: &str| Err(Fault::new(format!("{}{what}", path.display()), help));
         if let Some(first) = broken.first() {
             return refused(format!(": {first}"), "a broken journal is not written to; see `overhear verify`");
@@ -199,14 +231,13 @@ impl Folder {
         if tail.torn > 0 || tail.unsealed > 0 {
             return refused(" has an unsealed tail".to_owned(), "the run was cut off; it stays as it is");
         }
-        if self.is_whole() {
-            let run = self.run_file()?;
-            if tail.head != Some(run.head) || tail.lines != run.lines {
-                return refused(
-                    " does not end where run.json says".to_owned(),
-                    "a run that was changed is not written to; see `overhear verify`",
-                );
-            }
+        if let Some(run) = named
+            && (strange || !tail.recent.contains(&(run.lines, run.head)))
+        {
+            return refused(
+                " does not end where run.json says".to_owned(),
+                "a run that was changed is not written to; see `overhear verify`",
+            );
         }
         Ok(tail)
     }

@@ -50,7 +50,9 @@ pub(crate) struct ReadBack {
 pub(crate) enum Reach {
     /// What was written while the run lasted.
     Run,
-    /// Later marks too.
+    /// Later marks too, up to this line.
+    Until(u64),
+    /// All of them.
     All,
     /// The same, with values revealed.
     Revealed,
@@ -75,6 +77,7 @@ pub(crate) fn read_back(folder: &Folder, limits: Limits, gates: &Gates, reach: R
     let mut both = (Board::new(demands), tables);
     let mut over = false;
     let (_, broken) = folder.read(|line| {
+        over |= matches!(reach, Reach::Until(last) if line.n > last);
         if !over {
             both.line(&line);
         }
@@ -91,6 +94,14 @@ pub(crate) fn report(args: &cli::Report) -> Result<u8, Fault> {
         return Err(Fault::new(format!("{} is a file of the run itself", path.display()), "write to another name"));
     }
     if args.reveal {
+        if let Some(path) = args.output.as_deref().filter(|path| folder.holds(path)) {
+            return Err(Fault::new(
+                format!("{} is in the run's folder: `purge` would not find the values there", path.display()),
+                "write what is revealed elsewhere",
+            ));
+        }
+        drop(folder.alone()?);
+        told(read_back(&folder, Limits::default(), &asked(&folder)?, Reach::Run)?, &folder)?;
         note_revealed(&folder, "report")?;
     }
     let limits = Limits { rows: render::rows(&args.rows)?, ..Limits::default() };
@@ -182,14 +193,25 @@ pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
     }
     let words = |t: &Option<String>| t.as_ref().map(Text::ours);
     let event = Event { at: now(), kind: Text::ours(&args.kind), phase, confirmed: true, by: words(&args.by), note: words(&args.note) };
-    if folder.is_whole() || !folder.goes_on()? {
+    if folder.is_whole() {
         let event = masked(&folder, args, event)?;
         folder.append(&mut [line_now(event)])?;
         render::print(b"marked in the finished run\n")?;
     } else {
-        // A running gateway takes it from this file; it writes the journal alone.
+        if !folder.goes_on()? {
+            return Err(Fault::new(format!("the run in {} was cut off", folder.path.display()), "it stays as it is"));
+        }
+        // A running gateway takes it from this file; it writes the journal alone. Where it takes marks, the file is there.
         let path = folder.file(MARKS);
-        let mut file = crate::private::append(&path).and_then(crate::private::alone).map_err(|e| Fault::io("write", &path, &e))?;
+        let open = std::fs::OpenOptions::new().append(true).open(&path).and_then(crate::private::alone);
+        let taken = open.as_ref().is_ok_and(|_| path.is_file());
+        if !taken && open.as_ref().err().is_none_or(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            return Err(Fault::new(
+                format!("the run in {} takes no marks at this moment", folder.path.display()),
+                "mark it when it is over; an analysis takes them from --events",
+            ));
+        }
+        let mut file = open.map_err(|e| Fault::io("write", &path, &e))?;
         let mut text = serde_json::to_vec(&event).map_err(|e| Fault::new(e.to_string(), ""))?;
         text.push(b'\n');
         file.write_all(&text).map_err(|e| Fault::io("write", &path, &e))?;
@@ -231,14 +253,6 @@ fn masked(folder: &Folder, args: &cli::Mark, event: Event) -> Result<Event, Faul
 /// Where marks for a running gateway are left.
 pub(crate) const MARKS: &str = "marks.jsonl";
 
-/// Removes the file of marks, of which all were taken up.
-pub(crate) fn drop_marks(folder: &Folder) {
-    let path = folder.file(MARKS);
-    if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
-        let _ = std::fs::remove_file(path);
-    }
-}
-
 pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
     if let Some(age) = &args.older_than {
@@ -269,6 +283,14 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
         // A run that was cut off can hold personal data too; it may be that nothing can be written behind it.
         end => end,
     };
+    for name in ["sealed/values.jsonl", "capture.pcapng"] {
+        in_place(&folder.file(name))?;
+    }
+    if end.is_ok() {
+        // Nothing is erased that cannot be written down.
+        let path = folder.file("journal.jsonl");
+        crate::private::append(&path).map_err(|e| Fault::io("write", &path, &e))?;
+    }
     let mut said = Vec::new();
     let only_packets = (args.raw || args.keys) && flow.is_none();
     if !only_packets {
@@ -298,12 +320,33 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     Ok(0)
 }
 
+/// Refuses what is no file of the run's own: a link leads to somebody else's, and a pipe nowhere.
+fn in_place(path: &Path) -> Result<(), Fault> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => {
+            let folder = path.parent().unwrap_or(path);
+            let may =
+                nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).and(nix::unistd::access(path, nix::unistd::AccessFlags::W_OK));
+            may.map_err(|e| Fault::io("erase", path, &e.into()))
+        }
+        Ok(_) => Err(Fault::new(format!("{} is no file of this run", path.display()), "remove what stands there by hand")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Fault::io("read", path, &e)),
+    }
+}
+
 /// Rewrites the sealed values without those asked for.
 fn erase_values(folder: &Folder, flow: Option<FlowId>) -> Result<u64, Fault> {
     let path = folder.file("sealed/values.jsonl");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(0) };
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(e) => return Err(Fault::io("read", &path, &e)),
+    };
+    // A line that cannot be read may be of any flow.
+    let text = String::from_utf8_lossy(&bytes);
     let parsed = text.lines().map(|l| (l, serde_json::from_str::<SealedLine>(l).ok()));
-    let (gone, kept): (Vec<_>, Vec<_>) = parsed.partition(|(_, l)| flow.is_none() || l.as_ref().is_some_and(|l| l.flow == flow));
+    let (gone, kept): (Vec<_>, Vec<_>) = parsed.partition(|(_, l)| flow.is_none() || l.as_ref().is_none_or(|l| l.flow == flow));
     overwrite(&path)?;
     if kept.is_empty() {
         std::fs::remove_file(&path).map_err(|e| Fault::io("remove", &path, &e))?;

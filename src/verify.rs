@@ -3,17 +3,19 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 
-use analyzers::encode::Digest;
+use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{Broken, Line, Tail};
+use analyzers::leak::Engine;
 use analyzers::observation::{Asked, Input, Observation, Run, RunKind};
 use analyzers::reading::Reading as _;
 use analyzers::scribe::Desk;
 use analyzers::text::Text;
 use aws_lc_rs::digest::{Context, SHA256};
 use captures::Known;
-use policies::Policy;
+use policies::{IdentifierType, Policy};
 use reports::rows::{Row, Table};
 use reports::tables::{Limits, Tables};
 
@@ -49,6 +51,8 @@ impl Checked {
 
 pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
     let folder = Folder::open(&args.run)?;
+    // Neither while it goes on nor while another command adds to it.
+    let _held = folder.alone()?;
     let mut checked = Checked::default();
     let whole = folder.is_whole().then(|| folder.run_file()).transpose()?;
     let told = Told::read(&folder)?;
@@ -62,7 +66,7 @@ pub(crate) fn verify(args: &cli::Verify) -> Result<u8, Fault> {
             let back = read_back(&folder, limits, &gates, Reach::Run)?;
             verdicts(&folder, &back, &told, &mut checked)?;
             tables(&folder, limits, &mut checked)?;
-            values(&folder, &told, &mut checked)?;
+            values(&folder, args.project_key.as_deref(), &told, &mut checked)?;
             match &whole {
                 None => checked.open("the run was cut off before its end: its capture is not compared"),
                 Some(run) => capture(&folder, run, args, &told, &mut checked)?,
@@ -98,8 +102,10 @@ struct Told {
     ended: bool,
     /// Lines behind it that no later command writes; the first.
     stray: Option<u64>,
-    /// A later mark.
-    marked: bool,
+    /// Later marks: their lines.
+    marked: Vec<u64>,
+    /// The line of the ledger.
+    end: u64,
     tail: Tail,
     broken: Vec<Broken>,
 }
@@ -115,9 +121,9 @@ impl Told {
                 told.erased.push(it.what);
             }
             Observation::Revealed(_) => {}
-            Observation::Event(_) if told.ended => told.marked = true,
+            Observation::Event(_) if told.ended => told.marked.push(line.n),
             _ if told.ended => told.stray = told.stray.or(Some(line.n)),
-            Observation::Ledger(_) => told.ended = true,
+            Observation::Ledger(_) => (told.ended, told.end) = (true, line.n),
             Observation::Run(run) if told.run.is_none() => told.run = Some(run),
             Observation::Run(_) => told.more_runs += 1,
             Observation::Input(input) => told.inputs.push(input),
@@ -165,7 +171,9 @@ fn chain(whole: Option<&RunFile>, told: &Told, checked: &mut Checked) {
     if !told.ended {
         checked.bad("the journal has no end, and run.json says that the run is whole");
     }
-    if tail.head != Some(run.head) || tail.lines != run.lines {
+    if tail.lines > run.lines && run.lines > told.end && told.ended && tail.recent.contains(&(run.lines, run.head)) {
+        checked.open("run.json names an earlier seal: a later command was broken off before it said so there");
+    } else if tail.head != Some(run.head) || tail.lines != run.lines {
         checked.bad("run.json names another last seal than the journal has");
     } else {
         checked.good("run.json names the journal's last seal");
@@ -194,7 +202,7 @@ fn beside_the_exit(folder: &Folder, again: &[u8], checked: &mut Checked) {
 }
 
 /// report.html is what people read: it says what report.json says.
-fn page(folder: &Folder, back: &ReadBack, later: Option<&Marked>, same_rules: bool, checked: &mut Checked) {
+fn page(folder: &Folder, back: &ReadBack, with_marks: bool, same_rules: bool, checked: &mut Checked) {
     let mut again = Vec::new();
     if reports::html::write(&back.rendered.report, &back.rendered.catalogue, &mut again).is_err() {
         return checked.bad("report.html cannot be made again");
@@ -202,7 +210,7 @@ fn page(folder: &Folder, back: &ReadBack, later: Option<&Marked>, same_rules: bo
     match std::fs::read(folder.file("report.html")) {
         Err(_) => checked.open("there is no report.html to compare with"),
         Ok(stored) if stored == again => checked.good("report.html is equal, byte for byte"),
-        Ok(stored) if later.is_some_and(|later| later.html == stored) => {
+        Ok(_) if with_marks => {
             checked.good("report.html is equal to what the journal gives with the later marks, byte for byte");
         }
         Ok(_) if same_rules => checked.bad("report.html differs from what the journal gives"),
@@ -240,16 +248,21 @@ fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked
     }
     // What `report` makes of a run that was marked later knows of the mark.
     let stored = |name: &str| std::fs::read(folder.file(name)).ok();
-    let later = told
-        .marked
-        .then(|| as_marked(folder, told))
-        .transpose()?
-        .filter(|later| stored("report.json").as_ref() == Some(&later.json) || stored("report.html").as_ref() == Some(&later.html));
-    page(folder, back, later.as_ref(), same_rules, checked);
+    let (json, html) = (stored("report.json"), stored("report.html"));
+    let mut later = Marked::default();
+    for upto in told.marked.iter().rev().take(MOST_MARKS) {
+        let again = as_marked(folder, told, *upto)?;
+        later.json |= json.as_ref() == Some(&again.0);
+        later.html |= html.as_ref() == Some(&again.1);
+        if later.json && later.html {
+            break;
+        }
+    }
+    page(folder, back, later.html, same_rules, checked);
     match std::fs::read(folder.file("report.json")) {
         Err(_) => checked.open("there is no report.json to compare with"),
         Ok(stored) if stored == again => checked.good("every verdict recomputed from the journal; report.json is equal, byte for byte"),
-        Ok(stored) if later.as_ref().is_some_and(|later| later.json == stored) => {
+        Ok(_) if later.json => {
             checked.good(
                 "every verdict recomputed from the journal; report.json is equal to what it gives with the later marks, byte for byte",
             );
@@ -268,21 +281,26 @@ fn verdicts(folder: &Folder, back: &ReadBack, told: &Told, checked: &mut Checked
     Ok(())
 }
 
-/// What is rendered of a run together with later marks.
+/// What was rendered again after marks that came when the run was over.
+#[derive(Default)]
 struct Marked {
-    json: Vec<u8>,
-    html: Vec<u8>,
+    json: bool,
+    html: bool,
 }
 
-fn as_marked(folder: &Folder, told: &Told) -> Result<Marked, Fault> {
+/// So many later marks are tried, the last ones first.
+const MOST_MARKS: usize = 32;
+
+/// What is rendered of a run together with later marks up to that line.
+fn as_marked(folder: &Folder, told: &Told, upto: u64) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let asked = told.run.as_ref().map_or_else(Asked::default, |run| run.asked.clone());
     let (gates, limits) = render::as_asked(&asked);
-    let back = read_back(folder, limits, &gates, Reach::All)?;
+    let back = read_back(folder, limits, &gates, Reach::Until(upto))?;
     let (mut json, mut html) = (Vec::new(), Vec::new());
     let written = back.rendered.report.write(&mut json);
     let written = written.and_then(|()| reports::html::write(&back.rendered.report, &back.rendered.catalogue, &mut html));
     written.map_err(|e| Fault::new(format!("cannot render: {e}"), ""))?;
-    Ok(Marked { json, html })
+    Ok((json, html))
 }
 
 /// The tables that report.json is too short for: the same rows again.
@@ -407,8 +425,38 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
     Ok(())
 }
 
+/// The sealed values are those whose tokens the journal has: what `--reveal` shows beside them.
+fn tokens(folder: &Folder, key: Option<&Path>, checked: &mut Checked) -> Result<(), Fault> {
+    let Ok(text) = std::fs::read_to_string(folder.file("sealed/values.jsonl")) else { return Ok(()) };
+    if !crate::private::has_project_key(key) {
+        checked.open("the project's key is not here: the sealed values are not compared with their tokens");
+        return Ok(());
+    }
+    let engine = Engine::new(std::iter::empty(), &crate::private::project_key(key)?);
+    let mut kinds: HashMap<String, IdentifierType> = HashMap::new();
+    folder.read(|line| {
+        if let Observation::Hit(hit) = line.seen {
+            kinds.insert(hit.token.as_str().to_owned(), hit.kind);
+        }
+    })?;
+    let (mut good, mut wrong) = (0, 0);
+    for line in text.lines() {
+        let sealed = serde_json::from_str::<SealedLine>(line).ok();
+        let known = sealed.and_then(|line| Some((kinds.get(&line.token)?, analyzers::encode::unhex(&line.value)?, line.token)));
+        let fits = known.is_some_and(|(kind, value, token)| hex(&engine.token(*kind, &String::from_utf8_lossy(&value))) == token);
+        *(if fits { &mut good } else { &mut wrong }) += 1;
+    }
+    if wrong > 0 {
+        checked.bad(format!("{wrong} sealed values are not those whose tokens the journal has"));
+    } else if good > 0 {
+        checked.good(format!("{good} sealed values are those whose tokens the journal has"));
+    }
+    Ok(())
+}
+
 /// The sealed values: which of them a later command erased, and that they are gone.
-fn values(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
+fn values(folder: &Folder, key: Option<&Path>, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
+    tokens(folder, key, checked)?;
     let erased: Vec<&str> = told.erased.iter().map(Text::as_str).filter(|what| what.starts_with("values")).collect();
     let (Some(last), path) = (erased.last(), folder.file("sealed/values.jsonl")) else { return Ok(()) };
     checked.open(format!("{last} were purged: they cannot be shown again"));

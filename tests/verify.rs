@@ -220,7 +220,80 @@ fn a_mark_hides_nothing() {
     run.holds("equal to what it gives with the later marks");
     run.command(&["report", "--format", "html", "--output", &run.folder().join("report.html").display().to_string()]);
     run.holds("report.html is equal to what the journal gives with the later marks");
+    // Nor does one that came after the report.
+    run.command(&["mark"]);
+    run.holds("report.html is equal to what the journal gives with the later marks");
+    run.holds("equal to what it gives with the later marks");
     run.bites("report.json", |text| text.replacen("\"fail\"", "\"pass\"", 1), "report.json differs");
+}
+
+/// A command that was broken off between the journal and `run.json` has changed nothing that was there, and the next one puts it right.
+#[test]
+fn a_command_that_was_broken_off_is_no_tampering() {
+    let run = Run::new(&[]);
+    let path = run.folder().join("run.json");
+    let before = fs::read(&path).unwrap();
+    run.command(&["mark"]);
+    fs::write(&path, &before).unwrap();
+    run.holds("run.json names an earlier seal");
+    run.command(&["purge"]);
+    run.holds("run.json names the journal's last seal");
+    // Not so where it would hide lines of the run itself.
+    let text = fs::read_to_string(run.folder().join("journal.jsonl")).unwrap();
+    let first = text.lines().position(|line| line.starts_with("{\"seal\"")).unwrap();
+    assert!(text.lines().take(first).any(|line| line.contains("\"ledger\"")), "the ledger is under the first seal");
+}
+
+/// What `--reveal` shows is what was sealed when its token was made.
+#[test]
+fn sealed_values_are_those_of_their_tokens() {
+    let run = Run(tempfile::tempdir().unwrap());
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    let said = b"{\"password\":\"corr3ct-horse\",\"user\":\"anna\"}";
+    frame.extend_from_slice(&[192, 168, 7, 2, 203, 0, 113, 9, 0x4e, 0x20, 0x4e, 0x21, 0, 8 + said.len() as u8, 0, 0]);
+    frame.extend_from_slice(said);
+    frame[17] = (frame.len() - 14) as u8;
+    let mut bytes = capture(&[]);
+    for word in [1_700_000_000, 0, frame.len() as u32, frame.len() as u32] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(&frame);
+    fs::write(run.at("in.pcap"), bytes).unwrap();
+    let done =
+        overhear().arg("analyze").arg(run.at("in.pcap")).arg("--out").arg(run.folder()).arg("--project-key").arg(run.at("key")).output();
+    assert!(matches!(done.unwrap().status.code(), Some(0..=2)));
+    run.holds("sealed values are those whose tokens the journal has");
+    let forged = |text: &str| {
+        let at = text.find("\"value\":\"").unwrap() + 9;
+        format!("{}{}{}", &text[..at], if &text[at..=at] == "6" { "7" } else { "6" }, &text[at + 1..])
+    };
+    run.bites("sealed/values.jsonl", forged, "1 sealed values are not those");
+    run.bites(
+        "sealed/values.jsonl",
+        |text| format!("{text}{{\"token\":\"00\",\"flow\":null,\"value\":\"61\"}}\n"),
+        "1 sealed values are not those",
+    );
+    // What is revealed stays out of the run, and a purge follows no link.
+    let inside = run.folder().join("report.html").display().to_string();
+    let refused = |words: &[&str], why: &str| {
+        let done = overhear().args(words).arg(run.folder()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(3) && said.contains(why), "{words:?}: {said}");
+    };
+    refused(&["report", "--reveal", "--format", "html", "--output", &inside], "is in the run's folder");
+    let link = run.at("link");
+    std::os::unix::fs::symlink(run.folder().join("journal.jsonl"), &link).unwrap();
+    refused(&["report", "--output", &link.display().to_string()], "is a file of the run itself");
+    let (values, victim) = (run.folder().join("sealed/values.jsonl"), run.at("victim"));
+    fs::rename(&values, &victim).unwrap();
+    std::os::unix::fs::symlink(&victim, &values).unwrap();
+    let before = fs::read(&victim).unwrap();
+    refused(&["purge"], "is no file of this run");
+    assert_eq!(fs::read(&victim).unwrap(), before);
+    fs::remove_file(&values).unwrap();
+    fs::rename(&victim, &values).unwrap();
+    run.command(&["purge"]);
+    run.holds("values were purged");
 }
 
 /// Erased is erased: it is said, and nothing comes back.
@@ -266,6 +339,7 @@ fn a_run_that_goes_on_is_left_alone() {
     for words in [
         &["purge", &run][..],
         &["report", "--reveal", &run],
+        &["verify", &run],
         &["analyze", &input_file, "--force", "--out", &run],
         &["lab", "--force", "--headless", "--out", &run, "--", "true"],
     ] {
@@ -273,6 +347,10 @@ fn a_run_that_goes_on_is_left_alone() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(done.status.code() == Some(3) && said.contains("goes on"), "{words:?}: {said}");
     }
+    let done = overhear().args(["mark", &run, "note"]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(3) && said.contains("takes no marks"), "{said}");
+    assert!(!out.join("marks.jsonl").exists());
     drop(input);
     assert!(matches!(going.wait().unwrap().code(), Some(0..=2)));
     let done = overhear().args(["verify", &run]).output().unwrap();

@@ -172,7 +172,12 @@ pub struct Tail {
     /// Bytes of a last line that was never finished.
     pub torn: u64,
     pub head: Option<Digest>,
+    /// The last [`RECENT`] seal lines: their place and their digest.
+    pub recent: Vec<(LineNo, Digest)>,
 }
+
+/// So many later commands may have added to a run since something else named its end.
+pub const RECENT: usize = 64;
 
 /// Reads a journal, hands each line to `each`, and checks the chain as it goes. A torn last line is reported, not an error.
 pub fn read(mut input: impl BufRead, mut each: impl FnMut(Line)) -> io::Result<(Tail, Vec<Broken>)> {
@@ -203,6 +208,10 @@ pub fn read(mut input: impl BufRead, mut each: impl FnMut(Line)) -> io::Result<(
                     broken.push(Broken::Chain { seal: seal.seal, line });
                 }
                 prev = Digest::of(&text[..n - 1]);
+                if tail.recent.len() >= RECENT {
+                    tail.recent.remove(0);
+                }
+                tail.recent.push((line, prev));
                 tail.seals += 1;
                 tail.unsealed = 0;
             }
