@@ -30,6 +30,7 @@ const ANY_CHAIN: &[&str] = &[
     "cert.signature-corrupt",
     "cert.unknown-critical-extension",
     "cert.untrusted-ca",
+    "cert.untrusted-ca-leaf-alone",
     "cert.untrusted-ca-lookalike",
     "cert.untrusted-ca-with-root",
 ];
@@ -62,6 +63,7 @@ const OTHERS: &[&str] = &[
     "cert.replaced-key",
     "cert.self-signed",
     "cert.untrusted-ca",
+    "cert.untrusted-ca-leaf-alone",
     "cert.untrusted-ca-lookalike",
     "cert.untrusted-ca-with-root",
     "channel.tls-block-fallback",

@@ -178,6 +178,10 @@ impl Attacker {
                 above = vec![self.stranger.intermediate.clone(), self.stranger.root.clone()];
                 issuer = &self.stranger.issuer;
             }
+            Some(Flaw::UntrustedCaLeafAlone) => {
+                above = Vec::new();
+                issuer = &self.stranger.issuer;
+            }
             Some(Flaw::UntrustedCaLookalike) => {
                 above = vec![self.lookalike.intermediate.clone()];
                 issuer = &self.lookalike.issuer;

@@ -47,6 +47,8 @@ pub enum Defect {
     UntrustedCa,
     /// The same with the authority's root in the message.
     UntrustedCaWithRoot,
+    /// The first with the leaf alone in the message.
+    UntrustedCaLeafAlone,
     /// The first again, and the authority has the name and the key identifier of the one that the real chain leads to.
     UntrustedCaLookalike,
     /// The upstream chain copied, the leaf's key replaced, so that the issuer's signature no longer fits.
@@ -208,6 +210,7 @@ attacks! {
     "cert/self-signed.toml"
     "cert/untrusted-ca.toml"
     "cert/untrusted-ca-with-root.toml"
+    "cert/untrusted-ca-leaf-alone.toml"
     "cert/untrusted-ca-lookalike.toml"
     "cert/replaced-key.toml"
     "cert/signature-corrupt.toml"

@@ -450,6 +450,7 @@ fn order(defect: &Defect) -> u8 {
         Defect::SelfSigned => 2,
         Defect::Expired => 3,
         Defect::UntrustedCaWithRoot
+        | Defect::UntrustedCaLeafAlone
         | Defect::UntrustedCaLookalike
         | Defect::ReplacedKey
         | Defect::SignatureCorrupt

@@ -35,6 +35,8 @@ flaws! {
     UntrustedCa = "untrusted-ca", Some(Defect::UntrustedCa);
     /// Takes a root that a server sent for one it knows.
     UntrustedCaWithRoot = "untrusted-ca-with-root", Some(Defect::UntrustedCaWithRoot);
+    /// Asks for no issuer where none was sent.
+    UntrustedCaLeafAlone = "untrusted-ca-leaf-alone", Some(Defect::UntrustedCaLeafAlone);
     /// Looks an authority up by its name, and does not check that it is that one's key which signed.
     UntrustedCaLookalike = "untrusted-ca-lookalike", Some(Defect::UntrustedCaLookalike);
     /// Does not check who signed a leaf that names its built-in (public) authority: its key can be anybody's.

@@ -26,6 +26,8 @@ pub(crate) enum Problem {
     SelfSigned,
     /// No known authority at the end.
     UnknownIssuer,
+    /// The same, and the leaf came alone.
+    LeafAlone,
     /// The same, and a root that nobody knows was sent along.
     UnknownRoot,
     /// The leaf's signature is not its issuer's; where the names of the issuers lead all the same.
@@ -121,6 +123,7 @@ fn walk(chain: &[X509Certificate<'_>], anchors: Anchors<'_>, now: i64, found: &m
         let by_itself = |cert: &X509Certificate<'_>| cert.issuer() == cert.subject() && signed_by(cert, cert.public_key());
         found.push(match chain {
             [leaf] if by_itself(leaf) => Problem::SelfSigned,
+            [_] => Problem::LeafAlone,
             chain if chain.get(at).is_some_and(by_itself) => Problem::UnknownRoot,
             _ => Problem::UnknownIssuer,
         });

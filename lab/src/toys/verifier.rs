@@ -79,6 +79,7 @@ impl Verifier {
             Flaw::SelfSigned => Problem::SelfSigned,
             Flaw::UntrustedCa => Problem::UnknownIssuer,
             Flaw::UntrustedCaWithRoot => Problem::UnknownRoot,
+            Flaw::UntrustedCaLeafAlone => Problem::LeafAlone,
             Flaw::UntrustedCaLookalike => Problem::BadIssuerSignature,
             Flaw::ReplacedKey => Problem::BadLeafSignature(Some(Anchor::Public)),
             Flaw::SignatureCorrupt => Problem::BadLeafSignature(Some(Anchor::Added)),
@@ -113,7 +114,7 @@ impl Verifier {
 impl Problem {
     fn error(self) -> CertificateError {
         match self {
-            Self::SelfSigned | Self::UnknownIssuer | Self::UnknownRoot => CertificateError::UnknownIssuer,
+            Self::SelfSigned | Self::UnknownIssuer | Self::UnknownRoot | Self::LeafAlone => CertificateError::UnknownIssuer,
             Self::BadLeafSignature(_) | Self::BadIssuerSignature => CertificateError::BadSignature,
             Self::WrongName | Self::NameInCommonNameOnly => CertificateError::NotValidForName,
             Self::Expired | Self::IssuerLife => CertificateError::Expired,

@@ -127,6 +127,8 @@ pub struct Mint {
     stranger: Authority,
     /// Another such, whose root is sent along.
     rooted: Authority,
+    /// One more, of which only the leaf is sent.
+    missing: Authority,
     /// Signed by the root, but its basicConstraints say it may not sign.
     unable: Issuer,
     /// An ordinary server's certificate under the flawless intermediate.
@@ -141,6 +143,7 @@ impl Mint {
     pub fn new(authority: Authority, now: Time) -> Result<Mint, Error> {
         let stranger = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
         let rooted = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
+        let missing = Authority::make(&short_label()?, now, authority.not_after.since(now))?;
         let unable =
             authority.root.authorise(&format!("Overhear issuing {}", short_label()?), authority.not_before, authority.not_after, false)?;
         let server_key = Arc::new(Key::fresh(KeyKind::P256)?);
@@ -153,6 +156,7 @@ impl Mint {
             authority,
             stranger,
             rooted,
+            missing,
             unable,
             server,
             ec: [Arc::new(Key::fresh(KeyKind::P256)?), Arc::new(Key::fresh(KeyKind::P256)?)],
@@ -217,6 +221,11 @@ impl Mint {
                 let Authority { root, intermediate, .. } = &self.rooted;
                 let leaf = base.signed(&key, &intermediate.subject, &intermediate.key)?;
                 return Ok(Chain::new(vec![leaf.into(), intermediate.certificate.clone(), root.certificate.clone()], key));
+            }
+            Some(Defect::UntrustedCaLeafAlone) => {
+                let issuer = &self.missing.intermediate;
+                let leaf = base.signed(&key, &issuer.subject, &issuer.key)?;
+                return Ok(Chain::new(vec![leaf.into()], key));
             }
             Some(Defect::UntrustedCaLookalike) => {
                 lookalike = self.lookalike(mirror)?;
@@ -313,6 +322,7 @@ pub fn in_chain(defect: &Defect) -> bool {
         Defect::SelfSigned
         | Defect::UntrustedCa
         | Defect::UntrustedCaWithRoot
+        | Defect::UntrustedCaLeafAlone
         | Defect::UntrustedCaLookalike
         | Defect::ReplacedKey
         | Defect::SignatureCorrupt

@@ -96,6 +96,7 @@ fn rows() -> Vec<Row> {
         // 19: self-signed in chain, 20: no local issuer.
         row(Defect::UntrustedCa, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[20]),
         row(Defect::UntrustedCaWithRoot, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[19]),
+        row(Defect::UntrustedCaLeafAlone, &["issuer", AKI], |e| matches!(e, E::UnknownIssuer), &[20, 21]),
         row(Defect::UntrustedCaLookalike, &["issuer", AKI], |e| matches!(e, E::BadSignature | E::UnknownIssuer), &[7, 20]),
         Row { defect: Defect::ReplacedKey, differs: None, webpki: |e| matches!(e, E::BadSignature), openssl: &[7] },
         row(Defect::SignatureCorrupt, &[], |e| matches!(e, E::BadSignature), &[7]),
