@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use nix::fcntl::{Flock, FlockArg};
@@ -53,10 +54,22 @@ pub(crate) fn alone(file: File) -> io::Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
 }
 
-/// The same, unless another process holds it: then [`io::ErrorKind::WouldBlock`].
-pub(crate) fn try_alone(file: File) -> io::Result<Flock<File>> {
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e.into())
+/// The same, unless another process holds it for longer than one that was killed needs to end: then [`io::ErrorKind::WouldBlock`].
+pub(crate) fn try_alone(mut file: File) -> io::Result<Flock<File>> {
+    let until = Instant::now() + PASSING;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Ok(held),
+            Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < until => file = back,
+            Err((_, e)) => return Err(e.into()),
+        }
+        std::thread::sleep(GLANCE);
+    }
 }
+
+/// What a killed lab leaves ends by itself in less.
+const PASSING: Duration = Duration::from_secs(1);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// A folder that only its owner may enter.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
