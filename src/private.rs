@@ -67,6 +67,11 @@ pub(crate) fn try_alone(mut file: File) -> io::Result<Flock<File>> {
     }
 }
 
+/// The same at this moment.
+pub(crate) fn now_alone(file: File) -> io::Result<Flock<File>> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e.into())
+}
+
 /// What a killed lab leaves ends by itself in less.
 const PASSING: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_millis(20);

@@ -191,7 +191,7 @@ impl Folder {
     pub(crate) fn goes_on(&self) -> Result<bool, Fault> {
         let path = self.file("journal.jsonl");
         let file = File::open(&path).map_err(|e| Fault::io("read", &path, &e))?;
-        match private::try_alone(file) {
+        match private::now_alone(file) {
             Ok(_) => Ok(false),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
             Err(e) => Err(Fault::io("lock", &path, &e)),

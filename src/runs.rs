@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use analyzers::board::{Board, Demands};
 use analyzers::encode::{Digest, hex};
@@ -193,31 +193,50 @@ pub(crate) fn mark(args: &cli::Mark) -> Result<u8, Fault> {
     }
     let words = |t: &Option<String>| t.as_ref().map(Text::ours);
     let event = Event { at: now(), kind: Text::ours(&args.kind), phase, confirmed: true, by: words(&args.by), note: words(&args.note) };
-    if folder.is_whole() {
-        let event = masked(&folder, args, event)?;
-        folder.append(&mut [line_now(event)])?;
-        render::print(b"marked in the finished run\n")?;
-    } else {
-        if !folder.goes_on()? {
+    let until = Instant::now() + ENDING;
+    loop {
+        if folder.is_whole() {
+            let event = masked(&folder, args, event)?;
+            folder.append(&mut [line_now(event)])?;
+            render::print(b"marked in the finished run\n")?;
+            return Ok(0);
+        }
+        // It may have ended meanwhile.
+        if !folder.goes_on()? && !folder.is_whole() {
             return Err(Fault::new(format!("the run in {} was cut off", folder.path.display()), "it stays as it is"));
         }
-        // A running gateway takes it from this file; it writes the journal alone. Where it takes marks, the file is there.
-        let path = folder.file(MARKS);
-        let open = std::fs::OpenOptions::new().append(true).open(&path).and_then(crate::private::alone);
-        let taken = open.as_ref().is_ok_and(|_| path.is_file());
-        if !taken && open.as_ref().err().is_none_or(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        if leave(&folder, &event)? {
+            render::print(b"marked; the running gateway takes it up\n")?;
+            return Ok(0);
+        }
+        if Instant::now() > until {
             return Err(Fault::new(
                 format!("the run in {} takes no marks at this moment", folder.path.display()),
                 "mark it when it is over; an analysis takes them from --events",
             ));
         }
-        let mut file = open.map_err(|e| Fault::io("write", &path, &e))?;
-        let mut text = serde_json::to_vec(&event).map_err(|e| Fault::new(e.to_string(), ""))?;
-        text.push(b'\n');
-        file.write_all(&text).map_err(|e| Fault::io("write", &path, &e))?;
-        render::print(b"marked; the running gateway takes it up\n")?;
+        std::thread::sleep(GLANCE);
     }
-    Ok(0)
+}
+
+/// How long the end of a live run is waited for, which takes no more marks.
+const ENDING: Duration = Duration::from_secs(5);
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Leaves a mark where a running gateway takes it, which writes the journal alone. Says whether it takes any: then the file is there.
+fn leave(folder: &Folder, event: &Event) -> Result<bool, Fault> {
+    let path = folder.file(MARKS);
+    let failed = |e: std::io::Error| Fault::io("write", &path, &e);
+    let mut file = match std::fs::OpenOptions::new().append(true).open(&path).and_then(crate::private::alone) {
+        Ok(file) if path.is_file() => file,
+        Ok(_) => return Ok(false),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(failed(e)),
+    };
+    let mut text = serde_json::to_vec(event).map_err(|e| Fault::new(e.to_string(), ""))?;
+    text.push(b'\n');
+    file.write_all(&text).map_err(failed)?;
+    Ok(true)
 }
 
 /// The event with what it says of the planted identity hidden: a run that is over knows of that only tokens.
