@@ -367,6 +367,34 @@ fn a_choice_that_was_not_seen() {
     }
 }
 
+/// A stream that was joined inside a record is known by the records behind it, whichever side they are on, in whatever pieces.
+#[test]
+fn inside_a_record() {
+    let record = |len: u8| [&[23, 3, 3, 0, len][..], &vec![0x91; usize::from(len)]].concat();
+    let middle = [&[0xd1; 77][..], &record(40), &record(90), &record(30)].concat();
+    let told = |pieces: &[(Dir, &[u8])], from_start: bool| {
+        let mut feed = Feed::new(Transport::Tcp, from_start, &[]);
+        pieces.iter().for_each(|(dir, bytes)| feed.piece(*dir, bytes));
+        let told = feed.close();
+        (choice_unseen(&told), undecrypted(&told).map(|u| u.0))
+    };
+    let unseen = (Some(true), Some(NotOpened::NoHandshake));
+    for dir in Dir::BOTH {
+        for piece in [1, 4, 50, 1000] {
+            let pieces: Vec<(Dir, &[u8])> = middle.chunks(piece).map(|p| (dir, p)).collect();
+            assert_eq!(told(&pieces, false), unseen, "{dir:?} in pieces of {piece}");
+            assert_eq!(told(&pieces, true), (None, None), "from its first byte it is no TLS");
+        }
+        let other = record(20);
+        assert_eq!(told(&[(dir, &middle[..77]), (dir.other(), &other)], false), unseen, "the other side begins with a record");
+        assert_eq!(told(&[(dir, &middle[..77]), (dir.other(), &[23, 3])], false), (None, None));
+    }
+    let mut feed = Feed::new(Transport::Tcp, true, &[]);
+    feed.gap(Dir::Back, 3000);
+    feed.piece(Dir::Back, &middle);
+    assert_eq!(choice_unseen(&feed.close()), Some(true), "the beginning is lost");
+}
+
 #[test]
 fn mid_stream() {
     let (pieces, _) = trace(RFC8448);

@@ -132,6 +132,11 @@ impl Known {
         }
     }
 
+    /// Whether the flow was joined midway, or what began it may be lost.
+    pub(crate) fn is_joined(&self) -> bool {
+        !self.ends.from_start || self.missed > 0
+    }
+
     pub(crate) fn hits(&mut self) -> &mut search::Hits {
         self.hits.get_or_insert_default()
     }

@@ -29,7 +29,7 @@ pub fn sniff(ends: &Ends, chunk: &Chunk<'_>, bytes: &[u8]) -> Guess {
     if more { Guess::More } else { Guess::No }
 }
 
-type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
+pub type Sniffer = fn(&Ends, &Chunk<'_>, &[u8]) -> Guess;
 
 /// The dissectors' own tests, the strictest first.
 const SNIFFERS: &[Sniffer] = &[

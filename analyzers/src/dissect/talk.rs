@@ -41,6 +41,7 @@ struct Opaque {
     prompts: login::Prompts,
     rsync: rsync::Rsync,
     packs: packs::Packs,
+    midway: [tls::Midway; 2],
     /// Bytes of both directions so far.
     seen: u64,
 }
@@ -183,9 +184,10 @@ impl Talk {
         };
         let tail = &mut it.tails[dir.index()];
         // Joined midway: what one direction says first may be a message, though the other's bytes were the rest of one.
+        let is_message = |looks_like: sniff::Sniffer| matches!(looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_));
         if tail.next == 0
             && bytes.len() == chunk.bytes.len()
-            && matches!(dns::looks_like(&cx.known.ends, chunk, bytes), sniff::Guess::Is(_))
+            && (is_message(dns::looks_like) || !cx.known.ends.from_start && is_message(tls::looks_like))
         {
             self.leave(chunk.layer, cx);
             self.state = State::New;
@@ -193,7 +195,10 @@ impl Talk {
         }
         let old = tail.join(offset, bytes);
         let all = if old == 0 { bytes } else { &tail.bytes };
-        let Some((at, start)) = sniff::find(all, old, chunk.layer) else {
+        let joined = || chunk.layer == Layer::Wire && cx.known.is_joined();
+        let midway = |it: &mut tls::Midway| it.find(offset - old as u64, all, old).map(|at| (at, sniff::Start::Tls));
+        let found = sniff::find(all, old, chunk.layer).or_else(|| joined().then(|| midway(&mut it.midway[dir.index()]))?);
+        let Some((at, start)) = found else {
             tail.keep(bytes, old);
             it.seen += bytes.len() as u64;
             search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);

@@ -12,6 +12,7 @@ pub mod hello;
 mod keys;
 mod legacy;
 mod messages;
+mod midway;
 mod preamble;
 mod reaction;
 pub(crate) mod server;
@@ -32,6 +33,7 @@ use preamble::Preamble;
 use reaction::{Generation, Watch};
 use side::{ALERT, APPLICATION, CHANGE_CIPHER_SPEC, Epoch, HANDSHAKE, HEADER, HEARTBEAT, Header, LONGEST, Lock, Side};
 
+pub use midway::Midway;
 pub use sniff::{begins_hello, find_hello, looks_like, waits};
 
 /// One TLS connection.
