@@ -76,6 +76,13 @@ pub(crate) fn now_alone(file: File) -> io::Result<Flock<File>> {
 const PASSING: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What stands in a folder and is neither a file nor a folder, whatever link leads there: a pipe, a socket, a device.
+pub(crate) fn special_in(dir: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    let mut paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    paths.find(|path| std::fs::metadata(path).is_ok_and(|at| !at.is_file() && !at.is_dir()))
+}
+
 /// A folder that only its owner may enter.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

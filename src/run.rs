@@ -97,6 +97,13 @@ impl Folder {
     /// An existing run.
     pub(crate) fn open(path: &Path) -> Result<Folder, Fault> {
         let folder = Folder { path: path.to_owned() };
+        let within = FOLDERS.iter().map(|name| folder.file(name));
+        if let Some(special) = within.chain([path.to_owned()]).find_map(|dir| private::special_in(&dir)) {
+            return Err(Fault::new(
+                format!("{} is no file: reading it may never end", special.display()),
+                "a run holds files and folders alone; take it away",
+            ));
+        }
         if folder.file("journal.jsonl").is_file() {
             Ok(folder)
         } else {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 use analyzers::encode::{Digest, hex};
@@ -495,12 +496,17 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         checked.bad("run.json names another digest of the capture than the journal");
     }
     let path = &input.path;
-    let Ok(bytes) = std::fs::read(path) else {
+    // A pipe would be waited for, and gives its bytes once.
+    let file = std::fs::metadata(path).is_ok_and(|at| at.is_file()).then(|| File::open(path).ok()).flatten();
+    let Some(mut file) = file else {
         checked.open(format!("the capture {} is not there: its lines are not recomputed", path.display()));
         return Ok(());
     };
+    let mut hashed = crate::source::Counted::hashing(&mut file);
+    hashed.drain();
+    let digest = hashed.digest();
     match sha256 {
-        Some(digest) if digest != Digest::of(&bytes) => {
+        Some(named) if digest != Some(named) => {
             checked.bad(format!("the capture {} is not the one that was read", path.display()));
             return Ok(());
         }
@@ -542,13 +548,19 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         checked.open(foreign);
         return Ok(());
     }
-    let secrets = captures::scan::secrets(&mut std::io::Cursor::new(&bytes)).unwrap_or_default();
+    let again = |file: &mut File| file.rewind().map_err(|e| Fault::io("read", path, &e));
+    again(&mut file)?;
+    let mut magic = [0; 4];
+    let is_pcapng = file.read_exact(&mut magic).is_ok() && magic == crate::source::PCAPNG_MAGIC;
+    again(&mut file)?;
+    let secrets = captures::scan::secrets(&mut file).unwrap_or_default();
+    again(&mut file)?;
     let analysis = Analysis {
         known: &known,
         devices: &run.devices,
         kind: RunKind::Capture,
         label: None,
-        secrets_known: if bytes.starts_with(&crate::source::PCAPNG_MAGIC) { Known::All } else { Known::None },
+        secrets_known: if is_pcapng { Known::All } else { Known::None },
         secrets,
         events: Vec::new(),
         windows: Vec::new(),
@@ -558,8 +570,7 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
         asked: Asked::default(),
     };
     let mut compare = Compare { expect: kept, at: 0, first: None };
-    let (_, ledger) = analysis.read(bytes.as_slice(), &mut compare, &mut |_| {})?;
-    let _ = ledger;
+    analysis.read(&file, &mut compare, &mut |_| {})?;
     match compare.first {
         None if compare.at == compare.expect.len() => {
             checked.good(format!("{} lines recomputed from the capture, all equal", compare.at));

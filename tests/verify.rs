@@ -415,6 +415,20 @@ fn a_stopped_reading_is_no_tampering() {
     }
 }
 
+/// A pipe in the place of a record is said to be one, and not waited for.
+#[test]
+fn a_pipe_is_no_record() {
+    for name in ["policy.toml", "report.json", "report.html", "run.json", "sealed/values.jsonl"] {
+        let run = Run::new(&[]);
+        let path = run.folder().join(name);
+        let _ = fs::remove_file(&path);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let done = overhear().arg("verify").arg(run.folder()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(3) && said.contains(&format!("{name} is no file")), "{name}: {said}");
+    }
+}
+
 /// A rendered report takes the place of no record of the run.
 #[test]
 fn a_report_is_not_written_over_the_run() {
