@@ -4,6 +4,7 @@
 //!
 //! Long, for it is one answer read from top to bottom: lines into cases, cases into findings, findings into requirements.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -416,11 +417,14 @@ impl Board {
             _ => severity,
         };
         let actor = heard.actor.cloned().unwrap_or_default();
-        let (host, port) = checks::host_and_port(&subject);
-        let named = (!host.is_empty()).then_some((host.as_str(), port));
-        let waived = outcome.is_fail().then(|| self.demands.policy.waiver(check, named, self.last)).flatten().map(|w| w.reason.clone());
+        let waiver = || {
+            let (host, port) = checks::host_and_port(&subject);
+            let named = (!host.is_empty()).then_some((host.as_str(), port));
+            self.demands.policy.waiver(check, named, self.last)
+        };
+        let waived = outcome.is_fail().then(waiver).flatten().map(|w| w.reason.clone());
         let answered = matches!(outcome, Outcome::Judged(_) | Outcome::Error(_));
-        let fingerprint = if answered { fingerprint(check, &subject, &actor) } else { String::new() };
+        let fingerprint = if answered { fingerprint(check, heard.whose.get_or_init(|| whose(&subject, &actor))) } else { String::new() };
         let transport = subject.peer.as_ref().map(|p| p.transport);
         Finding { check: check.clone(), subject, outcome, severity, transport, actor, waived, fingerprint, active }
     }
@@ -453,8 +457,11 @@ impl Board {
     /// Each check's tally over its findings.
     pub fn tally(findings: &[Finding]) -> HashMap<&str, Tallied> {
         let mut out: HashMap<&str, Tallied> = HashMap::new();
-        for finding in findings {
-            out.entry(&finding.check).or_default().add(finding);
+        // They come check by check.
+        for of_one in findings.chunk_by(|a, b| a.check == b.check) {
+            let Some(first) = of_one.first() else { continue };
+            let tallied = out.entry(&first.check).or_default();
+            of_one.iter().for_each(|finding| tallied.add(finding));
         }
         out
     }
@@ -489,6 +496,8 @@ struct Heard<'a> {
     device: Option<&'a Case>,
     /// The one who caused it, when all flows agree.
     actor: Option<&'a Actor>,
+    /// What its fingerprints have in common, once one was asked for.
+    whose: OnceCell<String>,
 }
 
 /// Every case, by the scopes it is judged at, each in the order of subjects.
@@ -543,7 +552,7 @@ impl<'a> Docket<'a> {
             if subject.scope() == Scope::Client && case.seen::<observation::Trial>().iter().any(|(t, _)| accepted(t)) {
                 out.anchored.insert((subject.device, subject.client));
             }
-            out.cases.push(Heard { subject: Arc::new(subject.clone()), case, device, actor });
+            out.cases.push(Heard { subject: Arc::new(subject.clone()), case, device, actor, whose: OnceCell::new() });
         }
         out
     }
@@ -662,13 +671,17 @@ fn excludes_user_apps(requirement: &str) -> bool {
     requirement.starts_with("ts103732") || requirement.starts_with("ts103932")
 }
 
-fn fingerprint(check: &str, subject: &Subject, actor: &Actor) -> String {
+fn fingerprint(check: &str, whose: &str) -> String {
+    encode::hex(&encode::sha256(format!("{check}\n{whose}").as_bytes())[..12])
+}
+
+fn whose(subject: &Subject, actor: &Actor) -> String {
     let peer = subject.peer.as_ref();
     let name = peer.and_then(|p| p.name.as_ref()).map_or("-", Text::as_str);
     let port = peer.map_or(String::from("-"), |p| format!("{}/{}", p.port, p.transport));
     let client = subject.client.map_or(String::from("-"), |c| c.to_string());
     let package = actor.package.as_ref().map_or("-", Text::as_str);
-    encode::hex(&encode::sha256(format!("{check}\n{name}\n{port}\n{:?}\n{package}\n{client}", actor.class).as_bytes())[..12])
+    format!("{name}\n{port}\n{:?}\n{package}\n{client}", actor.class)
 }
 
 impl Reading for Board {

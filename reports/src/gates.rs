@@ -218,8 +218,8 @@ pub fn exit_code(findings: &[Finding], rolled: &[Rolled], needed: &Selection<'_>
     let findings = worst_first(findings);
     let gated = gated(&findings, gates);
     // One check has a finding for each of many subjects.
-    let mut needs: HashMap<(&str, bool), bool> = HashMap::new();
-    let mut refuting: HashMap<(&str, bool), bool> = HashMap::new();
+    let mut needs: HashMap<(&str, bool), bool, foldhash::fast::FixedState> = HashMap::default();
+    let mut refuting: HashMap<(&str, bool), bool, foldhash::fast::FixedState> = HashMap::default();
     for (finding, gated) in findings.iter().zip(&gated) {
         let (check, active) = (&*finding.check, finding.active);
         let counts =

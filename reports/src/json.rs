@@ -423,9 +423,10 @@ fn lab(policy: &policies::Policy) -> Lab {
 fn coverage(findings: &[Finding], catalogue: &Catalogue, tabled: &Tabled) -> CoverageHead {
     let ledger = &tabled.ledger;
     let mut answered: BTreeMap<&str, bool> = BTreeMap::new();
-    for finding in findings {
-        let exercised = !matches!(finding.outcome, Outcome::NotTested(Reason::NotExercised | Reason::OutOfTime));
-        *answered.entry(&finding.check).or_default() |= exercised;
+    let exercised = |finding: &Finding| !matches!(finding.outcome, Outcome::NotTested(Reason::NotExercised | Reason::OutOfTime));
+    for of_one in findings.chunk_by(|a, b| a.check == b.check) {
+        let Some(first) = of_one.first() else { continue };
+        *answered.entry(&first.check).or_default() |= of_one.iter().any(exercised);
     }
     let selected = tabled.run.iter().flat_map(|r| &r.attacks).map(Text::as_str);
     let expected = catalogue.checks().map(|u| u.id.as_str()).chain(selected);

@@ -13,7 +13,7 @@ pub struct Place {
 }
 
 /// Lines in one block: a look-up decodes at most so many.
-const BLOCK: u64 = 64;
+const BLOCK: u64 = 32;
 /// 16 MiB hold about five million lines (measured: 3 bytes a line), which is some 20 GB of mixed capture at 250 lines a MB.
 const BYTES_KEPT: usize = 16 << 20;
 
@@ -118,6 +118,11 @@ fn encode(out: &mut Vec<u8>, value: Option<u64>, last: &mut u64) {
 
 #[expect(clippy::option_option, reason = "outside: the bytes ended; inside: the line had no such value")]
 fn decode(bytes: &[u8], at: &mut usize, last: &mut u64) -> Option<Option<u64>> {
+    // Most distances are short.
+    if let Some(byte) = bytes.get(*at).filter(|byte| **byte < 0x80) {
+        *at += 1;
+        return Some(byte.checked_sub(1).map(|zigzag| step(last, u64::from(zigzag))));
+    }
     let mut code: u128 = 0;
     for shift in (0..).step_by(7).take(10) {
         let byte = *bytes.get(*at)?;
@@ -127,11 +132,13 @@ fn decode(bytes: &[u8], at: &mut usize, last: &mut u64) -> Option<Option<u64>> {
             break;
         }
     }
-    let Some(zigzag) = code.checked_sub(1) else { return Some(None) };
-    let zigzag = zigzag as u64;
+    Some(code.checked_sub(1).map(|zigzag| step(last, zigzag as u64)))
+}
+
+fn step(last: &mut u64, zigzag: u64) -> u64 {
     let delta = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
     *last = last.wrapping_add(delta as u64);
-    Some(Some(*last))
+    *last
 }
 
 #[cfg(test)]

@@ -224,8 +224,11 @@ pub(crate) fn hole_of_run(case: &Case, cx: &Context<'_>, concern: Concern) -> Op
 /// read where requests are judged.
 pub(crate) fn excuse(check: &str, case: &Case, cx: &Context<'_>, outcome: Outcome) -> Outcome {
     let Outcome::Judged(judged) = &outcome else { return outcome };
+    if judged.verdict != Verdict::Fail {
+        return outcome;
+    }
     let (host, port) = host_and_port(cx.subject);
-    if judged.verdict != Verdict::Fail || host.is_empty() {
+    if host.is_empty() {
         return outcome;
     }
     let met = |content: Content| match content {

@@ -92,7 +92,10 @@ impl Logins {
         }
         self.next = offset + bytes.len() as u64;
         let mut found = Vec::new();
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
+            rest = after;
             self.line.extend_from_slice(line);
             if line.ends_with(b"\n") && !ends_with_literal(&self.line) {
                 let whole = std::mem::take(&mut self.line);
@@ -344,6 +347,8 @@ pub(crate) struct Prompts {
 /// More than the longest prompt, and than any name or password.
 const LONGEST_PROMPT: usize = 64;
 const LONGEST_ANSWER: usize = 256;
+/// A prompt with the controls of a terminal in it.
+const LAST_WORDS: usize = 512;
 
 impl Prompts {
     /// Takes the bytes that stand at `offset`; hands over each secret with the place in the stream of `dir`.
@@ -352,7 +357,9 @@ impl Prompts {
             return;
         }
         self.seen += bytes.len() as u64;
-        for (at, byte) in said(bytes) {
+        // Of what is no answer the last words count.
+        let skipped = if self.asked.is_some_and(|(who, _)| who == dir) { 0 } else { bytes.len().saturating_sub(LAST_WORDS) };
+        for (at, byte) in said(bytes.get(skipped..).unwrap_or_default()) {
             match self.asked {
                 Some((who, password)) if who == dir => self.hear(password, dir, offset + at as u64, byte, told),
                 _ => {

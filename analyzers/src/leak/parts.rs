@@ -196,8 +196,10 @@ impl Engine {
                 Sort::Address => name.is_alone(span),
                 Sort::Whole | Sort::Word => name.may_hold(span),
             };
-            let spans = part.word.find_iter(&name.lower).map(|at| at..at + part.word.needle().len());
-            let Some(span) = spans.into_iter().find(counts) else { continue };
+            // Most names hold none of them, and the search for all places of one is set up dearer than that for the first.
+            let Some(first) = part.word.find(&name.lower) else { continue };
+            let rest = part.word.find_iter(name.lower.get(first..).unwrap_or_default()).map(|at| first + at);
+            let Some(span) = rest.map(|at| at..at + part.word.needle().len()).find(counts) else { continue };
             if told.iter().any(|(seed, other)| *seed == part.seed && other.start <= span.start && span.end <= other.end) {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::edge::{BEHIND, FRONT};
 use super::found::Found;
-use super::table::{CORE, Hit};
+use super::table::{CORE, Hit, SHORT};
 use super::{Engine, Meaning};
 use crate::observation::Grade;
 
@@ -16,6 +16,8 @@ use crate::observation::Grade;
 const TAIL: usize = FRONT + CORE + BEHIND;
 /// The last of the bytes behind stands so far from the end of an occurrence.
 const LAST: usize = BEHIND - 1;
+/// A short one that is still to be reported begins so far from the end of what was seen, at most.
+const REACH: usize = SHORT + LAST;
 
 /// What one direction of a stream needs to remember between two pieces. Costs nothing until there is something to seek.
 #[derive(Clone, Debug, Default)]
@@ -44,14 +46,16 @@ impl Engine {
             let base = carry.seen - kept as u64;
             if bytes.len() <= 2 * TAIL {
                 carry.tail.extend_from_slice(bytes);
-                self.window(&carry.tail, base, |span| (kept..carry.tail.len()).contains(&(span.end + LAST)), &mut hits);
+                let short = kept.saturating_sub(REACH)..carry.tail.len();
+                self.window(&carry.tail, base, short, |span| (kept..carry.tail.len()).contains(&(span.end + LAST)), &mut hits);
             } else {
                 let mut border = [0; 2 * TAIL];
                 let border = &mut border[..kept + TAIL];
                 border[..kept].copy_from_slice(&carry.tail);
                 border[kept..].copy_from_slice(&bytes[..TAIL]);
-                self.window(border, base, |span| span.start < kept + FRONT && span.end + LAST >= kept, &mut hits);
-                self.window(bytes, carry.seen, |span| span.start >= FRONT && span.end + LAST < bytes.len(), &mut hits);
+                let short = kept.saturating_sub(REACH)..kept + FRONT;
+                self.window(border, base, short, |span| span.start < kept + FRONT && span.end + LAST >= kept, &mut hits);
+                self.window(bytes, carry.seen, FRONT..bytes.len(), |span| span.start >= FRONT && span.end + LAST < bytes.len(), &mut hits);
                 carry.tail.clear();
                 carry.tail.extend_from_slice(&bytes[bytes.len() - TAIL..]);
             }
@@ -66,7 +70,7 @@ impl Engine {
     pub fn finish(&self, carry: &mut Carry, sink: &mut dyn FnMut(Found)) {
         let mut hits = Vec::new();
         let len = carry.tail.len();
-        self.window(&carry.tail, carry.seen - len as u64, |span| span.end + LAST >= len, &mut hits);
+        self.window(&carry.tail, carry.seen - len as u64, len.saturating_sub(REACH)..len, |span| span.end + LAST >= len, &mut hits);
         carry.tail = Vec::new();
         self.report(hits, sink);
     }
@@ -77,8 +81,16 @@ impl Engine {
         carry.seen += len;
     }
 
-    fn window(&self, text: &[u8], base: u64, wanted: impl Fn(&Range<usize>) -> bool, hits: &mut Vec<(Range<u64>, u32)>) {
-        self.table.find(text, &mut |Hit { id, span }| {
+    /// `short`: where a short needle may begin so that it is `wanted`.
+    fn window(
+        &self,
+        text: &[u8],
+        base: u64,
+        short: Range<usize>,
+        wanted: impl Fn(&Range<usize>) -> bool,
+        hits: &mut Vec<(Range<u64>, u32)>,
+    ) {
+        self.table.find_some(text, short, &mut |Hit { id, span }| {
             if wanted(&span) && self.meanings.get(id as usize).is_some_and(|meaning| !meaning.partial && meaning.agrees(text, &span)) {
                 hits.push((base + span.start as u64..base + span.end as u64, id));
             }

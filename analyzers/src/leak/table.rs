@@ -27,6 +27,8 @@ pub(super) struct Needle {
 pub(super) const CORE: usize = 128;
 /// Shorter needles are not sought: three bytes are found in anything.
 pub(super) const SHORTEST: usize = 4;
+/// Needles up to here are dear to seek; the longer ones are nearly all.
+pub(super) const SHORT: usize = 14;
 
 /// Every needle, in tiers.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +57,7 @@ impl Table {
                 4..8 if !needle.fold && few.len() < Few::MOST => few.push(needle),
                 4..6 => tiny.push(needle),
                 6..8 => short.push(needle),
-                8..15 => middle.push(needle),
+                8..=SHORT => middle.push(needle),
                 _ => long.push(needle),
             }
         }
@@ -73,25 +75,31 @@ impl Table {
     /// What an occurrence at the very end is followed by is taken to be nothing.
     #[inline]
     pub(super) fn find(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
-        self.search(text, false, sink);
+        self.search(text, 0..text.len(), false, sink);
+    }
+
+    /// The same, but of the needles up to [`SHORT`] bytes only those that begin within `short`, and perhaps some others.
+    #[inline]
+    pub(super) fn find_some(&self, text: &[u8], short: Range<usize>, sink: &mut dyn FnMut(Hit)) {
+        self.search(text, short, false, sink);
     }
 
     /// The same without regard to case, also of those whose case matters: for what must not be shown, for a password in other letters still
     /// tells most of it.
     pub(super) fn find_in_any_case(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
-        self.search(text, true, sink);
+        self.search(text, 0..text.len(), true, sink);
     }
 
     #[inline]
-    fn search(&self, text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
-        self.long.find(text, any_case, sink);
-        self.middle.find(text, any_case, sink);
-        self.short.find(text, any_case, sink);
-        self.tiny.find(text, any_case, sink);
+    fn search(&self, text: &[u8], short: Range<usize>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
+        self.long.find(text, 0..text.len(), any_case, sink);
+        self.middle.find(text, short.clone(), any_case, sink);
+        self.short.find(text, short.clone(), any_case, sink);
+        self.tiny.find(text, short.clone(), any_case, sink);
         if any_case {
             self.few.find_in_any_case(text, sink);
         } else {
-            self.few.find(text, sink);
+            self.few.find(text, short, sink);
         }
     }
 
@@ -147,11 +155,12 @@ impl Few {
         }
     }
 
-    fn find(&self, text: &[u8], sink: &mut dyn FnMut(Hit)) {
+    fn find(&self, text: &[u8], starts: Range<usize>, sink: &mut dyn FnMut(Hit)) {
         let Some(search) = &self.search else { return };
-        let mut from = 0;
+        let end = starts.end.saturating_add(SHORT).min(text.len());
+        let mut from = starts.start;
         // The search names one needle per place: the others are compared there, and it goes on one byte later.
-        while let Some(start) = search.find_in(text, aho_corasick::Span { start: from, end: text.len() }).map(|found| found.start()) {
+        while let Some(start) = search.find_in(text, aho_corasick::Span { start: from.min(end), end }).map(|found| found.start()) {
             for needle in &self.needles {
                 let span = start..start + needle.bytes.len();
                 if text.get(span.clone()) == Some(&needle.bytes[..]) && needle.edge.allows(text, &span) {
@@ -239,20 +248,24 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
         Tier { filter, slots, entries, needles: needles.into(), bytes: bytes.into() }
     }
 
-    fn find(&self, text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
+    fn find(&self, text: &[u8], starts: Range<usize>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
         match &self.filter {
             Filter::Empty => {}
-            Filter::Small(words) => self.sweep(words, text, any_case, sink),
-            Filter::Medium(words) => self.sweep(words, text, any_case, sink),
-            Filter::Large(words) => self.sweep(words, text, any_case, sink),
-            Filter::Huge(words) => self.sweep(words, text, any_case, sink),
+            Filter::Small(words) => self.sweep(words, text, starts, any_case, sink),
+            Filter::Medium(words) => self.sweep(words, text, starts, any_case, sink),
+            Filter::Large(words) => self.sweep(words, text, starts, any_case, sink),
+            Filter::Huge(words) => self.sweep(words, text, starts, any_case, sink),
         }
     }
 
     /// Probes blocks of windows without a branch between them; only in a block with a window that passes are they told apart.
-    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], any_case: bool, sink: &mut dyn FnMut(Hit)) {
-        let mut at = 0;
-        while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+    fn sweep<const N: usize>(&self, words: &[u64; N], text: &[u8], starts: Range<usize>, any_case: bool, sink: &mut dyn FnMut(Hit)) {
+        // The window of a needle begins within its first bytes.
+        let end = starts.end.saturating_add(STRIDE);
+        let mut at = starts.start;
+        while at < end
+            && let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>)
+        {
             let mut any = 0;
             let mut offset = 0;
             while offset < Self::STEP {
@@ -269,7 +282,9 @@ impl<const Q: usize, const STRIDE: usize> Tier<Q, STRIDE> {
             }
             at += Self::STEP;
         }
-        while let Some(window) = text.get(at..at + Q) {
+        while at < end
+            && let Some(window) = text.get(at..at + Q)
+        {
             let hash = hash(gather(window));
             if passes(words, hash) != 0 {
                 self.verify(text, any_case, at, hash, sink);
