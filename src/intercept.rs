@@ -109,6 +109,10 @@ impl Way {
         }
         let interface = args.interface.clone().unwrap_or_default();
         match enrolment::hardware(&interface) {
+            Some(enrolment::ETHERNET) if is_filtered_bridge(&interface) => Err(Fault::new(
+                format!("the firewall handles the frames of the bridge {}: each connection would be seen twice", interface.escape_debug()),
+                "sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0, for as long as the run lasts",
+            )),
             Some(enrolment::ETHERNET) => Ok(Way::Redirect(interface)),
             Some(other) => Err(Fault::new(
                 format!("{} is no Ethernet-like interface (type {other})", interface.escape_debug()),
@@ -323,6 +327,15 @@ fn state(reins: &Reins, open: usize) -> String {
 }
 
 fn forwards() -> bool {
-    let on = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0");
-    on("/proc/sys/net/ipv4/ip_forward") || on("/proc/sys/net/ipv6/conf/all/forwarding")
+    is_on("/proc/sys/net/ipv4/ip_forward") || is_on("/proc/sys/net/ipv6/conf/all/forwarding")
+}
+
+fn is_on(path: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+}
+
+/// Whether the firewall handles a bridge's frames before the bridge has them: then each connection is seen as it was and as it was redirected.
+fn is_filtered_bridge(interface: &str) -> bool {
+    let filtered = |family| is_on(&format!("/proc/sys/net/bridge/bridge-nf-call-{family}"));
+    Path::new("/sys/class/net").join(interface).join("bridge").is_dir() && (filtered("iptables") || filtered("ip6tables"))
 }

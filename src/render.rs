@@ -29,10 +29,11 @@ pub(crate) struct Rendered {
 pub(crate) fn render(board: &Board, tabled: Tabled, gates: &Gates) -> Rendered {
     let demands = board.demands();
     let catalogue = Catalogue::of(demands);
-    let findings = board.findings();
+    let findings = if tabled.unfinished { board.findings_of_unfinished() } else { board.findings() };
     let rolled = board.roll_up(&findings);
     let selection = Selection::of(demands, board.run());
     let exit = gates::exit_code(&findings, &rolled, &selection, gates);
+    let exit = if tabled.unfinished { exit.of_unfinished(gates) } else { exit };
     let report = Report::new(demands, &catalogue, &findings, &rolled, &exit, tabled);
     Rendered { report, catalogue, exit }
 }
@@ -131,11 +132,12 @@ pub(crate) fn revealed(folder: &Folder) -> Result<BTreeMap<String, Text>, Fault>
 
 /// The summary for people.
 pub(crate) fn summary(report: &Report, folder: &Folder, colour: bool, out: &mut impl Write) -> io::Result<()> {
-    let page = folder.file("report.html").display().to_string();
+    let page = folder.file("report.html");
+    let page = page.is_file().then(|| page.display().to_string());
     let paint = if colour { Paint::Colour } else { Paint::Plain };
     let told = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     let width = told.or_else(|| io::stdout().is_terminal().then(dashboard::columns).flatten()).unwrap_or(100);
-    reports::summary::write(report, &View { paint, width, report: Some(&page) }, out)
+    reports::summary::write(report, &View { paint, width, report: page.as_deref() }, out)
 }
 
 /// Standard output that ends quietly when its reader has gone.

@@ -1,4 +1,4 @@
-//! `overhear verify`: is the run what its journal says, and is its journal what was seen?
+//! `overhear verify`: is the run what its journal says, and is its journal what was seen? Long, for it is one list of comparisons.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -103,6 +103,8 @@ struct Told {
     erased: Vec<Text>,
     /// The operator ended the reading of the capture.
     stopped: bool,
+    /// What came of the second reading of a live run.
+    again: Option<Text>,
     /// The ledger was met: what follows it was said by later commands.
     ended: bool,
     /// Lines behind it that no later command writes; the first.
@@ -132,6 +134,7 @@ impl Told {
             Observation::Run(run) if told.run.is_none() => told.run = Some(run),
             Observation::Run(_) => told.more_runs += 1,
             Observation::Input(input) => told.inputs.push(input),
+            Observation::Standing(it) if it.what == "second-reading" => told.again = Some(it.state),
             Observation::Standing(it) => told.stopped |= it.what == "reading" && it.state.as_str().starts_with("stopped"),
             _ => {}
         })?;
@@ -396,7 +399,10 @@ impl Desk for Compare {
 
 /// The packets of a live run: their digest was taken when they were read again.
 fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
-    checked.open("a live run: its capture was compared when it ended (the journal's `second-reading` line)");
+    match told.again.as_ref().map(Text::as_str) {
+        Some(state) => checked.open(format!("a live run: its capture was read again when it ended, with this result: {state}")),
+        None => checked.open("a live run: its capture was not read again, for the run broke off or kept no packets"),
+    }
     let path = folder.file("capture.pcapng");
     let first = told.inputs.iter().find(|input| input.path == "capture.pcapng").and_then(|input| input.sha256);
     let kept = if told.purged { told.left } else { first };

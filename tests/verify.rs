@@ -415,6 +415,36 @@ fn a_stopped_reading_is_no_tampering() {
     }
 }
 
+/// A run that breaks off before its end vouches for nothing, whatever was seen until then.
+#[test]
+fn a_run_that_breaks_off_is_never_green() {
+    let run = Run::new(&[]);
+    let journal = run.folder().join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let replay = |more: &[&str]| {
+        let done = overhear().arg("replay").arg("--headless").arg(run.folder()).args(more).output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let report = || {
+        let done = overhear().args(["report", "--format", "json"]).arg(run.folder()).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        let of = |verdict: &str| report["findings"].as_array().unwrap().iter().filter(|f| f["verdict"] == verdict).count();
+        (of("pass"), of("fail"), report["run"]["unfinished"] == true)
+    };
+    let whole = report();
+    assert!(whole.0 > 0 && whole.1 > 0 && !whole.2, "{whole:?}");
+    assert_eq!(replay(&["--fail-on", "critical", "--undecided", "warn"]).0, Some(0));
+    let ledger = text.lines().position(|line| line.contains("\"seen\":{\"ledger\"")).unwrap();
+    let cut: String = text.split_inclusive('\n').take(ledger).collect();
+    fs::write(&journal, cut).unwrap();
+    fs::remove_file(run.folder().join("run.json")).unwrap();
+    fs::remove_file(run.folder().join("report.html")).unwrap();
+    assert_eq!(report(), (0, whole.1, true), "fails stay");
+    let (code, said) = replay(&["--fail-on", "critical"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("breaks off") && !said.contains("report.html"), "{said}");
+}
+
 /// A pipe in the place of a record is said to be one, and not waited for.
 #[test]
 fn a_pipe_is_no_record() {
@@ -422,6 +452,7 @@ fn a_pipe_is_no_record() {
         let run = Run::new(&[]);
         let path = run.folder().join(name);
         let _ = fs::remove_file(&path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let done = overhear().arg("verify").arg(run.folder()).output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -371,6 +371,23 @@ impl Board {
 
     /// Every check on every subject it speaks of, in a fixed order: by check, then by subject.
     pub fn findings(&self) -> Vec<Finding> {
+        self.judge()
+    }
+
+    /// The same of a journal that breaks off: what is found once everything was read is not found yet. An attempt is a whole of its own.
+    pub fn findings_of_unfinished(&self) -> Vec<Finding> {
+        let mut out = self.judge();
+        for finding in out.iter_mut().filter(|finding| !finding.active) {
+            if let Outcome::Judged(j) = &finding.outcome
+                && j.verdict == Verdict::Pass
+            {
+                finding.outcome = Outcome::inconclusive(Reason::Unfinished, j.evidence.clone(), j.expected.clone(), j.observed.clone());
+            }
+        }
+        out
+    }
+
+    fn judge(&self) -> Vec<Finding> {
         let docket = Docket::of(self);
         let selected: Vec<&Text> = self.run.iter().flat_map(|r| &r.attacks).collect();
         let checks = checks::all().iter().map(|check| (check.id.as_str(), Judge::Check(check)));
@@ -451,6 +468,7 @@ impl Board {
             selected,
             ended: docket.ended,
             proxied_only: docket.proxied_only,
+            forbidden: demands.policy.forbids(name, port),
         }
     }
 
@@ -638,11 +656,15 @@ fn roll_up(requirement: &Requirement, tally: &HashMap<&str, Tallied>) -> Require
     };
     let supports: Vec<Branch> = requirement.supports.iter().map(|id| of(id)).collect();
     let whole = branch(&requirement.needs, &of);
+    // Who caused the failure of what refutes is not known: whatever else was seen, that stays open.
+    let blamed = |id: &String| excludes_apps && tally.get(id.as_str()).is_some_and(|t| t.fail_unknown_actor > 0);
+    let open = requirement.supports.iter().any(blamed);
     let holds = if requirement.strength == Strength::Decides { RequirementVerdict::Pass } else { RequirementVerdict::NoIndication };
     match whole {
         Branch::Fail => RequirementVerdict::Fail,
         _ if supports.contains(&Branch::Fail) => RequirementVerdict::Fail,
         Branch::Undecided => RequirementVerdict::Inconclusive,
+        _ if open => RequirementVerdict::Inconclusive,
         Branch::Waived => RequirementVerdict::FailWaived,
         _ if supports.contains(&Branch::Waived) => RequirementVerdict::FailWaived,
         // What could refute it was met and stayed open.
@@ -834,6 +856,23 @@ mod roll_up_tests {
         rolled(id, &[(needed, pass), (supporting, Tallied { not_tested: 1, ..Tallied::default() })], RequirementVerdict::Pass);
         rolled(id, &[(needed, pass), (supporting, Tallied { inconclusive: 1, ..Tallied::default() })], RequirementVerdict::Inconclusive);
         rolled(id, &[(needed, pass), (supporting, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+    }
+
+    /// A failure that may be an app's is neither the phone's nor nobody's.
+    #[test]
+    fn a_failure_of_an_unknown_actor_stays_open() {
+        let (id, needed, supporting) = ("ts103732-1/FPR", "leak.identifier-cleartext", "leak.dhcp-identity");
+        let pass = Tallied { pass: 1, ..Tallied::default() };
+        let absent = Tallied { not_applicable: 1, ..Tallied::default() };
+        let unasked = Tallied { not_tested: 1, ..Tallied::default() };
+        let unknown = Tallied { fail: 1, fail_unknown_actor: 1, ..Tallied::default() };
+        let app = Tallied { fail: 1, fail_user_app: 1, ..Tallied::default() };
+        for met in [pass, absent, unasked] {
+            rolled(id, &[(needed, met), (supporting, unknown)], RequirementVerdict::Inconclusive);
+            rolled(id, &[(needed, met), (supporting, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+        }
+        rolled(id, &[(needed, unknown), (supporting, pass)], RequirementVerdict::Inconclusive);
+        rolled(id, &[(needed, pass), (supporting, app)], RequirementVerdict::NoIndication);
     }
 
     /// A test that asks for each type of name is not passed by one.

@@ -62,6 +62,7 @@ reasons! {
     SignedOutOfSight = "signed-out-of-sight", "integrity may rest on a signature that the capture does not show being checked";
     PolicyException = "policy-exception", "an exception of the policy covers it";
     NoIndication = "no-indication", "nothing speaks against it; that nothing ever left cannot be proven";
+    Unfinished = "unfinished", "the run breaks off before its end: what came later, and what is read at its end, is not in the answer";
     SecondReadingDiffers = "second-reading-differs", "analysing the run's capture again gave other lines";
     // not tested
     NotExercised = "not-exercised", "nothing in the traffic exercised it";
@@ -70,7 +71,7 @@ reasons! {
     NoDeclaration = "no-declaration", "the declaration it compares against was not given";
     NoEvents = "no-events", "no stimulus was recorded";
     NoAttacks = "no-attacks", "the attack was not selected, or the run is passive";
-    NotAuthorised = "not-authorised", "the policy carries no authorisation";
+    NotAuthorised = "not-authorised", "the policy allows no attack here";
     LabCaNotTrusted = "lab-ca-not-trusted", "the flawless lab chain did not reach application data here";
     NothingWorked = "nothing-worked", "not even an untouched connection reached application data";
     UserCaNotInstalled = "user-ca-not-installed", "the lab's authority is not in the user store";

@@ -154,6 +154,8 @@ pub struct Terms {
     pub ended: bool,
     /// Only what asked the explicit proxy was seen.
     pub proxied_only: bool,
+    /// The policy lets nobody attack this peer.
+    pub forbidden: bool,
 }
 
 impl Terms {
@@ -161,6 +163,7 @@ impl Terms {
     fn unasked(&self) -> Reason {
         match (self.selected, self.ended) {
             (false, _) => Reason::NoAttacks,
+            _ if self.forbidden => Reason::NotAuthorised,
             (true, true) => Reason::OutOfTime,
             (true, false) => Reason::NotExercised,
         }
@@ -780,6 +783,7 @@ mod tests {
         selected: true,
         ended: false,
         proxied_only: false,
+        forbidden: false,
     };
 
     #[track_caller]
@@ -850,6 +854,9 @@ mod tests {
         }
         check(&a, "", Terms { selected: false, ..TERMS }, "not-tested no-attacks");
         check(&a, "P+ P+", Terms { ended: true, ..TERMS }, "not-tested out-of-time");
+        let forbidden = Terms { forbidden: true, ..TERMS };
+        check(&a, "P+ P+", forbidden, "not-tested not-authorised");
+        check(&a, "P+ x+ P+", forbidden, "fail");
     }
 
     #[test]

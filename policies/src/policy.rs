@@ -384,6 +384,15 @@ impl Policy {
         }
     }
 
+    /// Whether no peer of that name (or address, of one without) may be attacked, at whatever address it was met.
+    pub fn forbids(&self, host: &str, port: u16) -> bool {
+        // A scope of addresses may hold one that the name had.
+        let by_name = self.scope.peers.iter().all(|p| !matches!(p.host, crate::Host::Addr(_) | crate::Host::Net(..)));
+        let nameless = host.parse::<IpAddr>().is_ok();
+        let out_of_scope = (by_name || nameless) && !self.scope.has_peer(host, port);
+        self.authorisation.is_some() && (out_of_scope || self.spares(host, port).is_some())
+    }
+
     /// Whether messages may be replayed towards this server.
     pub fn owns(&self, host: &str, port: u16) -> bool {
         self.own.iter().any(|p| p.matches(host, port))
@@ -461,6 +470,20 @@ mod tests {
         ] {
             assert_eq!(p.may_attack(host, 443, &[server.parse().unwrap()]), expect, "{host} at {server}");
         }
+        // What nobody may attack, whatever its addresses: of names a scope of addresses says nothing.
+        for (host, forbidden) in [
+            ("shop.test", false),
+            ("shop.example", false),
+            ("203.0.113.1", true),
+            ("192.0.2.7", false),
+            ("198.51.100.9", true),
+            ("www.paypal.com", true),
+        ] {
+            assert_eq!(p.forbids(host, 443), forbidden, "{host}");
+        }
+        let names = policy("[scope]\npeers = [\"*.test\"]\n[authorisation]\nowner = \"o\"\nreference = \"r\"\nby = \"b\"\n");
+        assert!(names.forbids("shop.example", 443) && !names.forbids("shop.test", 443));
+        assert!(!Policy::default_analyze().forbids("www.paypal.com", 443), "a passive run attacks nobody");
         assert!(p.spares("www.paypal.com", 443).is_some());
         assert!(policy("never_attack_defaults = false\n").never_attack.is_empty());
         assert!(!p.owns("shop.test", 443));

@@ -156,11 +156,22 @@ pub struct Exit {
     pub strange: u64,
     /// A live run in which no needed attack came to an answer.
     pub nothing_decided: bool,
+    /// The journal breaks off before the end of the run.
+    pub unfinished: bool,
     /// Ids of `--require` that failed or are undecided.
     pub required: Vec<(String, &'static str)>,
 }
 
 impl Exit {
+    /// A run that breaks off is never green.
+    pub fn of_unfinished(mut self, gates: &Gates) -> Exit {
+        self.unfinished = true;
+        if self.code == 0 && gates.undecided == Undecided::Fail {
+            self.code = 2;
+        }
+        self
+    }
+
     /// What the code means, in one sentence.
     pub fn sentence(&self) -> String {
         let s = words::count;
@@ -175,6 +186,7 @@ impl Exit {
                 format!("{checks} failed{of}")
             }
             _ if self.nothing_decided => "no needed attack came to an answer".to_owned(),
+            2 if self.unfinished && self.needed.undecided == 0 => "nothing needed failed, but the run breaks off before its end".to_owned(),
             2 => format!("nothing needed failed, but {} undecided", s(self.needed.undecided, "needed answer is", "needed answers are")),
             _ if self.needed.undecided > 0 => {
                 format!(

@@ -44,7 +44,7 @@ pub(crate) const ENDED: &str = "the program, in every run in which it worked, be
 
 /// Of a journal that breaks off: its run was killed, or is going on.
 pub(crate) const UNFINISHED: &str =
-    "the journal breaks off before the end of the run: this is as far as it goes, and what came after it is not in any answer";
+    "the journal breaks off before the end of the run: what came later, and what is read only at its end, is not in any answer";
 
 /// What the operator, or what he allowed, did to the run.
 pub(crate) fn interventions(report: &Report) -> impl Iterator<Item = &TreatmentRow> {

@@ -154,15 +154,15 @@ impl State {
         &self.servers
     }
 
-    /// TLS to this peer works, and nothing that was done to it lately could have made the device try something else. Between runs of a
-    /// program nothing lingers; a live device is given as long as its group would stay open.
-    fn works(&self, now: Time, mode: Mode, thresholds: &Thresholds) -> bool {
+    /// TLS to this peer works, and nothing that was done to it in the last `lull` could have made the device try something else. Between runs of
+    /// a program nothing lingers.
+    fn works(&self, now: Time, mode: Mode, lull: std::time::Duration) -> bool {
         let past = &self.history.past;
         let works = match &self.group {
             Some(group) => group.works(),
             None => past.last().is_some_and(|p| p.arm != Arm::Attack && p.result == TrialResult::Accepted),
         };
-        let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= millis(thresholds.fallback_ms);
+        let lately = |p: &Past| p.arm == Arm::Attack && now.since(p.at) <= lull;
         works && (mode == Mode::Runs || !past.iter().any(lately))
     }
 }
@@ -333,8 +333,11 @@ impl Subjects {
         let is_attacked = |state: &State| state.group.as_ref().is_some_and(|g| g.treatment.defect().is_some());
         // Two stacks may speak to one peer: what comes while either is attacked is not what comes as ever.
         let attacked = self.all.iter().any(|(k, s)| clear.same(k, s) && is_attacked(s));
+        // Attacks follow one another faster than a substitute is waited for. What comes between them, long after what they were and while TLS
+        // works, may be what the device asks anyway: then it proves nothing beside an attack, and excuses nothing there.
+        let (after_any, between) = (millis(self.thresholds.fallback_ms), millis(self.thresholds.attempt_ms) * 2);
         for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
-            let works = state.works(now, mode, &self.thresholds);
+            let works = state.works(now, mode, between);
             let Some(group) = state.group.as_mut() else {
                 if let (Mode::Runs, Some(_), Some(shape), Some(tap)) = (mode, &state.attacked, clear.shape, clear.tap)
                     && clear.speaks
@@ -364,7 +367,7 @@ impl Subjects {
         }
         if !attacked {
             for (_, state) in self.all.iter_mut().filter(|(k, s)| clear.same(k, s)) {
-                let Some(shape) = clear.shape.filter(|_| state.works(now, mode, &self.thresholds)) else { continue };
+                let Some(shape) = clear.shape.filter(|_| state.works(now, mode, after_any)) else { continue };
                 if state.asks_in_clear.len() < MOST_SHAPES && state.asks_in_clear.insert(shape.to_owned()) {
                     // What was taken for a substitute may have been this.
                     let known = &state.asks_in_clear;

@@ -691,6 +691,46 @@ fn what_is_said_elsewhere() {
     assert_eq!(told(Some("GET /report?imei"), Some(2), false), ["", report, report, report, "", report]);
 }
 
+/// A live device that asks by its own clock, between attacks that follow one another fast: what comes so is told with the attempt that worked.
+#[test]
+fn what_a_live_device_asks_by_its_own_clock() {
+    use analyzers::subject::ClientClass;
+    let device = IpAddr::from([10, 0, 0, 2]);
+    let server = IpAddr::from([192, 0, 2, 5]);
+    let key = Key { device, host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let (feed, _outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
+    // When an attack began and when the next attempt did; when a request in clear came in which of the two.
+    let told = |in_attack: Option<i64>, in_pass: Option<i64>| {
+        let mut subjects = Subjects::new(Thresholds::default());
+        let mut out = Vec::new();
+        let attack = Treatment::Attack { id: "cert.expired".to_owned(), defect: Defect::Expired, after: 0 };
+        for (at, treatment, asked) in
+            [(0, Treatment::Pass, None), (30, attack, in_attack), (34, Treatment::Pass, in_pass), (70, Treatment::Pass, None)]
+        {
+            let attacked = treatment.defect().is_some();
+            let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(at), None);
+            let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
+            let place = subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+            let grade = if attacked { Evidence::E2 } else { Evidence::E5 };
+            subjects.leave(&key, group, place, Conduct { grade, end: TrialEnd::Fin, ..Conduct::nothing(None) }, &Bare);
+            let names = ["shop.test".to_owned()];
+            if let Some(at) = asked {
+                let clear = Clear { device, server, names: &names, shape: Some("GET /ping"), speaks: true, tap: Some(&tap) };
+                subjects.cleartext(clear, Time::from_secs(at), Mode::Live);
+            }
+            let trial = subjects.finish_one(&key, &Bare).unwrap().trial;
+            out.push((trial.result, trial.cleartext.len()));
+        }
+        (out[1], out[2].1)
+    };
+    use TrialResult::{Accepted, Rejected};
+    assert_eq!(told(None, None), ((Rejected, 0), 0));
+    assert_eq!(told(Some(31), None), ((Accepted, 1), 0));
+    assert_eq!(told(Some(31), Some(56)), ((Accepted, 1), 1), "the judge knows by this that it comes anyway");
+    assert_eq!(told(Some(31), Some(35)), ((Accepted, 1), 0), "right after an attack it may be its substitute");
+    assert_eq!(told(None, Some(56)), ((Rejected, 0), 1));
+}
+
 /// A program that remembers a failure and asks in clear when it is started again.
 #[test]
 fn what_the_next_run_does_instead() {
