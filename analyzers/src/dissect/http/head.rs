@@ -311,7 +311,7 @@ pub fn begins(bytes: &[u8]) -> Begins {
         let Some([b' ', rest @ ..]) = bytes.strip_prefix(method) else { continue };
         return match rest.trim_ascii_start() {
             [] => Begins::Perhaps,
-            target if !target_begins(method, target) => Begins::No,
+            target if !target_begins(method, target) => strange_target(target),
             target => match memchr::memchr(b'\n', target) {
                 Some(end) if memmem::find(&target[..end], b" HTTP/").is_none() => Begins::No,
                 _ => Begins::Yes(Side::Request),
@@ -332,6 +332,23 @@ fn is_request_line(bytes: &[u8]) -> bool {
         && target.starts_with(b"/")
         && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
         && parts.next().is_none()
+}
+
+/// What follows a method and is no target of any form (RFC 9112 §3.2), as scanners and faulty clients send it: a request by its version alone.
+fn strange_target(rest: &[u8]) -> Begins {
+    let line = match memchr::memchr(b'\n', rest) {
+        Some(end) => rest.get(..end).unwrap_or_default().trim_ascii_end(),
+        None if is_graphic(rest.split(|b| *b == b' ').next().unwrap_or_default()) && rest.len() < LONGEST_LINE => return Begins::Perhaps,
+        None => return Begins::No,
+    };
+    let mut parts = line.split(|b| *b == b' ');
+    let (target, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let whole = is_graphic(target) && matches!(version, b"HTTP/1.0" | b"HTTP/1.1") && parts.next().is_none();
+    if whole { Begins::Yes(Side::Request) } else { Begins::No }
+}
+
+fn is_graphic(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(u8::is_ascii_graphic)
 }
 
 fn target_begins(method: &[u8], target: &[u8]) -> bool {
@@ -371,7 +388,11 @@ fn request_before(bytes: &[u8], at: usize) -> Option<usize> {
     }
     let methods = before.get(..target)?;
     let method = METHODS.iter().filter(|m| methods.ends_with(m.as_bytes())).max_by_key(|m| m.len())?;
-    target_begins(method.as_bytes(), before.get(target + 1..)?).then(|| at - (before.len() - target) - method.len())
+    let told = before.get(target + 1..)?;
+    let in_front = methods.len() - method.len();
+    // At the beginning of a line any target will do.
+    let begins_line = || in_front.checked_sub(1).is_none_or(|last| methods.get(last) == Some(&b'\n'));
+    (target_begins(method.as_bytes(), told) || begins_line() && is_graphic(told)).then(|| at - (before.len() - target) - method.len())
 }
 
 /// Where a request begins in the last bytes of a stream nobody knows, of which those before `old` were looked at before. What a text only
@@ -429,6 +450,14 @@ mod tests {
         start("SYNC /x HTTP/1.1\r\nHost: a\r\n", Yes(Side::Request));
         start("get /x HTTP/1.0\r\n", Yes(Side::Request));
         start("GETTER / HTTP/2.0\r\n", No);
+        // No target of any form, and a request all the same.
+        for target in ["index.html?i=1", ".", "?q=1", "%2e", "x:y", "\\x"] {
+            start(&format!("GET {target} HTTP/1.0\r\n"), Yes(Side::Request));
+            start(&format!("GET {target}"), Perhaps);
+            start(&format!("GET {target}\r\n"), No);
+            start(&format!("GET {target} HTTP/2.0\r\n"), No);
+        }
+        start("GET a b HTTP/1.0\r\n", No);
         start("SYNC /x", No);
         start("SYNC x HTTP/1.1\r\n", No);
         start("a.b /x HTTP/1.1\r\n", No);

@@ -362,6 +362,10 @@ impl<'a> Url<'a> {
                 out.push(b'@');
             }
             out.extend(self.authority[at.map_or(0, |at| at + 1)..].iter().map(u8::to_ascii_lowercase));
+            // What is no path stands apart from the host all the same.
+            if self.path.first().is_some_and(|b| !matches!(b, b'/' | b'*')) {
+                out.push(b'/');
+            }
         }
         self.masked_path(&mut out);
         if let Some(query) = self.query {

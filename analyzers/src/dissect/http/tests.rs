@@ -126,6 +126,25 @@ fn folded_fields() {
     }
 }
 
+/// A target of no form, as scanners send it, in whatever pieces and wherever it begins.
+#[test]
+fn strange_targets() {
+    for (target, url) in
+        [("index.html?i=1", "index.html?i=‹1›"), (".", "."), ("%2e", "%2e"), ("averylongnamewithoutanypath", "averylongnamewithoutanypath")]
+    {
+        let text = format!("GET {target} HTTP/1.0\r\nHost: a.test\r\n\r\n");
+        for size in [1, 5, 23, 200] {
+            for before in ["", "what nobody knows, long enough to be nothing\n"] {
+                let text = format!("{before}{text}");
+                let mut steps: Vec<Step> = text.as_bytes().chunks(size).map(|c| Step::Bytes(Sent, c.to_vec())).collect();
+                steps.push(back("HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+                let told = told(&run(&steps, Layer::Wire));
+                assert!(told.contains(&format!("GET http://a.test/{url} 400")), "{before}{target} by {size}: {told}");
+            }
+        }
+    }
+}
+
 /// The same bytes, found by the name of their field and as a parameter of a form, are one find; in a second request they are there again.
 #[test]
 fn one_value_found_in_two_ways() {
