@@ -84,7 +84,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         names: transparent.then(|| world.names().clone()),
     };
     is_there(&args.command)?;
-    let label = if args.command.is_empty() { args.device.clone() } else { args.command.join(" ") };
+    let label = if args.command.is_empty() { args.device.clone() } else { crate::command::shown(&args.command) };
     let folder = Folder::make(&out, args.terms.force)?;
     if !authorised {
         eprint_line(

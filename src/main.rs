@@ -2,6 +2,7 @@
 
 mod analyze;
 mod cli;
+mod command;
 mod conduct;
 mod desk;
 mod eyes;
