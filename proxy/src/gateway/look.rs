@@ -66,8 +66,8 @@ impl Member {
                 TrialResult::Accepted => TrialResult::Accepted,
                 _ => TrialResult::None,
             },
-            // A refusal is one if nothing could have come after it.
-            _ if group.cut_short && defect.is_some() => match classify(defect, &ending) {
+            // A refusal is one if nothing could have come after it, or came again and again.
+            _ if group.cut_short && defect.is_some() && !group.persists() => match classify(defect, &ending) {
                 TrialResult::Rejected => TrialResult::None,
                 other => other,
             },

@@ -119,10 +119,21 @@ impl Group {
         self.members.iter().zip(agree).filter(|(m, agrees)| *agrees && first.is_none_or(|first| m.progress.began() < first)).count()
     }
 
+    /// Whether the device did nothing but try the same again under an attack on its checks. What it does without TLS it may do after any time.
+    pub(super) fn persists(&self) -> bool {
+        let asks = self.treatment.defect().is_some_and(|defect| *defect != Defect::TlsBlocked);
+        let first = self.members.iter().filter_map(|m| m.ended).min();
+        let again = |m: &&Member| m.conduct.is_some() && m.shown == self.treatment && first.is_some_and(|first| m.progress.began() > first);
+        asks && self.members.iter().filter(again).count() >= PERSISTENT
+    }
+
     fn running(&self) -> usize {
         self.members.iter().filter(|m| m.conduct.is_none()).count() + self.beyond
     }
 }
+
+/// So many failures in a row, with nothing else tried between them: who falls back does so after one or a few.
+const PERSISTENT: usize = 16;
 
 /// A group under a cut of TLS stays open as long as what comes in clear counts as its substitute.
 fn millis(ms: u32) -> std::time::Duration {

@@ -691,6 +691,50 @@ fn what_is_said_elsewhere() {
     assert_eq!(told(Some("GET /report?imei"), Some(2), false), ["", report, report, report, "", report]);
 }
 
+/// A program that tries again until it is ended has refused, if it did so often enough; without TLS it may still do something else.
+#[test]
+fn who_tries_again_for_ever() {
+    use analyzers::subject::ClientClass;
+    let device = IpAddr::from([10, 0, 0, 2]);
+    let server = IpAddr::from([192, 0, 2, 5]);
+    let key = Key { device, host: "shop.test".to_owned(), port: 443, class: ClientClass([0; 6]), lane: 0 };
+    let (feed, _outs, _) = Feed::start(1, &Arc::new(Tools::default()), now, None).unwrap();
+    let told = |defect: Defect, tries: usize, at_once: bool| {
+        let mut subjects = Subjects::new(Thresholds::default());
+        let treatment = Treatment::Attack { id: "x".to_owned(), defect, after: 0 };
+        let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(1), Some(1));
+        let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
+        let mut join = |subjects: &mut Subjects| subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+        let alert = Some(crate::serve::Alert { code: 48, level: Some(2), encrypted: false });
+        let refuse = |subjects: &mut Subjects, place| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            subjects.leave(
+                &key,
+                group,
+                place,
+                Conduct { grade: Evidence::E2, alert, end: TrialEnd::Alert, ..Conduct::nothing(None) },
+                &Bare,
+            );
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        };
+        if at_once {
+            let places: Vec<_> = (0..tries).map(|_| join(&mut subjects)).collect();
+            places.into_iter().for_each(|place| refuse(&mut subjects, place));
+        } else {
+            for _ in 0..tries {
+                let place = join(&mut subjects);
+                refuse(&mut subjects, place);
+            }
+        }
+        subjects.cut_short(device, Time::from_secs(3));
+        subjects.finish_one(&key, &Bare).unwrap().trial.result
+    };
+    assert_eq!(told(Defect::UntrustedCa, 9, false), TrialResult::None);
+    assert_eq!(told(Defect::UntrustedCa, 20, false), TrialResult::Rejected);
+    assert_eq!(told(Defect::UntrustedCa, 20, true), TrialResult::None, "one try in many connections");
+    assert_eq!(told(Defect::TlsBlocked, 20, false), TrialResult::None);
+}
+
 /// A live device that asks by its own clock, between attacks that follow one another fast: what comes so is told with the attempt that worked.
 #[test]
 fn what_a_live_device_asks_by_its_own_clock() {
