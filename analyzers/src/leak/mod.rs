@@ -17,6 +17,7 @@ mod forms;
 mod found;
 mod geo;
 mod heads;
+mod items;
 mod keys;
 mod names;
 mod needles;

@@ -249,7 +249,7 @@ fn is_between(text: &[u8], span: &Range<usize>) -> bool {
 fn is_whole(text: &[u8], span: &Range<usize>) -> bool {
     let (head, tail) = (text.get(..span.start).unwrap_or_default(), text.get(span.end..).unwrap_or_default());
     let before = (2..=4).filter_map(|n| head.get(head.len().checked_sub(n)?..)).any(|last| letter(last) == last.len());
-    Edge::Word.allows(text, span) && !before && (letter(tail) < 2)
+    Edge::Word.allows(text, span, true) && !before && (letter(tail) < 2)
 }
 
 /// Whether a word is all there is in a field.

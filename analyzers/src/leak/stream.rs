@@ -4,6 +4,7 @@
 //! reported with the first piece that brings all of these, or at the end of the stream, and how the stream is cut into
 //! pieces cannot matter.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::edge::{BEHIND, FRONT};
@@ -98,7 +99,8 @@ impl Engine {
     }
 
     fn report(&self, mut hits: Vec<(Range<u64>, u32)>, sink: &mut dyn FnMut(Found)) {
-        hits.sort_unstable_by_key(|(span, id)| (span.start, span.end, *id));
+        // The longest at a place comes first: what is found again there is only counted.
+        hits.sort_unstable_by_key(|(span, id)| (span.start, Reverse(span.end), *id));
         for (span, id) in hits {
             if let Some(found) = self.meanings.get(id as usize).and_then(|meaning| self.found(meaning, span)) {
                 sink(found);
@@ -177,6 +179,9 @@ mod tests {
         check(base64(&sha256(b"anna.quist@example.org")), &["email-main/base64/sha256@0"]);
         check(sha256(b"anna.quist@example.org"), &["email-main/sha256@0"]);
         check(b"a\0n\0n\0a\0.\0q\0u\0i\0s\0t\0@\0e\0x\0a\0m\0p\0l\0e\0.\0o\0r\0g\0", &["email-main/utf-16le@0"]);
+        // The length of the whole address is that of the user part in its lower bits.
+        check("\x2aanna.quist@example.org", &["email-main@1"]);
+        check("\0\x16anna.quist@example.org\0", &["email-main@2"]);
         check("imei=490154203237518&", &["imei-1@5"]);
         check("imei=49015420323751&", &["imei-1@5"]);
         check("imei=490154203237510&imeisv=4901542032375112", &["imei-1@5", "imei-1@28"]);
