@@ -512,7 +512,7 @@ fn person(value: &str, out: &mut Vec<Form>) {
     }
     // A family name alone says something where it is no everyday word.
     if words.len() >= 2 && last.len() >= DISTINCT_NAME {
-        out.push(Form { step: Some("family-name"), ..Form::text(*last).edge(Edge::Word).partial() });
+        out.push(Form { step: Some("family-name"), ..Form::text(*last).edge(Edge::Lead).partial() });
     }
     // What phones call themselves after their owner: the first name in the possessive of common languages.
     if first.len() >= super::table::SHORTEST {
@@ -568,15 +568,19 @@ fn position(value: &str, out: &mut Vec<Form>) {
     angles(lat, lon, out);
 }
 
-/// A position as the numbers in memory: doubles (IEEE 754 binary64) one by one, where they are told to a metre; the two beside each other, or with
-/// the tag of a second field between them (protobuf), as doubles, as 32 bits of floating point, and in whole millionths of a degree or tenths of these.
-fn angles(lat: &str, lon: &str, out: &mut Vec<Form>) {
+/// A position whose numbers are told to ten metres at least, and how many decimals they have.
+fn degrees(lat: &str, lon: &str) -> Option<(f64, f64, usize)> {
     let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.trim_end_matches('0').len());
-    let (Ok(y), Ok(x)) = (lat.parse::<f64>(), lon.parse::<f64>()) else { return };
+    let (y, x) = (lat.parse::<f64>().ok()?, lon.parse::<f64>().ok()?);
     let least = decimals(lat).min(decimals(lon));
-    if least < 4 || y.abs() > 90.0 || x.abs() > 180.0 {
-        return;
-    }
+    (least >= 4 && y.abs() <= 90.0 && x.abs() <= 180.0).then_some((y, x, least))
+}
+
+/// A position as the numbers in memory: doubles (IEEE 754 binary64) one by one, where they are told to a metre; the two beside each other, or with
+/// the tag of a second field between them (protobuf), as doubles, as 32 bits of floating point, and in whole hundred thousandths of a degree, tenths
+/// and hundredths of these.
+fn angles(lat: &str, lon: &str, out: &mut Vec<Form>) {
+    let Some((y, x, least)) = degrees(lat, lon) else { return };
     // In a list of a town's places with four decimals (10 m) one of a hundred or two has the same latitude.
     if least >= 5 {
         for degrees in [y, x] {
@@ -585,27 +589,44 @@ fn angles(lat: &str, lon: &str, out: &mut Vec<Form>) {
         }
     }
     for (first, then) in [(y, x), (x, y)] {
-        let mut pair = |first: &[u8], tag: &[u8], then: &[u8], step| out.push(Form::raw([first, tag, then].concat(), step).plain());
+        let mut pair = |first: &[u8], then: &[u8], step| out.push(Form::raw([first, then].concat(), step).plain());
         if least < 5 {
-            pair(&first.to_le_bytes(), &[], &then.to_le_bytes(), "f64-le");
-            pair(&first.to_le_bytes(), &[0x11], &then.to_le_bytes(), "f64-le");
-            pair(&first.to_be_bytes(), &[], &then.to_be_bytes(), "f64-be");
+            pair(&first.to_le_bytes(), &then.to_le_bytes(), "f64-le");
+            pair(&first.to_be_bytes(), &then.to_be_bytes(), "f64-be");
         }
         let single = [first, then].map(|degrees| degrees as f32);
-        pair(&single[0].to_le_bytes(), &[], &single[1].to_le_bytes(), "f32-le");
-        pair(&single[0].to_le_bytes(), &[0x15], &single[1].to_le_bytes(), "f32-le");
-        pair(&single[0].to_be_bytes(), &[], &single[1].to_be_bytes(), "f32-be");
-        for (scale, little, big) in [(1e7, "e7-le", "e7-be"), (1e6, "e6-le", "e6-be")] {
+        pair(&single[0].to_le_bytes(), &single[1].to_le_bytes(), "f32-le");
+        pair(&single[0].to_be_bytes(), &single[1].to_be_bytes(), "f32-be");
+        for (scale, little, big) in [(1e7, "e7-le", "e7-be"), (1e6, "e6-le", "e6-be"), (1e5, "e5-le", "e5-be")] {
             for whole in [f64::round, f64::trunc] {
                 let whole = [first, then].map(|degrees| whole(degrees * scale) as i32);
-                pair(&whole[0].to_le_bytes(), &[], &whole[1].to_le_bytes(), little);
-                pair(&whole[0].to_be_bytes(), &[], &whole[1].to_be_bytes(), big);
+                pair(&whole[0].to_le_bytes(), &whole[1].to_le_bytes(), little);
+                pair(&whole[0].to_be_bytes(), &whole[1].to_be_bytes(), big);
             }
         }
+        if least < 5 {
+            varint::pair([first, then].map(|degrees| degrees.to_le_bytes().to_vec()), varint::EIGHT, "f64-le", out);
+        }
+        varint::pair(single.map(|degrees| degrees.to_le_bytes().to_vec()), varint::FOUR, "f32-le", out);
         for whole in [f64::round, f64::trunc] {
-            varint::pair([first, then].map(|degrees| whole(degrees * 1e7) as i32), out);
+            varint::angles([first, then].map(|degrees| whole(degrees * 1e7) as i32), ["e7-varint", "e7-le"], out);
+            varint::angles([first, then].map(|degrees| whole(degrees * 1e6) as i32), ["e6-varint", "e6-le"], out);
         }
     }
+}
+
+/// The two numbers of a position as formats write them that say the kind of each in a byte in front, or the name of its field: doubles, and 32 bits
+/// of floating point of CBOR (0xfa, RFC 8949 §3.3) and MessagePack (0xca).
+pub(super) fn floats(value: &str) -> Vec<[Vec<u8>; 2]> {
+    let parts: Vec<&str> = value.trim().split([',', ' ', ';']).filter(|part| !part.is_empty()).collect();
+    let [lat, lon] = parts.as_slice() else { return Vec::new() };
+    let Some((y, x, least)) = degrees(lat, lon) else { return Vec::new() };
+    let single = |kind: u8| [y, x].map(|degrees| [&[kind][..], &(degrees as f32).to_be_bytes()].concat());
+    let mut out = vec![single(0xfa), single(0xca)];
+    if least < 5 {
+        out.extend([[y, x].map(|degrees| degrees.to_le_bytes().to_vec()), [y, x].map(|degrees| degrees.to_be_bytes().to_vec())]);
+    }
+    out
 }
 
 /// Digits that were written as a number, which has no leading zeros. Ten are left: 33 bits, and they stand alone.
@@ -619,7 +640,7 @@ fn number(form: &Form) -> Option<Form> {
 
 /// A word that says who it is only with what stands around it.
 pub(super) fn lead(word: Vec<u8>) -> Form {
-    Form::text(word).edge(Edge::Word).partial()
+    Form::text(word).edge(Edge::Lead).partial()
 }
 
 /// A word in each of its spellings.

@@ -1,5 +1,5 @@
 //! Names whose words stand in fields beside each other: `<first>Anna</first><last>Quist</last>`, `{"fn":"Anna","ln":"Quist"}`; and addresses, by
-//! the line of the street and the town.
+//! the line of the street and the town. Also the two numbers of a position in fields of binary formats.
 //!
 //! One word of a name, a needle like others, leads here; the other word is looked for around it.
 
@@ -7,13 +7,16 @@ use std::ops::Range;
 
 use policies::IdentifierType as Kind;
 
-use super::forms::spelled;
+use super::forms::{floats, spelled};
+use super::items::is_short_item;
 use super::table::{Edge, SHORTEST};
 
 /// So far apart two fields stand with nothing but their names between them.
 const NEAR: usize = 64;
 /// The same for parts of a multipart form (RFC 7578), which have a boundary and a header each.
 const PART: usize = 256;
+/// So far apart two numbers stand with nothing but the name and the head of a field between them.
+const FIELD: usize = 24;
 /// A word of fewer letters is one of many languages and proves little.
 const DISTINCT: usize = 3;
 
@@ -27,6 +30,8 @@ pub(super) struct Name {
     /// Words that may stand between the two.
     middle: Vec<Vec<u8>>,
     distinct: bool,
+    /// The two are numbers of a position, as bytes.
+    numbers: bool,
     /// Of an address: the number of the house, which stands beside the street where that is found without.
     number: Option<Vec<u8>>,
 }
@@ -68,6 +73,7 @@ impl Name {
             other: spelled(other),
             middle,
             distinct,
+            numbers: false,
             number: None,
         })
     }
@@ -102,14 +108,30 @@ impl Name {
         if road.len() >= SHORTEST + 2 && numbers.len() == 1 {
             lead.extend(of_form(&road));
         }
-        whole.then(|| Name { seed, lead, other: of_form(&town), middle, distinct: true, number: Some(number.into_bytes()) })
+        whole.then(|| Name { seed, lead, other: of_form(&town), middle, distinct: true, numbers: false, number: Some(number.into_bytes()) })
+    }
+
+    /// The numbers of a position as floating point of 32 and 64 bits, which stand in fields beside each other: one leads to the other.
+    pub(super) fn numbers(seed: u32, value: &str) -> Vec<Name> {
+        let pair = |[lead, other]: [Vec<u8>; 2]| Name {
+            seed,
+            lead: vec![lead],
+            other: vec![other],
+            middle: Vec::new(),
+            distinct: true,
+            numbers: true,
+            number: None,
+        };
+        floats(value).into_iter().map(pair).collect()
     }
 
     /// What is sought, and whether without regard to case: a short needle is cheap only where its case matters.
     pub(super) fn leads(&self) -> Vec<(Vec<u8>, bool)> {
         let mut out = Vec::new();
         for word in &self.lead {
-            if word.len() >= SHORTEST + 2 {
+            if self.numbers {
+                out.push((word.clone(), false));
+            } else if word.len() >= SHORTEST + 2 {
                 out.push((word.clone(), true));
             } else {
                 out.extend([word.clone(), word.to_ascii_lowercase(), word.to_ascii_uppercase()].map(|word| (word, false)));
@@ -120,7 +142,10 @@ impl Name {
 
     /// Where the whole name stands around one of its words, and whether that is sure.
     pub(super) fn around(&self, text: &[u8], lead: &Range<usize>) -> Option<(Range<usize>, bool)> {
-        if !is_whole(text, lead) || !self.is_numbered(text, lead) {
+        if self.numbers {
+            return self.beside(text, lead).map(|span| (span, true));
+        }
+        if !is_word(text, lead) || !self.is_numbered(text, lead) {
             return None;
         }
         let behind = (lead.end..=(lead.end + PART).min(text.len())).flat_map(|at| self.others().map(move |len| at..at + len));
@@ -128,8 +153,9 @@ impl Name {
         let before = before.flat_map(|end| self.others().filter_map(move |len| end.checked_sub(len)).map(move |at| at..end));
         let found = |other: Range<usize>| {
             let (span, gap) = (other.start.min(lead.start)..other.end.max(lead.end), other.end.min(lead.end)..other.start.max(lead.start));
+            let behind = span.end - gap.end;
             let gap = text.get(gap)?;
-            let sure = match self.gap(gap)? {
+            let sure = match if is_head(gap, behind) { Gap::Markup } else { self.gap(gap)? } {
                 Gap::Markup => self.distinct && (is_blank(gap) || !is_between(text, &span)),
                 Gap::Records => false,
                 Gap::Values if is_value(text, lead) && is_value(text, &other) => false,
@@ -145,6 +171,14 @@ impl Name {
             }
         }
         unsure
+    }
+
+    /// The other number, with no more than the name and the head of its field between the two.
+    fn beside(&self, text: &[u8], lead: &Range<usize>) -> Option<Range<usize>> {
+        let other = self.other.first()?;
+        let near = lead.start.saturating_sub(FIELD + other.len())..(lead.end + FIELD + other.len()).min(text.len());
+        let at = memchr::memmem::find(text.get(near.clone())?, other)? + near.start;
+        Some(at.min(lead.start)..(at + other.len()).max(lead.end))
     }
 
     /// Whether the number of the house stands in a street, or in the field beside it.
@@ -170,7 +204,7 @@ impl Name {
 
     fn is_other(&self, text: &[u8], span: &Range<usize>) -> bool {
         let Some(word) = text.get(span.clone()) else { return false };
-        self.other.iter().any(|other| other.eq_ignore_ascii_case(word)) && is_whole(text, span)
+        self.other.iter().any(|other| other.eq_ignore_ascii_case(word)) && is_word(text, span)
     }
 
     /// What stands between the two words.
@@ -245,6 +279,11 @@ fn is_between(text: &[u8], span: &Range<usize>) -> bool {
         || behind.is_some_and(|rest| !rest.get(word_len(rest)..).is_some_and(is_named))
 }
 
+/// Whether a word stands alone: between signs, or as an item of a binary format.
+fn is_word(text: &[u8], span: &Range<usize>) -> bool {
+    is_whole(text, span) || is_short_item(text, span, true)
+}
+
 /// Whether no letter or digit of any script stands beside a word.
 fn is_whole(text: &[u8], span: &Range<usize>) -> bool {
     let (head, tail) = (text.get(..span.start).unwrap_or_default(), text.get(span.end..).unwrap_or_default());
@@ -258,6 +297,41 @@ fn is_value(text: &[u8], span: &Range<usize>) -> bool {
         b.is_none_or(|b| matches!(b, b'"' | b'\'' | b',' | b';' | b'|' | b'\t' | b'\r' | b'\n' | b'<' | b'>' | b'=' | b'&'))
     };
     ends(span.start.checked_sub(1).and_then(|at| text.get(at))) && ends(text.get(span.end))
+}
+
+/// Whether nothing but the key and the head of the second stand between two strings of a binary format. `len`: that of the second.
+fn is_head(gap: &[u8], len: usize) -> bool {
+    let Ok(len) = u8::try_from(len) else { return false };
+    let Some((last, front)) = gap.split_last() else { return false };
+    let is_one = |kind: u8, most: u8| len < most && *last == kind | len;
+    // CBOR, in either of its strings, and MessagePack: a key of letters, a number, or none as in a list.
+    let map = |front: &[u8]| matches!(front, [] | [0..0x18]) || is_key(front, 0x60, 0x18) || is_key(front, 0xa0, 0x20);
+    // Property lists have all strings behind each other.
+    if is_one(0x60, 0x18) || is_one(0x40, 0x18) || is_one(0xa0, 0x20) || is_one(0x50, 0x0f) && front.is_empty() {
+        return map(front);
+    }
+    match gap {
+        [rest @ .., 0xd9 | 0xc4 | b'x' | b'X', said] if *said == len && len >= 0x18 => map(rest),
+        // Protocol Buffers, the other word in the field in front, and the numbers and strings of ASN.1: nothing else stands between.
+        [kind, said] => *said == len && (kind & 7 == 2 && *kind >= 8 || matches!(kind, 0x04 | 0x0c | 0x13 | 0x16)),
+        // An attribute of LDAP in a sequence, its values in a set (RFC 4511 §4.7).
+        [0x30, _, 0x04, name, rest @ .., 0x31, _, 0x04, said] => {
+            *said == len && usize::from(*name) == rest.len() && rest.iter().all(is_of_a_key)
+        }
+        // BSON.
+        [0, 0x02, rest @ .., 0, low, 0, 0, 0] => u8::checked_add(len, 1) == Some(*low) && rest.iter().all(is_of_a_key),
+        _ => false,
+    }
+}
+
+/// Whether these bytes are a key with kind and length in one byte in front.
+fn is_key(text: &[u8], kind: u8, most: usize) -> bool {
+    let Some((head, key)) = text.split_first() else { return false };
+    (1..most).contains(&key.len()) && usize::from(*head) == usize::from(kind) + key.len() && key.iter().all(is_of_a_key)
+}
+
+fn is_of_a_key(b: &u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b' ')
 }
 
 /// How many bytes the letter or digit takes that a text begins with; none if there is none.

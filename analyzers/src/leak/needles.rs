@@ -112,14 +112,23 @@ impl Needles {
         count
     }
 
-    /// Words of a name that lead to the whole of it.
+    /// Words of a name, or numbers of a position, that lead to the whole of it.
     fn named(&mut self, seed: u32, kind: Kind, value: &str) {
-        let Some(name) = Name::parse(seed, kind, value) else { return };
+        if kind == Kind::Position {
+            for pair in Name::numbers(seed, value) {
+                self.leads(seed, pair, |bytes| Form::raw(bytes, "number"));
+            }
+        } else if let Some(name) = Name::parse(seed, kind, value) {
+            self.leads(seed, name, lead);
+        }
+    }
+
+    fn leads(&mut self, seed: u32, name: Name, form: impl Fn(Vec<u8>) -> Form) {
         let id = self.names.len() as u32;
         for (word, fold) in name.leads() {
-            let form = lead(word);
+            let form = form(word);
             match self.push(seed, form.bytes.clone(), &form, fold, form.edge, &[]) {
-                Pushed::New(meaning) => (meaning.name, meaning.mute) = (Some(id), true),
+                Pushed::New(meaning) => (meaning.name, meaning.mute, meaning.partial) = (Some(id), true, true),
                 Pushed::Known(meaning) => meaning.name = Some(id),
                 Pushed::Not => {}
             }

@@ -183,6 +183,54 @@ fn positions_in_binary() {
     assert!(!told("47.377,8.542", &[47.377f32.to_le_bytes(), 8.542f32.to_le_bytes()].concat()));
 }
 
+/// The two numbers of a position in fields of their own: names and heads stand between them.
+#[test]
+fn positions_in_binary_fields() {
+    let told = |planted: &str, bytes: &[u8]| {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Position, value: planted.into() }], &[7; 32]);
+        let mut got = 0;
+        engine.peel(bytes, None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.seed.is_some() && f.grade == Grade::Proof));
+        got > 0
+    };
+    let layouts = |y: f64, x: f64| {
+        let [doubles, singles] = [[y, x].map(|n| n.to_be_bytes().to_vec()), [y, x].map(|n| (n as f32).to_be_bytes().to_vec())];
+        let mut out = Vec::new();
+        for (head, [lat, lon]) in [(0xfb, &doubles), (0xcb, &doubles), (0xfa, &singles), (0xca, &singles)] {
+            let head = &[head][..];
+            out.push([&[0x82], head, lat, head, lon].concat());
+            out.push([&[0x82, 1], head, lat, &[2], head, lon].concat());
+            out.push([&[0xa2], &b"clat"[..], head, lat, b"clon", head, lon].concat());
+            out.push([&[0x82], &b"\xa9longitude"[..], head, lon, b"\xa8latitude", head, lat].concat());
+        }
+        let [low, high] = [y, x].map(|n| n.to_le_bytes());
+        out.push([&b"\x01lat\0"[..], &low, b"\x01lon\0", &high].concat());
+        out.push([&b"\x04\0\x01"[..], &doubles[0], b"\x04\0\x02", &doubles[1], b"\0"].concat());
+        for field in 1..15u8 {
+            let key = |n: u8, wire: u8| vec![n << 3 | wire];
+            let pair = |wire: u8, [a, b]: [Vec<u8>; 2]| [key(field, wire), a, key(field + 1, wire), b, vec![0x7a, 1, b'x']].concat();
+            out.push(pair(1, [y, x].map(|n| n.to_le_bytes().to_vec())));
+            out.push(pair(5, [y, x].map(|n| (n as f32).to_le_bytes().to_vec())));
+            out.push(pair(0, [y, x].map(|n| varint((n * 1e6).round() as i64))));
+            out.push(pair(0, [y, x].map(|n| varint((n * 1e7).round() as i64))));
+            out.push(pair(5, [y, x].map(|n| ((n * 1e7).round() as i32).to_le_bytes().to_vec())));
+        }
+        out.push([y, x].map(|n| ((n * 1e5).round() as i32).to_le_bytes()).concat());
+        out
+    };
+    for (planted, y, x) in [("47.3769,8.5417", 47.3769, 8.5417), ("-33.856784,-70.215297", -33.856_784, -70.215_297)] {
+        for bytes in layouts(y, x) {
+            assert!(told(planted, &bytes), "{planted}: {}", bytes.escape_ascii());
+        }
+        // Another place on the same latitude, or none.
+        for bytes in layouts(y, x + 0.0002).into_iter().filter(|_| planted.len() < 16) {
+            assert!(!told(planted, &bytes), "{planted}: {}", bytes.escape_ascii());
+        }
+        let far = |n: f64| [&[0xca][..], &(n as f32).to_be_bytes()].concat();
+        assert!(!told(planted, &[&far(y)[..], &[b'-'; 40], &far(x)].concat()));
+        assert!(!told(planted, &far(y)));
+    }
+}
+
 /// Seven bits to a byte, by another way than the engine's.
 fn varint(n: i64) -> Vec<u8> {
     let parts: Vec<u8> = (0..10).map(|at| (n as u64 >> (7 * at)) as u8 & 0x7f).collect();
@@ -488,6 +536,62 @@ fn names_in_fields() {
     check("Anna Maria Quist", r#"{"fn":"Anna","ln":"Quist"}"#, Some(Grade::Proof));
     check("Bo Lindqvist", r#"{"fn":"Bo","ln":"Lindqvist"}"#, Some(Grade::Structural));
     check("Anna Quist", &"Quist ".repeat(20_000), None);
+}
+
+/// The same in binary formats, whose heads are letters.
+#[test]
+fn names_in_binary_fields() {
+    #[track_caller]
+    fn check(name: &str, text: &[u8], expect: bool) {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::PersonName, value: name.into() }], &[7; 32]);
+        let mut got = false;
+        engine.peel(text, None, Budget::MESSAGE, &mut |f: Found| got |= f.seed.is_some() && f.grade == Grade::Proof);
+        assert_eq!(got, expect, "{}", text.escape_ascii());
+    }
+    for (first, last) in [("Anna", "Quist"), ("Tilda", "Wolkenweg"), ("Rosamunde", "Oberholzer")] {
+        let name = format!("{first} {last}");
+        let item = |head: u8, text: &str| [&[head + text.len() as u8], text.as_bytes()].concat();
+        let sized = |kind: u8, text: &str| [&[kind, text.len() as u8], text.as_bytes()].concat();
+        let bson = |key: &str, text: &str| [b"\x02", key.as_bytes(), &[0, text.len() as u8 + 1, 0, 0, 0], text.as_bytes(), b"\0"].concat();
+        let ldap = |key: &str, text: &str| {
+            let all = (key.len() + text.len() + 6) as u8;
+            [&[0x30, all], &sized(4, key)[..], &[0x31, text.len() as u8 + 2], &sized(4, text)].concat()
+        };
+        let layouts = |first: &str, last: &str| {
+            let mut out = Vec::new();
+            for (map, head) in [(0xa2, 0x60), (0x82, 0xa0)] {
+                out.push([&[map], &item(head, "first")[..], &item(head, first), &item(head, "last"), &item(head, last)].concat());
+                out.push([&[map], &item(head, "sn")[..], &item(head, last), &item(head, "given_name"), &item(head, first)].concat());
+                out.push([&[map, 1], &item(head, first)[..], &[2], &item(head, last)].concat());
+                out.push([&[map], &item(head, first)[..], &item(head, last), &[0x18]].concat());
+            }
+            for field in [1, 8, 9, 12] {
+                out.push([&[0x08, 1], &sized(field << 3 | 2, first)[..], &sized((field + 1) << 3 | 2, last), b"z\x01x"].concat());
+            }
+            out.push([&b"bplist00\xd2\x01\x02\x03\x04UfirstTlast"[..], &item(0x50, first), &item(0x50, last), b"\x08\x0d\x13"].concat());
+            out.push([&b"\x2c\0\0\0"[..], &bson("first", first), &bson("last", last), b"\0"].concat());
+            out.push([&b"\x68\x40\x30\x3e"[..], &ldap("givenName", first), &ldap("sn", last)].concat());
+            out
+        };
+        for text in layouts(first, last) {
+            check(&name, &text, true);
+        }
+        for text in layouts(first, "Miller").into_iter().chain(layouts("Bob", last)) {
+            check(&name, &text, false);
+        }
+        // Words that go on, and other people beside each other.
+        for text in layouts(&format!("{first}s"), last).into_iter().chain(layouts(first, &format!("{last}er"))) {
+            check(&name, &text, false);
+        }
+        for (list, map, head) in [(0x82, 0xa2, 0x60), (0x92, 0x82, 0xa0)] {
+            let person = |first: &str, last: &str| {
+                [&[map], &item(head, "first")[..], &item(head, first), &item(head, "last"), &item(head, last)].concat()
+            };
+            check(&name, &[&[list], &person("Bob", last)[..], &person(first, "Miller")].concat(), false);
+        }
+    }
+    check("Anna Quist", b"see dAnna or eQuist", false);
+    check("Anna Quist", b"\x01see dAnnaeQuistion", false);
 }
 
 /// Values with the blanks and hyphens that typography and spelling programs put in, as they are and in codings: said as they are, not coded.

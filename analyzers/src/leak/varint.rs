@@ -7,12 +7,13 @@ use super::table::Edge;
 const DISTINCT: usize = 7;
 /// Less than 28 bits say nothing.
 const SHORTEST: usize = 5;
-/// The field of a longitude is the one behind that of the latitude, and they are among the first.
-const FIELDS: std::ops::Range<u8> = 2..5;
+/// The field of a longitude is the one behind that of the latitude, or in front; up to 15 its key is one byte.
+const FIELDS: std::ops::Range<u8> = 2..16;
 
-/// The wire types of a number and of four bytes.
+/// The wire types of a number, of eight bytes and of four.
 const NUMBER: u8 = 0;
-const FOUR: u8 = 5;
+pub(super) const EIGHT: u8 = 1;
+pub(super) const FOUR: u8 = 5;
 
 fn varint(mut number: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(10);
@@ -40,19 +41,17 @@ pub(super) fn digits(digits: &[u8], out: &mut Vec<Form>) {
     }
 }
 
-/// A pair of angles in ten millionths of a degree, in fields behind each other: `int32`, `sint32`, `sfixed32`.
-pub(super) fn pair(angles: [i32; 2], out: &mut Vec<Form>) {
+/// A pair of angles in parts of a degree, in fields behind each other: `int32`, `sint32`, `sfixed32`.
+pub(super) fn angles(angles: [i32; 2], [number, four]: [&'static str; 2], out: &mut Vec<Form>) {
     let zigzag = |n: i32| varint(u64::from((n << 1 ^ n >> 31) as u32));
-    let spelt = [
-        (angles.map(|n| varint(i64::from(n) as u64)), NUMBER, "e7-varint"),
-        (angles.map(zigzag), NUMBER, "e7-varint"),
-        (angles.map(|n| n.to_le_bytes().to_vec()), FOUR, "e7-le"),
-    ];
-    for ([first, then], wire, step) in spelt {
-        for field in FIELDS {
-            out.push(Form::raw([&first[..], &[field << 3 | wire], &then].concat(), step).plain());
-        }
-    }
+    pair(angles.map(|n| varint(i64::from(n) as u64)), NUMBER, number, out);
+    pair(angles.map(zigzag), NUMBER, number, out);
+    pair(angles.map(|n| n.to_le_bytes().to_vec()), FOUR, four, out);
+}
+
+/// A pair of numbers in fields behind each other, of this wire type.
+pub(super) fn pair([first, then]: [Vec<u8>; 2], wire: u8, step: &'static str, out: &mut Vec<Form>) {
+    out.extend(FIELDS.map(|field| Form::raw([&first[..], &[field << 3 | wire], &then].concat(), step).plain()));
 }
 
 /// Whether a number stands there alone: behind the key of its field (of one or two bytes), and in front of another's or of nothing.
@@ -60,7 +59,7 @@ pub(super) fn is_field(head: &[u8], tail: &[u8]) -> bool {
     let number = |b: u8| b & 7 == NUMBER;
     let long = matches!(head, [.., first, 1..0x80] if *first >= 0x80 && number(*first));
     let keyed = long || head.last().is_some_and(|key| (8..0x80).contains(key) && number(*key));
-    keyed && tail.first().is_none_or(|next| *next >= 8 && matches!(next & 7, NUMBER | 1 | 2 | FOUR))
+    keyed && tail.first().is_none_or(|next| *next >= 8 && matches!(next & 7, NUMBER | EIGHT | 2 | FOUR))
 }
 
 #[cfg(test)]
