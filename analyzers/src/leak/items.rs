@@ -8,6 +8,8 @@ use super::edge::{self, BEHIND, FRONT};
 
 /// In a message that is there as a whole, bytes that no text has count this far in front of a value.
 const FAR: usize = 64;
+/// Half as far in front of a length that is a letter, with nothing else to say that it is one.
+const HALF: usize = FAR / 2;
 /// And so far where the length may be the end of a line.
 const NEAR: usize = 3;
 /// The mark of a property list or of Smile stands so far in front, at most: most messages are shorter, and each value looks back.
@@ -43,7 +45,7 @@ pub(super) fn is_short_item(text: &[u8], span: &Range<usize>, whole: bool) -> bo
 
 /// Whether bytes that no text has stand near. Escape is none: terminals have it.
 pub(super) fn is_far(head: &[u8], tail: &[u8], whole: bool) -> bool {
-    let front = if whole { FAR } else { FRONT - 2 };
+    let front = if whole { HALF } else { FRONT - 2 };
     is_near(head, tail, front)
 }
 

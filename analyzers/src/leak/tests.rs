@@ -202,13 +202,13 @@ fn positions_in_binary_fields() {
             out.push([&[0xa2], &b"clat"[..], head, lat, b"clon", head, lon].concat());
             out.push([&[0x82], &b"\xa9longitude"[..], head, lon, b"\xa8latitude", head, lat].concat());
         }
-        let [low, high] = [y, x].map(|n| n.to_le_bytes());
+        let [low, high] = [y, x].map(f64::to_le_bytes);
         out.push([&b"\x01lat\0"[..], &low, b"\x01lon\0", &high].concat());
         out.push([&b"\x04\0\x01"[..], &doubles[0], b"\x04\0\x02", &doubles[1], b"\0"].concat());
         for field in 1..15u8 {
             let key = |n: u8, wire: u8| vec![n << 3 | wire];
             let pair = |wire: u8, [a, b]: [Vec<u8>; 2]| [key(field, wire), a, key(field + 1, wire), b, vec![0x7a, 1, b'x']].concat();
-            out.push(pair(1, [y, x].map(|n| n.to_le_bytes().to_vec())));
+            out.push(pair(1, [y, x].map(|n: f64| n.to_le_bytes().to_vec())));
             out.push(pair(5, [y, x].map(|n| (n as f32).to_le_bytes().to_vec())));
             out.push(pair(0, [y, x].map(|n| varint((n * 1e6).round() as i64))));
             out.push(pair(0, [y, x].map(|n| varint((n * 1e7).round() as i64))));
