@@ -479,7 +479,9 @@ impl Board {
         for of_one in findings.chunk_by(|a, b| a.check == b.check) {
             let Some(first) = of_one.first() else { continue };
             let tallied = out.entry(&first.check).or_default();
-            of_one.iter().for_each(|finding| tallied.add(finding));
+            for finding in of_one {
+                tallied.add(finding);
+            }
         }
         out
     }
