@@ -8,11 +8,11 @@ use indexmap::IndexMap;
 
 use crate::chunk::Layer;
 use crate::journal::{Line, LineNo};
-use crate::observation::{self, App, FlowFact, Kind, Observation};
+use crate::observation::{self, App, FlowFact, Kind, Observation, Rank};
 use crate::outcome::{Proof, Reason};
 use crate::subject::Subject;
 
-/// How many distinct facts of a kind a case keeps; past it the case is overflowed and can no longer pass.
+/// How many distinct facts of a kind and rank a case keeps; past it the case is overflowed and can no longer pass.
 pub const FACTS_KEPT: usize = 512;
 /// Trials are facts one by one, and all of them count.
 pub const TRIALS_KEPT: usize = 8192;
@@ -36,13 +36,6 @@ pub enum Map<K> {
 const FEW: usize = 8;
 
 impl<K: Eq + Hash> Map<K> {
-    fn len(&self) -> usize {
-        match self {
-            Map::Few(list) => list.len(),
-            Map::Many(map) => map.len(),
-        }
-    }
-
     fn get_mut(&mut self, key: &Arc<K>) -> Option<&mut Span> {
         match self {
             Map::Few(list) => list.iter_mut().find(|(known, _)| known == key).map(|(_, span)| span),
@@ -81,6 +74,8 @@ impl<K: Eq + Hash> Map<K> {
 #[derive(Debug)]
 struct Facts<K: Kind> {
     map: Map<K::Key>,
+    /// How many of them are of each rank.
+    ranks: [u32; Rank::COUNT],
     overflowed: bool,
 }
 
@@ -201,17 +196,22 @@ impl Case {
         let cap = if K::INDEX == <observation::Trial as Kind>::INDEX { self.caps.trials } else { self.caps.facts };
         let at = self.facts.iter().position(|(kind, _)| usize::from(*kind) == K::INDEX);
         let at = at.unwrap_or_else(|| {
-            self.facts.push((K::INDEX as u8, Box::new(Facts::<K> { map: Map::Few(Vec::new()), overflowed: false })));
+            self.facts
+                .push((K::INDEX as u8, Box::new(Facts::<K> { map: Map::Few(Vec::new()), ranks: [0; Rank::COUNT], overflowed: false })));
             self.facts.len() - 1
         });
         let Some(facts) = self.facts.get_mut(at).and_then(|(_, f)| f.as_any_mut().downcast_mut::<Facts<K>>()) else { return };
         if let Some(span) = facts.map.get_mut(key) {
             span.count += 1;
             span.last = n;
-        } else if facts.map.len() < cap {
-            facts.map.insert(Arc::clone(key), Span { count: 1, first: n, last: n });
-        } else {
-            facts.overflowed = true;
+            return;
+        }
+        match facts.ranks.get_mut(K::rank(key) as usize).filter(|kept| (**kept as usize) < cap) {
+            Some(kept) => {
+                *kept += 1;
+                facts.map.insert(Arc::clone(key), Span { count: 1, first: n, last: n });
+            }
+            None => facts.overflowed = true,
         }
     }
 

@@ -13,6 +13,7 @@ use policies::{IdentifierType, Severity, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Layer, Lost};
+use crate::dissect::http::secrets::{KNOWN_SCHEME, UNKNOWN_SCHEME};
 use crate::encode::Digest;
 use crate::flow::{Close, Counts, Dir, FlowEnd, FlowId, Mac, Transport};
 use crate::subject::{Actor, ClientClass, DeviceId, Peer};
@@ -26,11 +27,40 @@ pub trait Kind: Clone + std::fmt::Debug {
     /// Its place in tables that hold one entry per kind.
     const INDEX: usize;
     fn key(&self) -> Self::Key;
+    /// How much a fact says; a case has room for each rank.
+    fn rank(_: &Self::Key) -> Rank {
+        Rank::Usual
+    }
+}
+
+/// How much a fact says by itself: what says less takes no room from what says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    Usual,
+    /// A protocol says that a value is a credential.
+    Credential,
+    /// A planted value was found.
+    Proof,
+}
+
+impl Rank {
+    pub const COUNT: usize = 3;
+
+    /// That of a find. `authorizes`: it stands in the field that does so in HTTP.
+    pub(crate) fn of_hit(kind: IdentifierType, grade: Grade, authorizes: bool, chain_has: impl Fn(&str) -> bool) -> Rank {
+        let is_token = || chain_has(KNOWN_SCHEME) || authorizes && !chain_has(UNKNOWN_SCHEME);
+        match (grade, kind) {
+            (Grade::Proof, _) => Rank::Proof,
+            (_, IdentifierType::Password) => Rank::Credential,
+            (_, kind) if kind != IdentifierType::UserName && is_token() => Rank::Credential,
+            _ => Rank::Usual,
+        }
+    }
 }
 
 /// Declares the enum of all observations and, for each, its word and its key.
 macro_rules! observations {
-    ($( $(#[$doc:meta])* $variant:ident / $word:literal => $key:ty = |$it:ident| $make:expr; )*) => {
+    ($( $(#[$doc:meta])* $variant:ident / $word:literal => $key:ty = |$it:ident| $make:expr $(, $rank:path)?; )*) => {
         /// The kinds by number.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         enum Tag { $( $variant, )* }
@@ -59,6 +89,7 @@ macro_rules! observations {
                 const WORD: &'static str = $word;
                 const INDEX: usize = Tag::$variant as usize;
                 fn key(&self) -> $key { let $it = self; $make }
+                $( fn rank(key: &$key) -> Rank { $rank(key) } )?
             }
         )*
 
@@ -85,7 +116,7 @@ observations! {
     Question / "question" => QuestionFact = |it| it.fact();
     Lease / "lease" => Lease = |it| it.clone();
     Announcement / "announcement" => Announcement = |it| it.clone();
-    Hit / "hit" => HitFact = |it| it.fact();
+    Hit / "hit" => HitFact = |it| it.fact(), HitFact::rank;
     Update / "update" => Update = |it| it.clone();
     Treatment / "treatment" => TreatmentFact = |it| it.fact();
     Trial / "trial" => Trial = |it| it.clone();
@@ -1074,6 +1105,13 @@ pub struct HitFact {
     pub chain: Vec<Text>,
     pub exposure: Exposure,
     pub masked: Text,
+}
+
+impl HitFact {
+    pub fn rank(&self) -> Rank {
+        let authorizes = self.place.as_str().eq_ignore_ascii_case("http.request.header:authorization");
+        Rank::of_hit(self.kind, self.grade, authorizes, |word| self.chain.iter().any(|step| step.as_str() == word))
+    }
 }
 
 impl Hit {

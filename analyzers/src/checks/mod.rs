@@ -511,6 +511,24 @@ mod tests {
         }
     }
 
+    /// What only has a shape takes no room from what is planted, and from what a protocol calls a password.
+    #[test]
+    fn shapes_leave_room_for_what_is_sure() {
+        let hit = |kind: &str, grade: &str, token: usize| {
+            format!(
+                r#"{{"hit":{{"kind":"{kind}","grade":"{grade}","masked":"‹m›","token":"{token}","layer":"wire","direction":"out","where":"http.request.body","chain":[],"exposure":"cleartext","dir":"out","offset":1,"len":9}}}}"#
+            )
+        };
+        let check = all().iter().find(|check| check.id.as_str() == "leak.credential-cleartext").unwrap();
+        for sure in [hit("password", "structural", 9), hit("token", "proof", 9)] {
+            let mut lines: Vec<String> = (0..5).map(|token| hit("token", "structural", token)).collect();
+            lines.push(sure);
+            let lines: &'static str = lines.join("\n").leak();
+            let got = answer_within(check, &Example::new("", lines, "fail"), Caps { facts: 2, trials: 2 });
+            assert_eq!(got, "fail");
+        }
+    }
+
     /// A check that cannot fail, pass or stay undecided is a defect, unless the catalogue says it never fails.
     #[test]
     fn every_check_has_every_answer() {

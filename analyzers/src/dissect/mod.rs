@@ -16,6 +16,7 @@ use crate::text::Text;
 pub mod dhcp;
 pub mod dhcp6;
 pub mod dns;
+mod hits;
 pub mod http;
 pub mod local;
 mod login;
@@ -85,7 +86,7 @@ pub struct Known {
     pub(crate) side: Option<Dir>,
     /// Who can read what was decrypted: whoever drives the pipeline knows whether a certificate was interposed.
     pub exposure: Exposure,
-    pub(crate) hits: Option<Box<search::Hits>>,
+    pub(crate) hits: Option<Box<hits::Hits>>,
     /// Bytes kept of the beginnings of streams, and how many more of all flows may be.
     pub(crate) kept: u32,
     pub(crate) room: u32,
@@ -137,7 +138,7 @@ impl Known {
         !self.ends.from_start || self.missed > 0
     }
 
-    pub(crate) fn hits(&mut self) -> &mut search::Hits {
+    pub(crate) fn hits(&mut self) -> &mut hits::Hits {
         self.hits.get_or_insert_default()
     }
 }

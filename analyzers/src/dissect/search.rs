@@ -1,20 +1,17 @@
 //! Where found values enter the journal: dissectors say where bytes stand, the leak engine says what is in them.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use indexmap::IndexMap;
 use policies::{IdentifierType, Time};
 use smallvec::SmallVec;
 
 use crate::chunk::Layer;
+use crate::dissect::hits::{Find, again_key};
 use crate::dissect::marks::{Mark, Marks, Origin};
 use crate::dissect::{Cx, login};
-use crate::flow::{Dir, Ends, Transport};
+use crate::flow::Dir;
 use crate::leak::{Carry, Charset, Engine, Finds, Found, Glance, Names, Peeled};
-use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, is_local};
-use crate::pipeline::Out;
-use crate::sealed;
+use crate::observation::Grade;
 use crate::text::Text;
 
 /// The part of a message that bytes are.
@@ -33,7 +30,7 @@ pub enum Place<'a> {
 
 impl<'a> Place<'a> {
     /// What the sender calls it.
-    fn name(self) -> Option<&'a [u8]> {
+    pub(super) fn name(self) -> Option<&'a [u8]> {
         match self {
             Place::RequestHeader(name) | Place::ResponseHeader(name) | Place::Field(_, name) => Some(name),
             _ => None,
@@ -41,7 +38,7 @@ impl<'a> Place<'a> {
     }
 
     /// The same without that name: `?` is no token.
-    fn unnamed(self) -> Place<'a> {
+    pub(super) fn unnamed(self) -> Place<'a> {
         match self {
             Place::RequestHeader(_) => Place::RequestHeader(b"?"),
             Place::ResponseHeader(_) => Place::ResponseHeader(b"?"),
@@ -133,70 +130,6 @@ const WINDOW: usize = 64 << 10;
 /// So much is kept of the beginnings of all streams of a pipeline: where it is used up, a stream is taken apart as far as it is kept.
 pub(crate) const WINDOWS: u32 = 1 << 20;
 
-/// Distinct finds of one flow that are written. A flow that sends more has long been told.
-const MOST_HITS: usize = 256;
-
-/// What was found in a flow so far: the same value at the same place is written once, then counted.
-#[derive(Debug, Default)]
-pub struct Hits {
-    seen: IndexMap<u64, Again, foldhash::fast::FixedState>,
-    /// Bytes of finds beyond the limit.
-    folded: u64,
-    /// Bytes of messages whose codings were not undone to the end.
-    unpeeled: u64,
-    /// Bytes that a reader of the wire may understand and that were not searched, by direction; and the same under encryption.
-    unsearched: [u64; 2],
-    unsearched_inside: [u64; 2],
-    /// Bytes on the wire that were searched as they passed, in plain and in one coding, by direction.
-    streamed: [u64; 2],
-}
-
-#[derive(Debug)]
-struct Again {
-    hit: Hit,
-    frame: u64,
-    at: Time,
-    times: u64,
-}
-
-impl Hits {
-    /// Counts what was found before, at a place of the same name; the same bytes found in another way are not there twice.
-    fn again(&mut self, key: u64, grade: Grade, origin: Origin) -> bool {
-        let Some(again) = self.seen.get_mut(&key).filter(|again| again.hit.grade >= grade) else { return false };
-        if (again.hit.offset, again.hit.len, again.frame) == (origin.offset, origin.len, origin.frame) {
-            return true;
-        }
-        again.times += 1;
-        (again.hit.offset, again.hit.len) = (origin.offset, origin.len);
-        (again.frame, again.at) = (origin.frame, origin.time);
-        true
-    }
-}
-
-impl Hits {
-    /// Whether this was found for certain, at a place of the same name.
-    fn proven(&self, key: u64) -> bool {
-        self.seen.get(&key).is_some_and(|again| again.hit.grade == Grade::Proof)
-    }
-}
-
-/// What a value and the place it was found at are known by.
-fn again_key(token: &[u8; 16], spot: &Spot<'_>) -> u64 {
-    use std::hash::{BuildHasher, Hash, Hasher};
-    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
-    (token, spot.layer as u8, spot.dir, std::mem::discriminant(&spot.place)).hash(&mut hasher);
-    if let Place::Of(place) | Place::Field(place, _) = spot.place {
-        place.hash(&mut hasher);
-    }
-    if let Some(name) = spot.place.name() {
-        name.len().hash(&mut hasher);
-        for b in name {
-            hasher.write_u8(b.to_ascii_lowercase());
-        }
-    }
-    hasher.finish()
-}
-
 /// Finds of one message on their way: those that were told before are only counted.
 struct Telling<'a, 'c, F> {
     cx: &'a mut Cx<'c>,
@@ -239,17 +172,6 @@ impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
 fn is_text(bytes: &[u8]) -> bool {
     let odd = bytes.iter().filter(|b| !matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0x80..)).count();
     odd <= bytes.len() / 32 && (bytes.is_ascii() || std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to() + 4 > bytes.len(), |_| true))
-}
-
-/// A find on its way to a line.
-struct Find<'a> {
-    kind: IdentifierType,
-    field: Option<Text>,
-    grade: Grade,
-    mask: Text,
-    token: [u8; 16],
-    chain: &'a [Text],
-    value: &'a [u8],
 }
 
 impl Trail {
@@ -500,101 +422,7 @@ impl Cx<'_> {
     pub fn name(&self, name: &[u8]) -> Text {
         Text::veiled(name, &Names { engine: self.tools.engine.as_deref(), veil: &*self.tools.veil })
     }
-
-    fn found(&mut self, f: &Found, spot: &Spot<'_>, origin: Origin) {
-        let value = f.value.expose();
-        let find =
-            Find { kind: f.kind, field: f.seed.clone(), grade: f.grade, mask: f.mask.clone(), token: f.token, chain: &f.chain, value };
-        self.hit(&find, spot, origin);
-    }
-
-    fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
-        let key = again_key(&find.token, spot);
-        if self.known.hits().again(key, find.grade, origin) {
-            return;
-        }
-        // A header's name is the sender's word too, and lower case would hide what it says in base64.
-        let told = spot.place.name().is_none_or(|name| self.text(name).as_str().as_bytes() == name);
-        let place = if told { spot.place } else { spot.place.unnamed() }.to_string();
-        let hits = self.known.hits();
-        if hits.seen.len() >= MOST_HITS {
-            hits.folded += origin.len;
-            return;
-        }
-        self.bind();
-        let local = on_link(&self.known.ends);
-        let direction = match self.known.side {
-            // What another host answers is its word, on a link as elsewhere.
-            side if local && side.is_none_or(|side| side == spot.dir) => HitDirection::Local,
-            Some(side) if side != spot.dir => HitDirection::In,
-            None if spot.dir == Dir::Back => HitDirection::In,
-            _ => HitDirection::Out,
-        };
-        let exposure = match spot.layer {
-            Layer::Decrypted => self.known.exposure,
-            Layer::Wire if local => Exposure::LocalLink,
-            Layer::Wire => Exposure::Cleartext,
-        };
-        let hit = Hit {
-            kind: find.kind,
-            field: find.field.clone(),
-            grade: find.grade,
-            masked: find.mask.clone(),
-            token: Text::ours(crate::encode::hex(&find.token)),
-            layer: spot.layer,
-            direction,
-            place: Text::ours(&place),
-            chain: spot.chain.iter().map(Text::ours).chain(find.chain.iter().cloned()).collect(),
-            exposure,
-            dir: spot.dir,
-            offset: origin.offset,
-            len: origin.len,
-            sealed: None,
-            repeats: 0,
-        };
-        self.out.put(Out::Sealed(sealed::Value { token: find.token, flow: self.flow, bytes: find.value.to_vec() }));
-        self.see_at(origin.time, origin.frame, hit.clone());
-        self.known.hits().seen.insert(key, Again { hit, frame: origin.frame, at: origin.time, times: 0 });
-    }
-
-    /// The flow closes: values that came again get a second line, for the last time they came and how often in between.
-    pub(crate) fn close_hits(&mut self, app: App) {
-        let Some(hits) = self.known.hits.take() else { return };
-        for (_, again) in hits.seen {
-            if again.times > 0 {
-                self.see_at(again.at, again.frame, Hit { repeats: again.times - 1, ..again.hit });
-            }
-        }
-        // What only the other side said changes no answer about the device; on a link, either may be one.
-        let local = on_link(&self.known.ends);
-        let side = self.known.side.unwrap_or(Dir::Out);
-        let of_device = |counts: [u64; 2]| if local { counts[0] + counts[1] } else { counts[side.index()] };
-        let limit = hits.folded + hits.unpeeled + of_device(hits.unsearched);
-        let inside = of_device(hits.unsearched_inside);
-        let streamed = of_device(hits.streamed);
-        for (reason, bytes) in [(NotParsed::Limit, limit), (NotParsed::NotBuilt, inside), (NotParsed::Streamed, streamed)] {
-            if bytes > 0 {
-                self.not_parsed(app, reason, bytes);
-            }
-        }
-    }
 }
 
 /// No form of a planted value that a stream is searched for is longer.
 const BORDER: usize = 512;
-
-/// Whether a flow stays on the local link by its addresses, or by a protocol that only speaks there.
-///
-/// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too, and what a device sends to one host
-/// of its link is no announcement.
-pub(super) fn on_link(ends: &Ends) -> bool {
-    /// mDNS, LLMNR, SSDP, NetBIOS names, DHCP and DHCPv6.
-    const PORTS: [u16; 8] = [5353, 5355, 1900, 137, 67, 68, 546, 547];
-    let link = |ip: IpAddr| match ip {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
-    };
-    let (a, b) = (ends.a.ip(), ends.b.ip());
-    let speaks = ends.transport == Transport::Icmp || PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p);
-    link(a) || link(b) || is_local(a) && is_local(b) && speaks
-}

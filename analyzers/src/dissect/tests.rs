@@ -325,7 +325,6 @@ fn passwords_in_text_of_unknown_protocols() {
     assert_eq!(hits(&[&[0u8, 1, 2, 3, 4, 5, 6, 7].repeat(8)[..], json].concat()), 0, "no text");
 }
 
-/// A stream that is silent for long is taken apart as far as it came; what comes after it is kept afresh.
 /// What rsync packs nobody takes apart; what it does not, is searched as it is.
 #[test]
 fn what_rsync_packs_is_not_searched() {
@@ -339,6 +338,42 @@ fn what_rsync_packs_is_not_searched() {
     }
 }
 
+/// However many values have a shape, they take no room from what is planted and from what is called a password; and what is not told is
+/// counted.
+#[test]
+fn shapes_crowd_out_nothing_that_is_sure() {
+    use crate::observation::Rank;
+    let post = |body: &str| format!("POST /c HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let list = |what: &dyn Fn(u32) -> String, n: u32| (0..n).map(|n| what(n) + "\n").collect::<String>();
+    let told = |said: &[String]| {
+        let mut talked = Talked::new(Transport::Tcp, 80);
+        said.iter().for_each(|text| talked.says(Sent, text.as_bytes()));
+        talked.pipeline.close(KEY, FlowEnd::Fin, &Counts { fin: [true, true], ..Counts::default() }, Time(99), 99, &mut talked.out);
+        let (mut ranks, mut limit) = ([0; Rank::COUNT], false);
+        for out in talked.out {
+            let Out::Seen(draft) = out else { continue };
+            match draft.seen {
+                Observation::Hit(hit) if hit.repeats == 0 => ranks[crate::observation::Kind::key(&hit).rank() as usize] += 1,
+                Observation::Unparsed(u) => limit |= u.reason == crate::observation::NotParsed::Limit,
+                _ => {}
+            }
+        }
+        (ranks, limit)
+    };
+    let book = list(&|n| format!("user{n}@host{n}.example"), 300);
+    let sure = format!("GET /x?serial={SERIAL} HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Basic Ym9iOmh1bnRlcjItWHk5\r\n\r\n");
+    assert_eq!(told(&[post(&list(&|n| format!("user{n}@host{n}.example"), 100)), sure.clone()]), ([101, 1, 1], false));
+    assert_eq!(told(&[post(&format!("{book}{SERIAL}"))]), ([256, 0, 1], true));
+    assert_eq!(told(&[post(&book), sure.clone()]), ([256, 1, 1], true));
+    // Nor do passwords take the room of planted values; and a value that is planted at many places takes no other's.
+    let words = list(&|n| format!("{{\"password\":\"hunter{n}-Xy9\"}}"), 300);
+    assert_eq!(told(&[post(&words), sure.clone()]), ([1, 256, 1], true));
+    let fields = list(&|n| format!("X-N{n}: {SERIAL}\r"), 300);
+    let (ranks, limit) = told(&[format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"), sure]);
+    assert_eq!((ranks[1], ranks[2], limit), (1, 256, true));
+}
+
+/// A stream that is silent for long is taken apart as far as it came; what comes after it is kept afresh.
 #[test]
 fn a_stream_that_rests_is_taken_apart() {
     // Behind two codings, which only a whole message shows.

@@ -187,12 +187,14 @@ struct Work<'a> {
     /// Decoded content by place, so that nothing is searched twice.
     known: HashSet<u64, foldhash::fast::FixedState>,
     spotted: Vec<Spotted>,
+    /// How many of them are shapes.
+    shapes: usize,
     output: usize,
     stopped: Option<Stop>,
     aim: Aim,
 }
 
-/// More finds than this in one message are not kept apart: telling apart is quadratic, and a thousand say enough.
+/// More finds than this in one message, and more shapes, are not kept apart: telling apart is quadratic, and a thousand say enough.
 const MOST_FINDS: usize = 1024;
 /// So many words of names are looked around: a message of nothing else is hostile.
 const MOST_LEADS: usize = 8 * MOST_FINDS;
@@ -216,6 +218,7 @@ impl<'a> Work<'a> {
             layers: vec![root],
             known: HashSet::default(),
             spotted: Vec::new(),
+            shapes: 0,
             output: 0,
             stopped: None,
             aim,
@@ -301,12 +304,17 @@ impl<'a> Work<'a> {
         geo::positions(bytes, signs, &engine.places, &mut |place, span, detail| {
             self.spotted.push(Spotted { layer: at, span, kind: Kind::Position, what: What::Place(place), key: None, detail: Some(detail) });
         });
+        if self.spotted.len() - self.shapes >= MOST_FINDS {
+            self.spotted.truncate(MOST_FINDS + self.shapes);
+            self.stopped = self.stopped.or(Some(Stop::Finds));
+        }
         let planted = self.spotted.len();
         let eager = self.aim == Aim::Hide;
         if eager || self.aim == Aim::All {
             shapes::find(bytes, signs, eager, &mut |shape| {
                 let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
-                if self.spotted.len() < MOST_FINDS && (!hidden || eager) {
+                if self.shapes < MOST_FINDS && (!hidden || eager) {
+                    self.shapes += 1;
                     self.spotted.push(Spotted {
                         layer: at,
                         span: shape.span,
@@ -318,8 +326,7 @@ impl<'a> Work<'a> {
                 }
             });
         }
-        if self.spotted.len() >= MOST_FINDS {
-            self.spotted.truncate(MOST_FINDS);
+        if self.shapes >= MOST_FINDS {
             self.stopped = self.stopped.or(Some(Stop::Finds));
         }
     }

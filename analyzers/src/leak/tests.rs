@@ -1058,6 +1058,20 @@ fn a_message_is_searched_once_and_told_as_often_as_it_comes() {
     assert!(engine.peel_planted(clean.as_bytes(), false, &mut |_: Found| found += 1).output > 0 && found == 0);
 }
 
+/// However many values have a shape, what is planted is found behind them, and what is not listed is told to be so.
+#[test]
+fn shapes_do_not_hide_what_is_planted() {
+    let engine = engine();
+    let book: String = (0..1100).map(|n| format!("user{n}@host{n}.test\n")).collect();
+    let coded = crate::encode::hex(base64(format!("serial R58M12ABCDE of {EMAIL}").as_bytes()).as_bytes());
+    for message in [format!("{book}{coded}\n"), format!("{coded}\n{book}"), format!("{book}{EMAIL}\nR58M12ABCDE")] {
+        let mut seeds = Vec::new();
+        let peeled = engine.peel(message.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| seeds.extend(f.seed));
+        assert!(["email-main", "serial"].iter().all(|seed| seeds.iter().any(|s| s.as_str() == *seed)), "{seeds:?}");
+        assert!(peeled.stopped.is_some() && peeled.finds <= 1026, "{peeled:?}");
+    }
+}
+
 #[test]
 fn what_could_not_be_searched_to_the_end_is_not_taken_for_clean() {
     let engine = engine();

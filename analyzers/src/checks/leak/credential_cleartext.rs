@@ -23,8 +23,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, is_beside_discovery, is_clear, is_credential, is_on_link, judge_leak};
-use crate::dissect::http::secrets::{KNOWN_SCHEME, UNKNOWN_SCHEME};
-use crate::observation::HitFact;
+use crate::observation::{HitFact, Rank};
 use crate::outcome::Outcome;
 use crate::subject::Scope;
 
@@ -51,10 +50,7 @@ fn planted(kind: IdentifierType) -> bool {
 
 /// The protocol itself says that this is a credential; no planted value is needed to know it.
 fn certain(hit: &HitFact) -> bool {
-    let has = |word: &str| hit.chain.iter().any(|step| step.as_str() == word);
-    let in_field = || hit.place.as_str().eq_ignore_ascii_case("http.request.header:authorization");
-    let authorizes = || has(KNOWN_SCHEME) || in_field() && !has(UNKNOWN_SCHEME);
-    hit.kind == IdentifierType::Password || hit.kind != IdentifierType::UserName && authorizes()
+    hit.rank() >= Rank::Credential
 }
 
 const EXAMPLES: &[Example] = &[

@@ -3,7 +3,7 @@
 use super::message::{HEADER, Header, Reader, Section};
 use super::{Dns, Flavour};
 use crate::chunk::{Chunk, Unit};
-use crate::dissect::search;
+use crate::dissect::hits;
 use crate::dissect::sniff::Guess;
 use crate::flow::Ends;
 
@@ -39,7 +39,7 @@ fn is_on_link(flavour: Flavour, ends: &Ends, message: &[u8], header: Header) -> 
         // RFC 1002 §4.2.1.2: NB and NBSTAT, of which the second is asked of any host.
         Flavour::Nbns if question.is_some_and(|q| matches!(q.qtype, 0x20 | 0x21)) => true,
         // Announcements ask nothing.
-        _ => header.questions == 0 || search::on_link(ends),
+        _ => header.questions == 0 || hits::on_link(ends),
     }
 }
 
