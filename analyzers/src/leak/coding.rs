@@ -13,6 +13,7 @@ pub(super) enum Coding {
     Typography,
     Folded,
     QuotedPrintable,
+    Word,
     Utf16(bool),
     Base64,
     Hex,
@@ -32,6 +33,7 @@ impl Coding {
             Coding::Json => "json",
             Coding::Html => "html",
             Coding::QuotedPrintable => "quoted-printable",
+            Coding::Word => "encoded-word",
             Coding::Utf16(false) => "utf-16le",
             Coding::Utf16(true) => "utf-16be",
             Coding::Base64 => "base64",
@@ -60,9 +62,14 @@ impl Unsigned {
     pub(super) fn of(coding: Coding) -> Unsigned {
         match coding {
             Coding::None => Unsigned::Deflate,
-            Coding::Percent | Coding::Json | Coding::Html | Coding::Typography | Coding::Folded | Coding::Punycode | Coding::Charset(_) => {
-                Unsigned::None
-            }
+            Coding::Percent
+            | Coding::Json
+            | Coding::Html
+            | Coding::Typography
+            | Coding::Folded
+            | Coding::Word
+            | Coding::Punycode
+            | Coding::Charset(_) => Unsigned::None,
             _ => Unsigned::All,
         }
     }

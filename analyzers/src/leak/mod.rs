@@ -33,6 +33,7 @@ mod table;
 mod undo;
 mod varint;
 mod veil;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;

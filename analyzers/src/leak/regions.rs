@@ -12,6 +12,7 @@ use super::puny;
 use super::rows;
 use super::signs::Signs;
 use super::undo::{self, Packed, SEXTET, Undone};
+use super::words;
 use crate::encode::nibble;
 
 /// Twelve bytes: shorter runs of base64 are words, and what they could hide is sought in its coded forms.
@@ -130,6 +131,11 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
             undo::quoted_printable(&text[region.clone()]).is_none_or(|undone| give(region, Coding::QuotedPrintable, undone))
         });
     }
+    if signs.has(Signs::EQUALS) && WORD.find(text).is_some() {
+        around(text, b'=', words::begins, |_| false, &mut |region| {
+            words::undo(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Word, undone))
+        });
+    }
 }
 
 /// Names of DNS with labels in Punycode.
@@ -153,6 +159,8 @@ fn names(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool
 
 /// How calendars and cards begin, whose lines are folded (RFC 5545 §3.1, RFC 6350 §3.2).
 static CARD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"BEGIN:V"));
+/// How encoded words of mails begin (RFC 2047 §2).
+static WORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"=?"));
 static HYPHENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"--"));
 /// RFC 1035 §2.3.4.
 const LONGEST_NAME: usize = 255;

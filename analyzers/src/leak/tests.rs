@@ -740,6 +740,47 @@ fn deeper_chains() {
     assert!(found(jwt.as_bytes()).contains(&"email-main[base64,json:$.email]".to_owned()), "{:?}", found(jwt.as_bytes()));
 }
 
+/// The head of a mail, whose blanks are `_` in one of the two encodings of RFC 2047, and whose words may part a value.
+#[test]
+fn encoded_words_of_a_mail() {
+    let seed = |name: &str, kind, value: &str| Seed { name: name.into(), kind, value: value.into() };
+    let engine = Engine::new(
+        [
+            seed("clip", Kind::Text, "Ask Nora about the green kettle"),
+            seed("home", Kind::PostalAddress, "Rosengasse 17, 40212 Neustadt"),
+            seed("secret", Kind::Password, "proper donkey cell"),
+            seed("network", Kind::Ssid, "Quists Netz Unten"),
+            seed("phone", Kind::Msisdn, "+12025550143"),
+        ],
+        &[7; 32],
+    );
+    let proofs = |text: &str| {
+        let mut got = Vec::new();
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| {
+            got.extend(f.seed.filter(|_| f.grade == Grade::Proof).map(|seed| seed.to_string()));
+        });
+        got
+    };
+    for (text, expect) in [
+        ("=?utf-8?q?Ask_Nora_about_the_green_kettle_=E2=80=93_=C3=A9?=", "clip"),
+        ("=?utf-8?q?Ask_Nora_about_th?=\r\n =?utf-8?q?e_green_kettle_=C3=A9?=", "clip"),
+        ("=?utf-8?b?QXNrIE5vcmEgYWJvdXQ=?=\r\n\t=?utf-8?b?IHRoZSBncmVlbiBrZXR0bGU=?=", "clip"),
+        ("=?iso-8859-1?Q?Lieferung_nach_Rosengasse_17=2C_40212_Neustadt_=E9?=", "home"),
+        ("=?utf-8?q?=C3=A9_new=3A_proper_donkey_cell?=", "secret"),
+        ("=?utf-8?q?=C3=A9_WLAN_Quists_Netz_Unten?=", "network"),
+        ("=?utf-8?q?=C3=A9_ring_+1_202_555_0143_now?=", "phone"),
+    ] {
+        assert_eq!(proofs(&format!("From: a@b.test\r\nSubject: {text}\r\n\r\nhello\r\n")), [expect], "{text}");
+    }
+    for none in [
+        "Subject: Ask_Nora_about_the_green_kettle",
+        "Subject: =?utf-8?q?Ask_Nora_about_the_great_kettle?=",
+        "Subject: =?utf-8?q?ring_+1_202_555_0144_now?=",
+    ] {
+        assert_eq!(proofs(none), [""; 0], "{none}");
+    }
+}
+
 fn code64(text: &str) -> String {
     base64(text.as_bytes()).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
