@@ -22,6 +22,7 @@ mod keys;
 mod names;
 mod needles;
 mod parts;
+mod paths;
 mod peel;
 mod puny;
 mod regions;

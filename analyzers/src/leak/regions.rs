@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 use super::coding::{Coding, Unsigned};
 use super::fields::{self, Fields};
 use super::heads;
+use super::paths::{is_path, segments, telling};
 use super::puny;
 use super::rows;
 use super::signs::Signs;
@@ -16,14 +17,12 @@ use super::words;
 use crate::encode::nibble;
 
 /// Twelve bytes: shorter runs of base64 are words, and what they could hide is sought in its coded forms.
-const SHORTEST_BASE64: usize = 16;
+pub(super) const SHORTEST_BASE64: usize = 16;
 const SHORTEST_HEX: usize = 16;
 /// Wrapped base64 comes in lines of 60 characters and more (60 in PHP, 64 in PEM, 76 in MIME).
 const SHORTEST_LINE: usize = 60;
 /// Longer runs of base64 are taken to begin where they begin.
 const LONGEST_UNALIGNED: usize = 64 << 10;
-/// A printable stretch this long stands by accident in one of 3 000 places of random bytes.
-const READABLE: usize = 8;
 /// So many compressed streams are looked for inside one layer, and one more for so many of its bytes: chance begins zlib in one of 16 384.
 const MOST_PACKED: usize = 64;
 const PACKED_APART: usize = 4096;
@@ -528,6 +527,9 @@ fn run(text: &[u8], region: Range<usize>, give: &mut dyn FnMut(Range<usize>, Cod
         return go;
     }
     go = give(region.clone(), Coding::Base64, undo::base64(run)) && go;
+    if is_path(text, &region) {
+        go = segments(run, region.start, give) && go;
+    }
     // Something may stand in front of it without a delimiter.
     if run.len() <= LONGEST_UNALIGNED {
         for skip in 1..4 {
@@ -538,20 +540,6 @@ fn run(text: &[u8], region: Range<usize>, give: &mut dyn FnMut(Range<usize>, Cod
         }
     }
     go
-}
-
-/// Whether there is more to it than to random bytes.
-fn telling(bytes: &[u8]) -> bool {
-    let mut readable = 0;
-    for b in bytes {
-        readable = if matches!(b, b' '..=b'~') { readable + 1 } else { 0 };
-        if readable >= READABLE {
-            return true;
-        }
-    }
-    Packed::sniff(bytes).is_some()
-        || memchr::memmem::find(bytes, b"\x1f\x8b\x08").is_some()
-        || memchr::memmem::find(bytes, b"\x78\x9c").is_some()
 }
 
 /// Arrays of numbers that are bytes.

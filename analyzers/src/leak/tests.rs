@@ -740,6 +740,41 @@ fn deeper_chains() {
     assert!(found(jwt.as_bytes()).contains(&"email-main[base64,json:$.email]".to_owned()), "{:?}", found(jwt.as_bytes()));
 }
 
+/// A segment of a path is coded by itself, whatever stands before it: in UTF-16, or packed without a signature.
+#[test]
+fn segments_of_a_path() {
+    let seeds = |text: &str| found(text.as_bytes());
+    let url = |bytes: &[u8]| base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let wide = |text: &str| text.bytes().flat_map(|b| [b, 0]).collect::<Vec<u8>>();
+    let packed = |text: &str| deflate(format!("{{\"device\":{{\"mail\":\"{text}\"}}}}").as_bytes());
+    for (seed, coded, chain) in [
+        ("email-main", url(&wide(EMAIL)), "email-main[base64,utf-16le]"),
+        ("imei-1", url(&wide(IMEI)), "imei-1[base64,utf-16le]"),
+        ("email-main", url(&packed(EMAIL)), "email-main[base64,deflate,json:$.device.mail]"),
+        ("imei-1", url(&packed(IMEI)), "imei-1[base64,deflate,json:$.device.mail]"),
+    ] {
+        for text in [
+            format!("GET /u/{coded}/x HTTP/1.1"),
+            format!("GET /abc/{coded} HTTP/1.1"),
+            format!("GET /collect/v1/{coded} HTTP/1.1"),
+            format!("GET /t?d={coded} HTTP/1.1"),
+            format!("GET http://shop.test/ab/c/{coded}/ HTTP/1.1"),
+            format!("GET http://shop.test:8080/ab/c/{coded} HTTP/1.1"),
+            format!("{{\"path\":\"/v/{coded}/\"}}"),
+        ] {
+            let told = seeds(&text);
+            assert!(told.iter().any(|f| f == chain || f.starts_with(seed) && f.contains("json:$.path,base64")), "{text}: {told:?}");
+            // Neither the path nor what it holds is shown.
+            assert!(!Text::veiled(text.as_bytes(), engine()).as_str().contains(&coded[8..coded.len() - 8]), "{text}");
+        }
+    }
+    // Another's value, and nobody's.
+    for other in [wide("anna.quest@example.com"), wide("490154203237526"), deflate(b"{\"device\":{\"mail\":\"anna.quest@example.com\"}}")] {
+        let told = seeds(&format!("GET /u/{}/x HTTP/1.1", url(&other)));
+        assert!(told.iter().all(|f| f.starts_with('?')), "{told:?}");
+    }
+}
+
 /// The head of a mail, whose blanks are `_` in one of the two encodings of RFC 2047, and whose words may part a value.
 #[test]
 fn encoded_words_of_a_mail() {
