@@ -19,6 +19,7 @@ mod geo;
 mod heads;
 mod items;
 mod keys;
+pub(crate) mod labels;
 mod names;
 mod needles;
 mod parts;

@@ -146,7 +146,16 @@ impl Engine {
 
     /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.
     pub(super) fn hide(&self, text: &[u8]) -> Option<Vec<(Range<usize>, Text)>> {
-        let mut work = Work::new(self, Budget::TEXT, text, Aim::Hide);
+        self.hide_for(Aim::Hide { shapes: true }, text)
+    }
+
+    /// The same for planted values alone.
+    pub(super) fn hide_planted(&self, text: &[u8]) -> Option<Vec<(Range<usize>, Text)>> {
+        self.hide_for(Aim::Hide { shapes: false }, text)
+    }
+
+    fn hide_for(&self, aim: Aim, text: &[u8]) -> Option<Vec<(Range<usize>, Text)>> {
+        let mut work = Work::new(self, Budget::TEXT, text, aim);
         let peeled = work.run(None);
         if peeled.stopped.is_some() {
             return None;
@@ -161,8 +170,8 @@ impl Engine {
 enum Aim {
     /// Report what is personal.
     All,
-    /// Hide whatever may be.
-    Hide,
+    /// Hide whatever may be; or of that what may be planted.
+    Hide { shapes: bool },
     /// Report planted values; with `scanned`, of the decoded layers only.
     Planted { scanned: bool },
 }
@@ -171,7 +180,13 @@ impl Aim {
     fn number(self) -> u8 {
         match self {
             Aim::All => 0,
-            Aim::Hide => 1,
+            Aim::Hide { shapes } => {
+                if shapes {
+                    1
+                } else {
+                    4
+                }
+            }
             Aim::Planted { scanned: false } => 2,
             Aim::Planted { scanned: true } => 3,
         }
@@ -263,7 +278,7 @@ impl<'a> Work<'a> {
         let first = self.spotted.len();
         let (mut hits, mut names, mut leads) = (Vec::new(), Vec::new(), 0);
         let scanned = at == 0 && self.aim == (Aim::Planted { scanned: true });
-        let hide = self.aim == Aim::Hide;
+        let hide = matches!(self.aim, Aim::Hide { .. });
         let mut keep = |Hit { id, span }: Hit| {
             let Some(meaning) = engine.meanings.get(id as usize) else { return };
             if let Some(name) = meaning.name.and_then(|name| engine.names.get(name as usize)) {
@@ -309,7 +324,7 @@ impl<'a> Work<'a> {
             self.stopped = self.stopped.or(Some(Stop::Finds));
         }
         let planted = self.spotted.len();
-        let eager = self.aim == Aim::Hide;
+        let eager = self.aim == Aim::Hide { shapes: true };
         if eager || self.aim == Aim::All {
             shapes::find(bytes, signs, eager, &mut |shape| {
                 let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);

@@ -775,6 +775,76 @@ fn segments_of_a_path() {
     }
 }
 
+/// What the labels of a name say together is not shown, as it would not be in one label.
+#[test]
+fn names_show_no_value_that_their_labels_spell() {
+    let shown = |text: &str| Text::veiled(text.as_bytes(), engine()).as_str().to_owned();
+    let hex = crate::encode::hex(EMAIL.as_bytes());
+    let coded = code64(EMAIL);
+    for (name, expect) in [
+        ("49.015420.323751.8.c2.test".to_owned(), "‹imei-1›.c2.test"),
+        ("x1.49015420.3237518.c2.test".to_owned(), "x1.‹imei-1›.c2.test"),
+        ("38400000.8cf0.11bd.b23e.10b96e40000d.c2.test".to_owned(), "‹ad›.c2.test"),
+        (format!("{}.{}.{}.c2.test", &hex[..20], &hex[20..40], &hex[40..]), "‹email-main›.c2.test"),
+        // Base32 of a planted value, in one label and in two.
+        ("mfxg4yjoof2ws43uibsxqylnobwgkltpojtq.c2.test".to_owned(), "‹email-main›.c2.test"),
+        ("MFXG4YJOOF2WS43U.IBSXQYLNOBWGKLTPOJTQ.c2.test".to_owned(), "‹email-main›.c2.test"),
+        ("7.6.5.4.3.2.1.9.7.1.4.e164.arpa".to_owned(), "‹phone›.e164.arpa"),
+        ("r58m12abcde.c2.test".to_owned(), "‹serial›.c2.test"),
+    ] {
+        assert_eq!(shown(&name), expect, "{name}");
+        let (url, field) = (format!("http://{name}:8080/v1/x.y?z=1"), format!("asked \"{name}\" twice"));
+        assert_eq!(shown(&url), format!("http://{expect}:8080/v1/x.y?z=1"));
+        assert_eq!(shown(&field), format!("asked \"{expect}\" twice"));
+        assert_eq!(engine().veil_query(url.as_bytes()).as_str().split('?').next(), shown(&url).split('?').next());
+    }
+    // Four characters of base64 are one group, which may reach into the next label; and questions are shown in lower case.
+    for name in [format!("{}.{}.c2.test", &coded[..14], &coded[14..]), format!("{}.{}.c2.test", &coded[..14], &coded[14..]).to_lowercase()]
+    {
+        assert!(shown(&name).starts_with("‹email-main›.") && !shown(&name).contains(&name[15..20]), "{name}: {}", shown(&name));
+    }
+    for harmless in [
+        "www.shop.test",
+        "192.168.178.201",
+        "49.015420.323752.8.c2.test",
+        "nzxwe33epebsxqylnobwgkltpojtqmfxg4yj.c2.test",
+        "Mozilla/5.0 (Linux; Android 14) Chrome/120.0.6099.230 Mobile",
+        "a.b.c.d.e.f.g.h.i.j.k.l.test",
+    ] {
+        assert_eq!(shown(harmless), harmless);
+    }
+    // Behind more names than are read nothing is shown, and so no value.
+    let many = format!("{} 49.015420.323751.8.c2.test", "abcd.efgh.test ".repeat(130));
+    assert!(!shown(&many).contains("015420"), "{}", shown(&many));
+}
+
+proptest! {
+    /// However a name is parted, no long piece of what is found in it is shown.
+    #[test]
+    fn no_parted_name_shows_what_is_found_in_it(cuts in proptest::collection::vec(1..40usize, 1..5), before in "[a-z]{0,3}", coding in 0..4) {
+        let value = match coding {
+            0 => IMEI.to_owned(),
+            1 => crate::encode::hex(EMAIL.as_bytes()),
+            2 => code64(EMAIL),
+            _ => "mfxg4yjoof2ws43uibsxqylnobwgkltpojtq".to_owned(),
+        };
+        let mut name = before.clone();
+        let mut rest = &value[..];
+        for cut in cuts {
+            let (label, after) = rest.split_at(cut.min(rest.len()));
+            if !label.is_empty() {
+                name = if name.is_empty() { label.to_owned() } else { format!("{name}.{label}") };
+            }
+            rest = after;
+        }
+        name = format!("{name}.{rest}.c2.test").replace("..", ".");
+        let labels: Vec<&str> = name.split('.').collect();
+        let text = Text::veiled(name.as_bytes(), engine());
+        let longest = labels.iter().filter(|label| value.contains(**label)).max_by_key(|label| label.len());
+        prop_assert!(longest.is_none_or(|label| label.len() < 6 || !text.as_str().contains(label)), "{name} {text}");
+    }
+}
+
 /// The head of a mail, whose blanks are `_` in one of the two encodings of RFC 2047, and whose words may part a value.
 #[test]
 fn encoded_words_of_a_mail() {

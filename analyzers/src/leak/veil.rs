@@ -5,22 +5,78 @@ use std::ops::Range;
 use policies::IdentifierType as Kind;
 
 use super::Engine;
+use super::labels::{Labels, SHORTEST_JOIN};
 use super::table::Hit;
 use crate::text::{Text, Veil, Veiled};
 
 impl Veil for Engine {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
-        if let Some(hidden) = self.hide(bytes) {
+        if let Some(mut hidden) = self.hide(bytes) {
+            self.hide_names(bytes, &mut hidden);
             join(hidden, out);
         } else {
             // Coded so deeply that it could not be searched to the end: what is not known to be harmless is not shown.
-            let mask = self.mask(Kind::Text, &String::from_utf8_lossy(bytes)).as_str().to_owned();
-            out.push(Veiled { span: 0..bytes.len(), mask });
+            out.push(Veiled { span: 0..bytes.len(), mask: self.mask_of(bytes).as_str().to_owned() });
         }
     }
 }
 
+/// A name has 255 bytes (RFC 1035 §2.3.4); one that is written may have an escape for each.
+const LONGEST_NAME: usize = 512;
+/// So many names in one text are read label by label. Behind them nothing is shown.
+const MOST_NAMES: usize = 128;
+
 impl Engine {
+    fn mask_of(&self, bytes: &[u8]) -> Text {
+        self.mask(Kind::Text, &String::from_utf8_lossy(bytes))
+    }
+
+    /// Hides what the labels of names in a text say together, as the search of names finds it.
+    fn hide_names(&self, bytes: &[u8], hidden: &mut Vec<(Range<usize>, Text)>) {
+        let parts = |b: u8| matches!(b, b'/' | b'?' | b'&' | b'#' | b'=' | b':' | b';' | b',' | b'@' | b'\'' | b'(' | b')' | b'<' | b'>');
+        let may_hold = |name: &[u8]| (SHORTEST_JOIN + 1..=LONGEST_NAME).contains(&name.len()) && name.contains(&b'.');
+        let (mut names, mut at) = (0, 0);
+        for word in bytes.split(|b| *b <= b' ' || *b == b'"') {
+            let start = at;
+            at += word.len() + 1;
+            // A name as it is told may hold anything; in a URL it stands between other signs.
+            let whole = memchr::memmem::find(word, b"://").is_none().then_some((start, word));
+            let mut within = start;
+            let pieces = word.split(|b| parts(*b)).map(|piece| {
+                let from = within;
+                within += piece.len() + 1;
+                (from, piece)
+            });
+            for (from, name) in whole.into_iter().chain(pieces.filter(|(_, piece)| piece.len() < word.len())) {
+                if !may_hold(name) {
+                    continue;
+                }
+                names += 1;
+                if names > MOST_NAMES {
+                    hidden.push((from..bytes.len(), self.mask_of(&bytes[from..])));
+                    return;
+                }
+                self.hide_labels(from, name, hidden);
+            }
+        }
+    }
+
+    fn hide_labels(&self, start: usize, name: &[u8], hidden: &mut Vec<(Range<usize>, Text)>) {
+        let labels = Labels::of(name);
+        for joined in labels.joined() {
+            let Some(finds) = self.hide_planted(&joined.bytes) else {
+                hidden.push((start..start + name.len(), self.mask_of(name)));
+                return;
+            };
+            for (span, mask) in finds {
+                if let Some(run) = joined.labels_of(&labels, &span) {
+                    let span = labels.span(&run);
+                    hidden.push((start + span.start..start + span.end, mask));
+                }
+            }
+        }
+    }
+
     /// A request target with the values of its query masked: `/v1/ping?imei=‹imei:3fa94c12›&v=‹value:0b77a1d0›`.
     ///
     /// Names and path stay, veiled as any text; planted values show the name of the plant.

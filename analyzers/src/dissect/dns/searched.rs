@@ -1,7 +1,5 @@
 //! What of a message is searched beside the names as they are written: labels joined, records, options, and what stands behind the end.
 
-use std::net::Ipv6Addr;
-
 use smallvec::SmallVec;
 
 use super::message::{self, Record, rr};
@@ -10,6 +8,7 @@ use crate::dissect::Cx;
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{From, Place, Spot};
 use crate::flow::Dir;
+use crate::leak::labels::Labels;
 use crate::text::{Bare, Text};
 
 /// Parts of a message that are no name.
@@ -44,7 +43,7 @@ impl Dns {
         let from = Origin { offset: origin.offset + question.at as u64, len: (question.end - question.at) as u64, ..origin };
         let spot = Spot { place: self.flavour.place(), dir, layer: self.layer, from: From::Decoded(from), chain: &[] };
         cx.search_whole(&spot, name);
-        Labels::read(bytes, question.at).search(&spot, cx);
+        search_joined(&labels(bytes, question.at), &spot, cx);
     }
 
     /// A record that is told and announces nothing.
@@ -110,7 +109,7 @@ impl Dns {
                         search_name(&spot, &name, cx);
                     }
                 }
-                let mut labels: SmallVec<[&[u8]; MOST_JOINED]> = SmallVec::new();
+                let mut labels: SmallVec<[&[u8]; 8]> = SmallVec::new();
                 if mail.and_then(|at| message::labels(bytes, at, |label| labels.push(label))).is_some()
                     && let Some((user, host)) = labels.split_first()
                 {
@@ -168,127 +167,23 @@ pub(super) fn strings(mut rest: &[u8]) -> Vec<&[u8]> {
     out
 }
 
-/// Every run of the first labels is joined; of a name with more also all of them: a name has 253 characters, and who spreads a value fills its
-/// labels.
-const MOST_JOINED: usize = 8;
-/// What is shorter than this holds no value that is proof (forms of planted values).
-const SHORTEST_JOIN: usize = 8;
-/// Shorter runs of base32 are words: 80 bits.
-const SHORTEST_BASE32: usize = 16;
-
 /// Searches the labels of a name that was written with dots, as those of a question are.
 pub(crate) fn search_labels(spot: &Spot<'_>, name: &[u8], cx: &mut Cx<'_>) {
-    Labels { labels: name.split(|b| *b == b'.').collect(), odd: false }.search(spot, cx);
+    search_joined(&Labels::of(name), spot, cx);
 }
 
-/// The labels of a name.
-struct Labels<'a> {
-    labels: SmallVec<[&'a [u8]; MOST_JOINED]>,
-    /// One holds what the written name would not show as itself.
-    odd: bool,
+/// The labels of the name at `at`, or none if it breaks off.
+fn labels(bytes: &[u8], at: usize) -> Labels<'_> {
+    let mut it = Labels::default();
+    if message::labels(bytes, at, |label| it.push(label)).is_none() {
+        it = Labels::default();
+    }
+    it
 }
 
-impl<'a> Labels<'a> {
-    fn read(bytes: &'a [u8], at: usize) -> Labels<'a> {
-        let mut it = Labels { labels: SmallVec::new(), odd: false };
-        let read = message::labels(bytes, at, |label| {
-            it.odd |= label.iter().any(|b| matches!(b, b'.' | b'\\'));
-            it.labels.push(label);
-        });
-        if read.is_none() {
-            it.labels.clear();
-        }
-        it
+/// Searches what labels are together, in base32, and read from the last to the first.
+fn search_joined(labels: &Labels<'_>, spot: &Spot<'_>, cx: &mut Cx<'_>) {
+    for joined in labels.joined() {
+        cx.search_again(&Spot { chain: joined.chain(), ..*spot }, &joined.bytes);
     }
-
-    /// Searches what labels are together, in base32, and read from the last to the first.
-    fn search(&self, spot: &Spot<'_>, cx: &mut Cx<'_>) {
-        for (bytes, chain) in [(self.joined(), &[][..]), (self.base32(), &["base32"]), (self.reversed(), &["reversed"])] {
-            if !bytes.is_empty() {
-                cx.search_again(&Spot { chain, ..*spot }, &bytes);
-            }
-        }
-    }
-
-    /// Runs of two labels and more. The last label is the registry's, except of names that are none.
-    fn runs(&self) -> impl Iterator<Item = &[&'a [u8]]> {
-        let last = self.labels.len().saturating_sub(1);
-        let first = last.min(MOST_JOINED);
-        let short = (0..first).flat_map(move |from| (from + 2..=first).map(move |to| &self.labels[from..to]));
-        short.chain((last > first).then(|| &self.labels[..last]))
-    }
-
-    /// The labels by themselves where dots could not show them, and every run of them without its dots: a value, its base64 or a hash that
-    /// is longer than a label stands across several. Runs are parted by a byte that belongs to no coding.
-    fn joined(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut add = |run: &[&[u8]]| {
-            if run.iter().map(|l| l.len()).sum::<usize>() >= SHORTEST_JOIN {
-                out.extend(run.iter().copied().flatten());
-                out.push(b'|');
-            }
-        };
-        if self.odd {
-            self.labels.iter().for_each(|label| add(&[label]));
-        }
-        self.runs().for_each(&mut add);
-        out
-    }
-
-    /// The number that a name of single digits is made of: a phone's (RFC 6116 §3.2), or an address (RFC 3596 §2.5), of which one may be made
-    /// of a link address.
-    fn reversed(&self) -> Vec<u8> {
-        let digits = |is: fn(&u8) -> bool| -> Vec<u8> {
-            let digit = |label: &&[u8]| if let [b] = label { Some(*b).filter(is) } else { None };
-            let mut out: Vec<u8> = self.labels.iter().map_while(digit).collect();
-            out.reverse();
-            out
-        };
-        let hex = digits(u8::is_ascii_hexdigit);
-        if hex.len() == 32 {
-            let nibbles = hex.iter().filter_map(|b| crate::encode::nibble(*b));
-            return Ipv6Addr::from(nibbles.fold(0u128, |all, nibble| all << 4 | u128::from(nibble))).to_string().into_bytes();
-        }
-        let number = digits(u8::is_ascii_digit);
-        if number.len() < SHORTEST_JOIN { Vec::new() } else { [b"+", &number[..]].concat() }
-    }
-
-    /// What labels and runs of them are in base32 (RFC 4648 §6 and §7), which is made for names: upper and lower case are the same.
-    fn base32(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut add = |text: &[u8]| {
-            if text.len() >= SHORTEST_BASE32 {
-                for first in [b"A2", b"0A"] {
-                    if let Some(bytes) = base32(text, *first) {
-                        out.extend_from_slice(&bytes);
-                        out.push(b'|');
-                    }
-                }
-            }
-        };
-        self.labels.iter().for_each(|label| add(label));
-        self.runs().for_each(|run| add(&run.concat()));
-        out
-    }
-}
-
-/// The bytes of base32. The alphabet is what its values 0 and 26 (`A` and `2`) or 0 and 10 (`0` and `A`) are written as, and what follows each.
-fn base32(text: &[u8], [zero, next]: [u8; 2]) -> Option<Vec<u8>> {
-    let (low, high) = if zero == b'A' { (26, 6) } else { (10, 22) };
-    let (mut bits, mut have, mut out) = (0u32, 0, Vec::with_capacity(text.len() * 5 / 8));
-    for b in text {
-        let b = b.to_ascii_uppercase();
-        let value = match (b.wrapping_sub(zero), b.wrapping_sub(next)) {
-            (value, _) if value < low => value,
-            (_, value) if value < high => value + low,
-            _ => return None,
-        };
-        bits = bits << 5 | u32::from(value);
-        have += 5;
-        if have >= 8 {
-            have -= 8;
-            out.push((bits >> have) as u8);
-        }
-    }
-    Some(out)
 }
