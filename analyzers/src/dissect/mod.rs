@@ -23,6 +23,7 @@ mod login;
 pub mod marks;
 mod opening;
 mod packs;
+mod pieces;
 pub mod quic;
 mod rsync;
 pub mod search;

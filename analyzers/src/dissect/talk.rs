@@ -2,7 +2,7 @@
 
 use policies::Time;
 
-use super::{Cx, Dissector, dns, http, login, marks, packs, quic, rsync, search, sniff, tls};
+use super::{Cx, Dissector, dns, http, login, marks, packs, pieces, quic, rsync, search, sniff, tls};
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
 use crate::observation::App;
@@ -41,6 +41,7 @@ struct Opaque {
     prompts: login::Prompts,
     rsync: rsync::Rsync,
     packs: packs::Packs,
+    pieces: pieces::Pieces,
     midway: [tls::Midway; 2],
     /// Bytes of both directions so far.
     seen: u64,
@@ -179,6 +180,10 @@ impl Talk {
             it.seen += bytes.len() as u64;
             if !is_neighbourly(&cx.known.ends, bytes) {
                 search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
+                if unit == Unit::Datagram {
+                    let origin = marks::Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
+                    it.pieces.take(&pieces::spot(dir, chunk.layer, origin), bytes, cx);
+                }
             }
             return Want::All;
         };
@@ -241,6 +246,7 @@ impl Talk {
                     cx.search_pause(&mut it.trails[dir.index()], OPAQUE, dir, self.layer);
                     it.tails[dir.index()].bytes.shrink_to_fit();
                 }
+                it.pieces.give_up(cx);
             }
             State::New | State::Sniffing(_) => {}
         }
@@ -264,6 +270,7 @@ impl Talk {
             for dir in Dir::BOTH {
                 cx.search_end(&mut it.trails[dir.index()], OPAQUE, dir, layer);
             }
+            it.pieces.give_up(cx);
         }
     }
 

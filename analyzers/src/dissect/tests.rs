@@ -338,6 +338,84 @@ fn what_rsync_packs_is_not_searched() {
     }
 }
 
+/// What lines of datagrams on a port say of hits and of bytes that were not searched.
+fn hits_and_holes(port: u16, said: &[Vec<u8>]) -> (usize, bool) {
+    let mut talked = Talked::new(Transport::Udp, port);
+    said.iter().for_each(|bytes| talked.says(Sent, bytes));
+    let lines = talked.close();
+    (lines.iter().filter(|line| line.starts_with("hit ")).count(), lines.iter().any(|line| line.contains("Limit")))
+}
+
+/// GELF in chunks is joined, in whatever order they come; what is not whole was not searched.
+#[test]
+fn chunks_of_a_log_message() {
+    use std::io::Write as _;
+    let noise: String = sealed(7, 400).iter().map(|b| char::from(b'a' + b % 16)).collect();
+    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    to.write_all(format!(r#"{{"version":"1.1","short_message":"{noise}","_serial":"{SERIAL}"}}"#).as_bytes()).unwrap();
+    let packed = to.finish().unwrap();
+    let chunks = |id: &[u8; 8]| -> Vec<Vec<u8>> {
+        let parts: Vec<&[u8]> = packed.chunks(80).collect();
+        (0u8..).zip(&parts).map(|(n, part)| [&[0x1e, 0x0f][..], id, &[n, parts.len() as u8], part].concat()).collect()
+    };
+    let one = chunks(b"ABCDEFGH");
+    assert!(one.len() >= 4);
+    let turned: Vec<Vec<u8>> = one.iter().rev().cloned().collect();
+    let mixed: Vec<Vec<u8>> = one.iter().zip(&chunks(b"IJKLMNOP")).flat_map(|(a, b)| [a.clone(), b.clone(), a.clone()]).collect();
+    for port in [12201, 40000] {
+        assert_eq!(hits_and_holes(port, &one), (1, false));
+        assert_eq!(hits_and_holes(port, &turned), (1, false));
+        assert_eq!(hits_and_holes(port, &mixed), (1, false));
+        assert_eq!(hits_and_holes(port, &one[..one.len() - 1]), (0, true));
+        assert_eq!(hits_and_holes(port, &one[1..]), (0, true));
+    }
+    // One alone may be anything where nobody expects it.
+    assert_eq!((hits_and_holes(12201, &one[1..2]), hits_and_holes(40000, &one[1..2])), ((0, true), (0, false)));
+    let many: Vec<Vec<u8>> = (0u64..200).flat_map(|n| chunks(&n.to_be_bytes()).into_iter().take(2)).collect();
+    assert_eq!(hits_and_holes(40000, &many), (0, true));
+    for other in [&b"\x1e\x0fABCDEFGH\x03\x02more"[..], b"\x1e\x0fABCDEFGH\0\x01more", b"\x1e\x0fABCDEFGH\0\x02"] {
+        assert_eq!(hits_and_holes(12201, &[other.to_vec()]), (0, false), "{}", other.escape_ascii());
+    }
+}
+
+/// CoAP with a body in blocks (RFC 7959) is joined; what is not whole was not searched.
+#[test]
+fn blocks_of_a_body() {
+    let message = |id: u8, block: Option<u16>, payload: &[u8]| {
+        let block = block.map_or(Vec::new(), |value| [&[0xd2, 0x03][..], &value.to_be_bytes()].concat());
+        let body = if payload.is_empty() { Vec::new() } else { [&[0xff], payload].concat() };
+        [&[0x41, 3, 0, id, id, 0xb1, b'x'][..], &block, &body].concat()
+    };
+    let body = format!(r#"{{"sn":"cam-1","serial":"{SERIAL}","more":"words"}}"#);
+    let blocks = |first: u8, body: &str| -> Vec<Vec<u8>> {
+        let parts: Vec<&[u8]> = body.as_bytes().chunks(16).collect();
+        let more = |n: usize| if n + 1 < parts.len() { 8 } else { 0 };
+        parts.iter().enumerate().map(|(n, part)| message(first + n as u8, Some((n << 4 | more(n)) as u16), part)).collect()
+    };
+    let all = blocks(1, &body);
+    assert!(all.len() > 2 && all.iter().all(|block| !block.windows(SERIAL.len()).any(|w| w == SERIAL.as_bytes())));
+    assert_eq!(hits_and_holes(5683, &all), (1, false));
+    // Each sent twice, and the last once more; another body before.
+    let twice: Vec<Vec<u8>> = all.iter().flat_map(|block| [block.clone(), block.clone()]).chain(all.last().cloned()).collect();
+    assert_eq!(hits_and_holes(5683, &twice), (1, false));
+    // Its first block says the same.
+    let other = blocks(101, r#"{"sn":"cam-1","state":"all is as it should be here"}"#);
+    assert_eq!(hits_and_holes(5683, &[other.clone(), all.clone()].concat()), (1, false));
+    assert_eq!(hits_and_holes(5683, &other), (0, false));
+    // The end is missing, the beginning, one between; and one begun anew.
+    assert_eq!(hits_and_holes(5683, &all[..all.len() - 1]), (0, true));
+    assert_eq!(hits_and_holes(5683, &all[1..]), (0, true));
+    assert_eq!(hits_and_holes(5683, &[&all[..1], &all[2..]].concat()), (0, true));
+    assert_eq!(hits_and_holes(5683, &[other[..2].to_vec(), all.clone()].concat()), (1, true));
+    // Without blocks, or where one is all; blocks that are asked for; and what is no CoAP.
+    for whole in [message(1, None, b"hello"), message(1, Some(0), b"hello"), message(1, Some(5 << 4), b""), sealed(0x41, 60)] {
+        assert_eq!(hits_and_holes(5683, &[whole]), (0, false));
+    }
+    assert_eq!(hits_and_holes(40000, &all[1..2]), (0, false));
+    // A number beyond all that is kept.
+    assert_eq!(hits_and_holes(5683, &[message(1, Some(0xfff8), b"0123456789abcdef")]), (0, true));
+}
+
 /// However many values have a shape, they take no room from what is planted and from what is called a password; and what is not told is
 /// counted.
 #[test]
