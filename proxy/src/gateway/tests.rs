@@ -704,7 +704,7 @@ fn who_tries_again_for_ever() {
         let treatment = Treatment::Attack { id: "x".to_owned(), defect, after: 0 };
         let group = subjects.begin(&key, treatment.clone(), (server, &[]), Time::from_secs(1), Some(1));
         let tap = feed.open(SocketAddr::new(device, 4000), SocketAddr::new(server, 443), "shop.test");
-        let mut join = |subjects: &mut Subjects| subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
+        let join = |subjects: &mut Subjects| subjects.join(&key, group, &tap, &Progress::default(), &treatment).unwrap();
         let alert = Some(crate::serve::Alert { code: 48, level: Some(2), encrypted: false });
         let refuse = |subjects: &mut Subjects, place| {
             std::thread::sleep(std::time::Duration::from_millis(1));
@@ -719,7 +719,9 @@ fn who_tries_again_for_ever() {
         };
         if at_once {
             let places: Vec<_> = (0..tries).map(|_| join(&mut subjects)).collect();
-            places.into_iter().for_each(|place| refuse(&mut subjects, place));
+            for place in places {
+                refuse(&mut subjects, place);
+            }
         } else {
             for _ in 0..tries {
                 let place = join(&mut subjects);
@@ -738,6 +740,7 @@ fn who_tries_again_for_ever() {
 /// A live device that asks by its own clock, between attacks that follow one another fast: what comes so is told with the attempt that worked.
 #[test]
 fn what_a_live_device_asks_by_its_own_clock() {
+    use TrialResult::{Accepted, Rejected};
     use analyzers::subject::ClientClass;
     let device = IpAddr::from([10, 0, 0, 2]);
     let server = IpAddr::from([192, 0, 2, 5]);
@@ -767,7 +770,6 @@ fn what_a_live_device_asks_by_its_own_clock() {
         }
         (out[1], out[2].1)
     };
-    use TrialResult::{Accepted, Rejected};
     assert_eq!(told(None, None), ((Rejected, 0), 0));
     assert_eq!(told(Some(31), None), ((Accepted, 1), 0));
     assert_eq!(told(Some(31), Some(56)), ((Accepted, 1), 1), "the judge knows by this that it comes anyway");
