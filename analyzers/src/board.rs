@@ -863,18 +863,20 @@ mod roll_up_tests {
     /// A failure that may be an app's is neither the phone's nor nobody's.
     #[test]
     fn a_failure_of_an_unknown_actor_stays_open() {
-        let (id, needed, supporting) = ("ts103732-1/FPR", "leak.identifier-cleartext", "leak.dhcp-identity");
+        let (id, [needed, other], supporting) =
+            ("ts103732-1/FPR", ["leak.identifier-cleartext", "dns.identifier-in-name"], "leak.dhcp-identity");
         let pass = Tallied { pass: 1, ..Tallied::default() };
         let absent = Tallied { not_applicable: 1, ..Tallied::default() };
         let unasked = Tallied { not_tested: 1, ..Tallied::default() };
         let unknown = Tallied { fail: 1, fail_unknown_actor: 1, ..Tallied::default() };
         let app = Tallied { fail: 1, fail_user_app: 1, ..Tallied::default() };
         for met in [pass, absent, unasked] {
-            rolled(id, &[(needed, met), (supporting, unknown)], RequirementVerdict::Inconclusive);
-            rolled(id, &[(needed, met), (supporting, Tallied { fail: 1, ..Tallied::default() })], RequirementVerdict::Fail);
+            rolled(id, &[(needed, met), (other, met), (supporting, unknown)], RequirementVerdict::Inconclusive);
+            let own = Tallied { fail: 1, ..Tallied::default() };
+            rolled(id, &[(needed, met), (other, met), (supporting, own)], RequirementVerdict::Fail);
         }
-        rolled(id, &[(needed, unknown), (supporting, pass)], RequirementVerdict::Inconclusive);
-        rolled(id, &[(needed, pass), (supporting, app)], RequirementVerdict::NoIndication);
+        rolled(id, &[(needed, unknown), (other, pass), (supporting, pass)], RequirementVerdict::Inconclusive);
+        rolled(id, &[(needed, pass), (other, pass), (supporting, app)], RequirementVerdict::NoIndication);
     }
 
     /// A test that asks for each type of name is not passed by one.
