@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use analyzers::observation::{Evidence, Observation, Trial, TrialEnd};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::text::Bare;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use policies::Defect;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -215,6 +216,9 @@ async fn broken_server(origin: SocketAddr, whole: usize, cut: Cut) -> SocketAddr
 /// The server's side breaks at every byte, when it is first asked and when it was known already. The device is a sound one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_is_cut_off_at_every_byte() {
+    // Each server is another to the gateway and keeps its port: four thousand of them, where most users are given a thousand files.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(16_384), most).unwrap();
     let stage = stage(KeyKind::P256, 0x0304).await;
     let origin = stage.scene.origin;
     // The origin's flight as long as it is to a strict client that goes straight there, its answer included.
