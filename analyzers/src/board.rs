@@ -190,7 +190,12 @@ impl Tallied {
                 let untried = matches!(
                     outcome,
                     Outcome::NotTested(
-                        Reason::NotExercised | Reason::OutOfTime | Reason::LabCaNotTrusted | Reason::NothingWorked | Reason::NoCommonGround
+                        Reason::NotExercised
+                            | Reason::OutOfTime
+                            | Reason::NotAuthorised
+                            | Reason::LabCaNotTrusted
+                            | Reason::NothingWorked
+                            | Reason::NoCommonGround
                     )
                 );
                 self.untried += u32::from(finding.active && untried);
@@ -848,6 +853,23 @@ mod roll_up_tests {
         rolled(id, &[(attack, Tallied { not_tested: 1, ..stood })], RequirementVerdict::Pass);
         rolled(id, &[(attack, Tallied { not_tested: 1, untried: 1, ..Tallied::default() })], RequirementVerdict::NotTested);
         assert_eq!(Tallied { not_tested: 1, untried: 1, ..stood }.word(), "inconclusive");
+        // Nor for one that the policy lets nobody attack.
+        for (reason, untried) in [(Reason::NotAuthorised, 1), (Reason::NotExercised, 1), (Reason::NoAttacks, 0)] {
+            let finding = Finding {
+                check: attack.into(),
+                subject: Arc::default(),
+                outcome: Outcome::NotTested(reason),
+                severity: Severity::High,
+                transport: None,
+                actor: Actor::default(),
+                waived: None,
+                fingerprint: String::new(),
+                active: true,
+            };
+            let mut tallied = stood;
+            tallied.add(&finding);
+            assert_eq!(tallied.untried, untried, "{reason}");
+        }
     }
 
     #[test]
