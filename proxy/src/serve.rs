@@ -408,7 +408,7 @@ impl Server {
     }
 
     /// Runs the connection to its end.
-    pub async fn run<S: Link>(&self, visit: Visit<S>, prepared: Prepared) -> Conduct {
+    pub async fn run<S: Link>(&self, visit: Box<Visit<S>>, prepared: Prepared) -> Conduct {
         let hindrance = prepared.hindrance;
         let mut conduct = match (prepared.treatment().clone(), &visit.start) {
             (Treatment::Pass, _) | (_, Start::Other { .. } | Start::Silent { .. } | Start::Gone { .. }) => self.pass(visit).await,
@@ -424,7 +424,7 @@ impl Server {
     }
 
     /// Relays raw bytes to where the device wanted to go.
-    async fn pass<S: Link>(&self, visit: Visit<S>) -> Conduct {
+    async fn pass<S: Link>(&self, visit: Box<Visit<S>>) -> Conduct {
         let gone = matches!(visit.start, Start::Gone { .. });
         let progress = visit.progress.clone();
         let mut wire = Wire::new(visit.stream, visit.start.seen().clone(), visit.tap);
@@ -483,7 +483,7 @@ impl Server {
     }
 
     /// A hand-written flight, and the one record that answers it.
-    async fn probe<S: Link>(&self, visit: Visit<S>, flight: prober::Flight) -> Conduct {
+    async fn probe<S: Link>(&self, visit: Box<Visit<S>>, flight: prober::Flight) -> Conduct {
         let mut conduct = Conduct::nothing(None);
         conduct.version = Some(flight.version);
         conduct.suite = Some(flight.suite);
@@ -539,21 +539,28 @@ impl Server {
     }
 
     /// Terminates TLS as the shown face: a control is relayed to the real server, an attack ends here.
-    async fn terminate<S: Link>(&self, visit: Visit<S>, treatment: &Treatment, chain: &Chain, learned: Option<Arc<Learned>>) -> Conduct {
+    async fn terminate<S: Link>(
+        &self,
+        visit: Box<Visit<S>>,
+        treatment: &Treatment,
+        chain: &Chain,
+        learned: Option<Arc<Learned>>,
+    ) -> Conduct {
         let Some(hello) = visit.start.hello() else { return Conduct::nothing(Some(Hindrance::NotTls)) };
         let control = matches!(treatment, Treatment::Control { .. });
         // A control's channel to the real server stands before the device is answered: what it negotiates is what the device gets.
         let mut leg = None;
         let mut learned = learned;
         if control {
+            // Boxed, as the device's side below and all that is over before the relay: a future keeps a place for whatever it ever holds.
             let opened = async {
                 let stream = self.upstream.connect(visit.server).await?;
-                self.upstream.open(stream, visit.server, &visit.host, hello).await
+                let (tls, now) = self.upstream.open(stream, visit.server, &visit.host, hello).await?;
+                Ok::<_, Error>((Box::new(tls), now))
             };
-            match opened.await {
+            match Box::pin(opened).await {
                 Ok((tls, now)) => {
-                    // Boxed, as the device's side below: a future keeps a place for all that it ever moves.
-                    leg = Some(Box::new(tls));
+                    leg = Some(tls);
                     learned = Some(now);
                 }
                 Err(_) => return self.fall_back(visit, Hindrance::UpstreamDown).await,
@@ -578,15 +585,17 @@ impl Server {
 
         let mut conduct = Conduct::nothing(None);
         // Taken apart: the hello is not kept while the connection lasts.
-        let Visit { stream, start, server, host, tap, progress, .. } = visit;
+        let Visit { stream, start, server, host, tap, progress, .. } = *visit;
         let (prefix, place) = (start.seen().clone(), (server, host));
         drop((start, learned));
         let wire = Wire::new(stream, prefix, tap.clone());
         let log = wire.log();
         let accept = TlsAcceptor::from(config).accept(wire).into_fallible();
-        let mut tls = match timeout(self.waits.handshake, accept).await {
-            Ok(Ok(tls)) => Box::new(tls),
-            Ok(Err((e, mut wire))) => {
+        let accept = async { accept.await.map(Box::new).map_err(Box::new) };
+        let mut tls = match Box::pin(timeout(self.waits.handshake, accept)).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(failed)) => {
+                let (e, mut wire) = *failed;
                 read_error(&e, &log, &mut conduct);
                 let flight = flight_before(&e, &log);
                 conduct.acked = acked(&wire, &log, flight);
@@ -764,7 +773,7 @@ impl Server {
     }
 
     /// The treatment cannot be shown after all: the device gets its real server.
-    async fn fall_back<S: Link>(&self, visit: Visit<S>, why: Hindrance) -> Conduct {
+    async fn fall_back<S: Link>(&self, visit: Box<Visit<S>>, why: Hindrance) -> Conduct {
         let mut conduct = Box::pin(self.pass(visit)).await;
         conduct.hindrance = Some(why);
         conduct
@@ -777,7 +786,7 @@ impl Server {
             return Bytes::new();
         }
         let until = Instant::now() + self.waits.close;
-        let mut buffer = [0; 1024];
+        let mut buffer = vec![0; 1024];
         while let Ok(Ok(n)) = timeout_at(until, wire.read(&mut buffer)).await
             && n > 0
         {
@@ -789,7 +798,7 @@ impl Server {
 }
 
 /// TLS to this server is cut: RST as the answer to the ClientHello.
-async fn cut<S: Link>(visit: Visit<S>) -> Conduct {
+async fn cut<S: Link>(visit: Box<Visit<S>>) -> Conduct {
     let mut conduct = Conduct::nothing(None);
     let prefix = visit.start.seen().clone();
     let mut seen = vec![0; prefix.len()];

@@ -96,7 +96,7 @@ impl Scene {
             let (mut stream, _) = listener.accept().await.unwrap();
             let start = hello::read(&mut stream, Duration::from_secs(5)).await;
             tap.wire(Dir::Out, start.seen());
-            let visit = Visit {
+            let visit = Box::new(Visit {
                 stream,
                 start,
                 onward: None,
@@ -106,7 +106,7 @@ impl Scene {
                 tap,
                 progress: Progress::default(),
                 now: now(),
-            };
+            });
             let prepared = server.prepare(&visit, treatment, Leaf::First).await;
             server.run(visit, prepared).await
         });

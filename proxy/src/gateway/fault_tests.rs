@@ -117,8 +117,8 @@ impl Stage {
             let tap = self.feed.open(from, server, HOST);
             tap.wire(analyzers::flow::Dir::Out, start.seen());
             let progress = Progress::default();
-            let visit =
-                Visit { stream, start, onward: None, server, there: None, host: HOST.to_owned(), tap: tap.clone(), progress, now: now() };
+            let (host, there, tap_too) = (HOST.to_owned(), None, tap.clone());
+            let visit = Box::new(Visit { stream, start, onward: None, server, there, host, tap: tap_too, progress, now: now() });
             let key = Key { device: from.ip(), host: HOST.to_owned(), port: server.port(), class: ClientClass([0; 6]), lane: 0 };
             let mut subjects = Subjects::new(policies::policy::Thresholds::default());
             let group = subjects.begin(&key, treatment.clone(), (server.ip(), &[]), now(), Some(1));

@@ -451,15 +451,15 @@ impl Gateway {
         tap.wire(analyzers::flow::Dir::Out, start.seen());
         let onward = request.map(|r| r.onward);
         let now = self.setup.feed.now();
-        let visit = Visit { stream, start, onward, server, there: None, host: name, tap: tap.clone(), progress, now };
+        let visit = Box::new(Visit { stream, start, onward, server, there: None, host: name, tap: tap.clone(), progress, now });
         let visit = if visit.start.hello().is_some() {
             visit
         } else {
             match self.in_clear(visit, known, &tap).await {
                 Ok(end) => return tap.close(end),
                 // The decision to attack is made now, and not when the connection began.
-                Err(in_tls) if self.killed.load(Ordering::SeqCst) => return tap.close(self.relayed(*in_tls).await),
-                Err(in_tls) => *in_tls,
+                Err(in_tls) if self.killed.load(Ordering::SeqCst) => return tap.close(Box::pin(self.relayed(in_tls)).await),
+                Err(in_tls) => in_tls,
             }
         };
         let Some(hello) = visit.start.hello() else { return };
@@ -471,7 +471,7 @@ impl Gateway {
     }
 
     /// A connection on which nothing was said yet becomes what its first word makes it: a client that begins TLS late is one all the same.
-    async fn first_word(&self, mut visit: Visit<TcpStream>, tap: &Arc<FlowTap>) -> Visit<TcpStream> {
+    async fn first_word(&self, mut visit: Box<Visit<TcpStream>>, tap: &Arc<FlowTap>) -> Box<Visit<TcpStream>> {
         let Ok(there) = self.setup.server.upstream.connect(visit.server).await else { return visit };
         let (mut here, mut beyond) = ([0], [0]);
         let device = tokio::select! {
@@ -494,9 +494,10 @@ impl Gateway {
     }
 
     /// A TLS connection: plan, write down, show, note.
-    async fn treat(&self, visit: Visit<TcpStream>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
+    async fn treat(&self, visit: Box<Visit<TcpStream>>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
         let (group, treatment, leaf) = self.group(key, offered, visit.server.ip(), visit.now);
-        let prepared = self.setup.server.prepare(&visit, treatment, leaf).await;
+        // Boxed, for it is over before the connection lasts.
+        let prepared = Box::pin(self.setup.server.prepare(&visit, treatment, leaf)).await;
         if prepared.hindrance().is_some() {
             self.subjects().hindered(key, group);
         }
@@ -542,7 +543,12 @@ impl Gateway {
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
     ///
     /// The connection comes back if it turns out to be TLS.
-    async fn in_clear(&self, mut visit: Visit<TcpStream>, device: IpAddr, tap: &Arc<FlowTap>) -> Result<FlowEnd, Box<Visit<TcpStream>>> {
+    async fn in_clear(
+        &self,
+        mut visit: Box<Visit<TcpStream>>,
+        device: IpAddr,
+        tap: &Arc<FlowTap>,
+    ) -> Result<FlowEnd, Box<Visit<TcpStream>>> {
         let (server, port) = (visit.server.ip(), visit.server.port());
         if matches!(visit.start, Start::Silent { .. }) {
             if !TLS_PORTS.contains(&port) {
@@ -557,17 +563,19 @@ impl Gateway {
             visit = self.first_word(visit, tap).await;
         }
         if visit.start.hello().is_some() {
-            return Err(Box::new(visit));
+            return Err(visit);
         }
         // What it is, and whether it says something. A wish to begin TLS says nothing yet.
         let (shape, speaks) = match &visit.start {
-            Start::Other { seen } if preamble::is_sealed(seen) || self.is_probe(&visit, seen) => return Ok(self.relayed(visit).await),
+            Start::Other { seen } if preamble::is_sealed(seen) || self.is_probe(&visit, seen) => {
+                return Ok(Box::pin(self.relayed(visit)).await);
+            }
             Start::Other { seen } if preamble::wishes_tls(seen) => (None, false),
             Start::Other { seen } => (Some(shape::of(seen, port)), true),
             // The server spoke first, and the device may answer in clear.
             Start::Silent { .. } if !TLS_PORTS.contains(&port) => (None, false),
             // Closed without a word.
-            _ => return Ok(self.relayed(visit).await),
+            _ => return Ok(Box::pin(self.relayed(visit)).await),
         };
         let is_name = |host: &String| host.parse::<IpAddr>().is_err();
         let said = http_host(visit.start.seen()).or_else(|| Some(visit.host.clone())).filter(is_name);
@@ -587,7 +595,7 @@ impl Gateway {
             self.subjects().cleartext(Clear { shape: Some(&shape), ..clear }, self.setup.feed.now(), self.setup.mode);
         };
         let conduct = {
-            let mut relay = std::pin::pin!(self.relay(visit));
+            let mut relay = Box::pin(self.relay(visit));
             loop {
                 tokio::select! {
                     biased;
@@ -638,12 +646,12 @@ impl Gateway {
         self.subjects().datagram(clear, self.setup.feed.now(), self.setup.mode);
     }
 
-    async fn relayed(&self, visit: Visit<TcpStream>) -> FlowEnd {
+    async fn relayed(&self, visit: Box<Visit<TcpStream>>) -> FlowEnd {
         flow_end(self.relay(visit).await.close)
     }
 
-    async fn relay(&self, visit: Visit<TcpStream>) -> crate::serve::Conduct {
-        let prepared = self.setup.server.prepare(&visit, Treatment::Pass, Leaf::First).await;
+    async fn relay(&self, visit: Box<Visit<TcpStream>>) -> crate::serve::Conduct {
+        let prepared = Box::pin(self.setup.server.prepare(&visit, Treatment::Pass, Leaf::First)).await;
         self.setup.server.run(visit, prepared).await
     }
 
