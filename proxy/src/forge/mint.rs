@@ -300,19 +300,27 @@ impl Mint {
 /// A name that nobody has (RFC 6761 §6.4).
 const OTHER: &str = "not-the-host.overhear.invalid";
 
-/// Names that are not `host`, of all kinds that a careless comparison takes for it: one with it at the end, one with it in front, its neighbour,
-/// its parent. A certificate for any of them anybody can have.
+/// Names that are not `host`, of all kinds that a careless comparison takes for it: one with it at the end, one with it in front, its end and
+/// its start alone, one that only fits where a dot stands for any character, its neighbour, its parent, and a star for more than one label
+/// (RFC 9525 §6.3). A certificate for any of them anybody can have.
 fn others(host: &str) -> Vec<San> {
     let mut out = vec![OTHER.to_owned()];
     if host.parse::<std::net::IpAddr>().is_err() {
         out.push(format!("x{host}"));
         out.push(format!("{host}.overhear.invalid"));
+        let (mut start, mut end) = (host.chars(), host.chars());
+        start.next_back();
+        end.next();
+        out.extend([start.as_str().to_owned(), end.as_str().to_owned(), host.replacen('.', "-", 1)]);
         if let Some((_, parent)) = host.split_once('.').filter(|(_, parent)| parent.contains('.')) {
             out.extend([format!("not-the-host.{parent}"), parent.to_owned()]);
+            // A star for two labels and more.
+            out.extend(parent.match_indices('.').map(|(dot, _)| format!("*{}", &parent[dot..])));
         }
     }
     // RFC 1035 §2.3.4.
-    out.retain(|name| name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len())));
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
+    out.retain(|name| name != host && name.len() <= 253 && name.split('.').all(is_label));
     out.into_iter().map(San::Dns).collect()
 }
 
@@ -392,4 +400,36 @@ fn common_name(host: &str) -> &str {
 
 fn not_forgeable(defect: &Defect, why: &'static str) -> Error {
     Error::NotForgeable { defect: format!("{defect:?}"), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_names() {
+        let check = |host: &str, expect: &[&str]| {
+            let got: Vec<String> =
+                others(host).into_iter().map(|name| if let San::Dns(name) = name { name } else { String::new() }).collect();
+            assert_eq!(got, [&[OTHER], expect].concat(), "{host}");
+        };
+        check("shop.test", &["xshop.test", "shop.test.overhear.invalid", "shop.tes", "hop.test", "shop-test"]);
+        check(
+            "a.b.shop.test",
+            &[
+                "xa.b.shop.test",
+                "a.b.shop.test.overhear.invalid",
+                "a.b.shop.tes",
+                "a-b.shop.test",
+                "not-the-host.b.shop.test",
+                "b.shop.test",
+                "*.shop.test",
+                "*.test",
+            ],
+        );
+        // One label; what begins with a hyphen; an address.
+        check("box", &["xbox", "box.overhear.invalid", "bo", "ox"]);
+        check("a-b.test", &["xa-b.test", "a-b.test.overhear.invalid", "a-b.tes", "a-b-test"]);
+        check("192.0.2.7", &[]);
+    }
 }
