@@ -9,7 +9,7 @@ use analyzers::flow::{FlowId, FlowKey};
 use analyzers::journal::Line;
 use analyzers::keys::Keys;
 use analyzers::observation::{Arm, Kind, Observation, ServedFact};
-use analyzers::pipeline::{Out, Pipeline, Tools};
+use analyzers::pipeline::{Met, Out, Pipeline, Tools};
 use analyzers::scribe::{Briefing, Desk, Scribe};
 use analyzers::sealed::Value;
 use analyzers::text::{Text, Veil};
@@ -26,9 +26,9 @@ const COMPARED: usize = 200_000;
 pub(crate) struct Facts {
     open: HashMap<FlowId, Vec<String>>,
     flows: BTreeMap<String, Vec<String>>,
-    /// Flows under an attack: first by number, then by Community ID.
+    /// Flows under an attack, until they end; then all that ended.
     attacked: HashSet<FlowId>,
-    intercepted: HashSet<String>,
+    met: Met,
     kept: usize,
     pub(crate) cut: bool,
 }
@@ -38,9 +38,7 @@ impl Facts {
         let Some(flow) = line.flow else { return };
         if let Observation::Flow(closed) = &line.seen {
             let facts = self.open.remove(&flow).unwrap_or_default();
-            if self.attacked.remove(&flow) {
-                self.intercepted.insert(closed.community_id.as_str().to_owned());
-            }
+            self.met.add(closed.community_id.as_str(), closed.first, self.attacked.remove(&flow));
             self.flows.entry(closed.community_id.as_str().to_owned()).or_default().extend(facts);
             return;
         }
@@ -126,15 +124,15 @@ pub(crate) fn read_again(
         veil: Arc::clone(&known.engine) as Arc<dyn Veil>,
         engine: Some(Arc::clone(&known.engine)),
         keys: Arc::new(keys),
-        intercepted: live.intercepted.clone(),
+        met: live.met.clone(),
         ..Tools::default()
     });
     let mut shadow = Shadow::default();
     let mut shadow_scribe = Scribe::new(Briefing::default());
     let mut again: HashSet<FlowKey> = HashSet::new();
     let mut deliver = |out: Out| {
-        if let Out::Opened { flow, ends, .. } = &out
-            && live.flows.contains_key(&ends.community_id())
+        if let Out::Opened { flow, ends, at, .. } = &out
+            && live.met.find(&ends.community_id(), *at).is_some()
         {
             again.insert(*flow);
         }

@@ -3,7 +3,7 @@
 //! A source (a logical shard of `captures`, a live lane of `proxy`) drives one pipeline with flows of its own; the
 //! [`Scribe`](crate::scribe::Scribe) joins what all pipelines put out into one journal.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -147,8 +147,29 @@ pub struct Tools {
     pub limits: Limits,
     /// Seeks planted values and shapes; without it nothing is found.
     pub engine: Option<Arc<Engine>>,
-    /// Flows whose server was an attacker's, by Community ID, where that is known before they are read (a second reading).
-    pub intercepted: HashSet<String>,
+    /// What a gateway saw of the flows before they are read (a second reading).
+    pub met: Met,
+}
+
+/// Flows that a gateway met: by Community ID, when each began there, and whether its server was an attacker's. A device may use a port again.
+#[derive(Clone, Debug, Default)]
+pub struct Met(HashMap<String, Vec<(Time, bool)>>);
+
+impl Met {
+    pub fn add(&mut self, community_id: &str, began: Time, attacked: bool) {
+        self.0.entry(community_id.to_owned()).or_default().push((began, attacked));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it was attacked, if the flow that began at this time on the wire was met at all. The gateway begins a flow when its first words
+    /// have come, which is later, and before the next one of the same ends.
+    pub fn find(&self, community_id: &str, began: Time) -> Option<bool> {
+        let all = self.0.get(community_id)?;
+        all.iter().filter(|(at, _)| *at >= began).min_by_key(|(at, _)| *at).map(|(_, attacked)| *attacked)
+    }
 }
 
 impl std::fmt::Debug for Tools {
@@ -166,7 +187,7 @@ impl Default for Tools {
             windows: Vec::new(),
             limits: Limits::default(),
             engine: None,
-            intercepted: HashSet::new(),
+            met: Met::default(),
         }
     }
 }
@@ -224,7 +245,7 @@ impl Pipeline {
     pub fn open(&mut self, flow: FlowKey, ends: &Ends, time: Time, frame: u64, out: &mut impl Sink) {
         out.put(Out::Opened { flow, ends: *ends, at: time, frame });
         let mut known = Known::new(*ends, time, frame);
-        if !self.tools.intercepted.is_empty() && self.tools.intercepted.contains(&ends.community_id()) {
+        if !self.tools.met.is_empty() && self.tools.met.find(&ends.community_id(), time) == Some(true) {
             known.exposure = Exposure::Interceptor;
         }
         self.flows.insert(flow, Box::new(Live { known, talk: Talk::default(), unknown: 0 }));
@@ -393,6 +414,24 @@ fn count_active(windows: &[Window], known: &mut Known, dir: Dir, len: u64, time:
                     known.active.push(Active { window: i as u32, bytes });
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_used_again() {
+        let at = Time::from_secs;
+        let mut met = Met::default();
+        met.add("1:a", at(20), true);
+        met.add("1:a", at(10), false);
+        for (id, began, expect) in
+            [("1:a", 9, Some(false)), ("1:a", 10, Some(false)), ("1:a", 19, Some(true)), ("1:a", 21, None), ("1:b", 9, None)]
+        {
+            assert_eq!(met.find(id, at(began)), expect, "{id} {began}");
         }
     }
 }
