@@ -46,7 +46,7 @@ pub enum Transport {
     Udp,
     Icmp,
     Sctp,
-    /// Anything else over IP, or not IP at all (ARP, 802.1X).
+    /// Anything else over IP by its number; not over IP, by the frame's EtherType or PPP's protocol (802.1X, PAP).
     Other(u16),
 }
 
@@ -70,6 +70,8 @@ impl fmt::Display for Transport {
             Transport::Udp => f.write_str("udp"),
             Transport::Icmp => f.write_str("icmp"),
             Transport::Sctp => f.write_str("sctp"),
+            // No protocol of IP has such a number: it is the type of a frame, or PPP's protocol.
+            Transport::Other(n @ 0x100..) => write!(f, "link-{n:04x}"),
             Transport::Other(n) => write!(f, "ip-{n}"),
         }
     }

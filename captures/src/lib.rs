@@ -17,6 +17,7 @@ pub mod run;
 pub mod scan;
 mod shard;
 mod slice;
+mod supplicant;
 mod tag;
 mod tunnel;
 mod wrapped;

@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use crate::link::Link;
 use crate::other::Other;
-use crate::{tag, tunnel};
+use crate::{supplicant, tag, tunnel};
 
 /// Logical shards: fixed, so that output does not depend on the number of threads.
 pub const SHARDS: u16 = 64;
@@ -73,6 +73,9 @@ pub(crate) struct TcpFields {
     /// A SYN that adds a subflow to a connection of MPTCP: what it carries begins and goes on elsewhere.
     pub(crate) joins: bool,
 }
+
+/// The number that no protocol over IP has (IANA): what is not over IP has it here.
+const RESERVED: u8 = 255;
 
 /// Whether the options of a SYN join it to a connection of MPTCP (RFC 8684 §3.2: kind 30, subtype 1).
 fn joins(mut options: &[u8]) -> bool {
@@ -149,9 +152,20 @@ impl Key {
         Key { hash: h.finish(), ..self }
     }
 
+    /// What is said on the link itself, in frames of this type, by somebody who has no address yet.
+    pub(crate) fn of_link(kind: u16) -> Key {
+        let all = number(IpAddr::V4(Ipv4Addr::BROADCAST));
+        Key { hash: 0, lo: 0, hi: all, lo_port: 0, hi_port: kind, proto: RESERVED, v6: false }.hashed()
+    }
+
+    /// The type of those frames. IP's protocol of this number has no ports.
+    fn link(&self) -> Option<u16> {
+        (self.proto == RESERVED && self.hi_port > 0).then_some(self.hi_port)
+    }
+
     /// Whether one end has no address yet: all who ask for a lease speak from the same.
     pub(crate) fn is_homeless(&self) -> bool {
-        self.lo == 0 && self.proto == 17 && !self.v6
+        self.lo == 0 && (self.proto == 17 || self.link().is_some()) && !self.v6
     }
 
     /// The conversation of one of them alone. Above its 32 bits an IPv4 address has room.
@@ -169,7 +183,7 @@ impl Key {
     pub(crate) fn end(&self, hi: bool) -> SocketAddr {
         let (ip, port) = if hi { (self.hi, self.hi_port) } else { (self.lo, self.lo_port) };
         let ip = if self.v6 { IpAddr::V6(Ipv6Addr::from(ip)) } else { IpAddr::V4(Ipv4Addr::from(ip as u32)) };
-        SocketAddr::new(ip, port)
+        SocketAddr::new(ip, if self.link().is_some() { 0 } else { port })
     }
 
     pub(crate) fn is_tcp(&self) -> bool {
@@ -186,7 +200,7 @@ impl Key {
             17 => Transport::Udp,
             1 | 58 => Transport::Icmp,
             132 => Transport::Sctp,
-            n => Transport::Other(u16::from(n)),
+            n => Transport::Other(self.link().unwrap_or(u16::from(n))),
         }
     }
 }
@@ -341,7 +355,7 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
             Next::Type(0x0806) => return Ok(arp(bytes, at)),
             Next::Type(t) => match tag::behind(t, bytes, at) {
                 Ok(behind) => (next, at) = behind,
-                Err(other) => return Ok(Sliced::Other(other)),
+                Err(other) => return Ok(said(t, inside, at).unwrap_or(Sliced::Other(other))),
             },
             Next::Ppp => {
                 // Cisco HDLC under the same link type: its addresses are no protocol of PPP's.
@@ -367,13 +381,35 @@ fn layers(mut next: Next, inside: Inside<'_>, mut at: usize) -> Result<Sliced, B
                     // RFC 3032 §4.
                     0x281 => next = Next::Type(0x8847),
                     0x283 => next = Next::Type(0x8848),
-                    _ => return Ok(Sliced::Other(Other::PppProtocol(proto))),
+                    _ => return Ok(said(proto, inside, at).unwrap_or(Sliced::Other(Other::PppProtocol(proto)))),
                 }
             }
             Next::Ip => return ip(inside, at),
         }
     }
     Ok(Sliced::Other(Other::Deep))
+}
+
+/// Somebody says who he is before he has an address; `at` is where the frame of this type, or PPP's of this protocol, begins.
+#[cold]
+fn said(kind: u16, inside: Inside<'_>, at: usize) -> Option<Sliced> {
+    let rest = inside.bytes.get(at..)?;
+    let words = supplicant::words(kind, rest)?;
+    let got = words.end.min(rest.len()).saturating_sub(words.start);
+    let room = (words.len()).min(inside.wire.saturating_sub(at + words.start)).max(got);
+    Some(Sliced::Packet(Packet {
+        key: Key::of_link(kind),
+        from_hi: false,
+        whole: false,
+        conflict: false,
+        frame: 0,
+        at: (at + words.start) as u32,
+        len: got as u32,
+        cut: (room - got) as u32,
+        beyond: (words.len() - room) as u32,
+        ether: Ether::Frame,
+        tcp: TcpFields::default(),
+    }))
 }
 
 /// An IP packet; `Err` is a tunnel: what comes next, and where.

@@ -188,7 +188,7 @@ impl Cx<'_> {
 /// Whether a flow stays on the local link by its addresses, or by a protocol that only speaks there.
 ///
 /// Private addresses alone do not say so: a home's DNS forwarder and a laboratory's servers have them too, and what a device sends to one host
-/// of its link is no announcement.
+/// of its link is no announcement; nor is a login, which goes to one who lets in, and often further.
 pub(super) fn on_link(ends: &Ends) -> bool {
     /// mDNS, LLMNR, SSDP, NetBIOS names, DHCP and DHCPv6.
     const PORTS: [u16; 8] = [5353, 5355, 1900, 137, 67, 68, 546, 547];
@@ -196,6 +196,9 @@ pub(super) fn on_link(ends: &Ends) -> bool {
         IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
         IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
     };
+    if matches!(ends.transport, Transport::Other(0x100..)) {
+        return false;
+    }
     let (a, b) = (ends.a.ip(), ends.b.ip());
     let speaks = ends.transport == Transport::Icmp || PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p);
     link(a) || link(b) || is_local(a) && is_local(b) && speaks

@@ -2,7 +2,7 @@
 
 use policies::Time;
 
-use super::{Cx, Dissector, dns, http, login, marks, packs, pieces, quic, rsync, search, sniff, tls};
+use super::{Cx, Dissector, dns, http, login, marks, packs, pieces, quic, rsync, search, sniff, supplicant, tls};
 use crate::chunk::{Chunk, Gap, Layer, Unit, Want};
 use crate::flow::{Counts, Dir, Ends, FlowEnd, Transport};
 use crate::observation::App;
@@ -181,6 +181,7 @@ impl Talk {
             if !is_neighbourly(&cx.known.ends, bytes) {
                 search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
                 if unit == Unit::Datagram {
+                    read_supplicant(dir, chunk, bytes, cx);
                     let origin = marks::Origin { offset: 0, len: bytes.len() as u64, frame: chunk.frame, time: chunk.time };
                     it.pieces.take(&pieces::spot(dir, chunk.layer, origin), bytes, cx);
                 }
@@ -385,6 +386,19 @@ fn is_neighbourly(ends: &Ends, bytes: &[u8]) -> bool {
     ends.transport == Transport::Icmp && ends.a.is_ipv6() && matches!(bytes, [133..=136, 0, ..])
 }
 
+/// The place of finds in what is said on the link itself.
+const LINK: &str = "link.login";
+
+/// Credentials of who wants to be let in to the link.
+fn read_supplicant(dir: Dir, chunk: &Chunk<'_>, bytes: &[u8], cx: &mut Cx<'_>) {
+    for secret in supplicant::read(cx.ends().transport, bytes) {
+        let from =
+            search::From::Decoded(marks::Origin { offset: secret.at as u64, len: secret.len as u64, frame: chunk.frame, time: chunk.time });
+        let spot = search::Spot { place: search::Place::Of(LINK), dir, layer: chunk.layer, from, chain: secret.chain };
+        cx.told(secret.kind, &secret.value, &spot, 0, secret.len as u64);
+    }
+}
+
 /// The place of finds in a stream nobody knows.
 const OPAQUE: search::Place<'static> = search::Place::Of("tcp.stream");
 
@@ -397,6 +411,7 @@ pub(crate) fn search_opaque(trails: &mut [search::Trail; 2], dir: Dir, unit: Uni
     let place = search::Place::Of(match (unit, cx.ends().transport) {
         (Unit::Datagram, Transport::Icmp) => "icmp.message",
         (Unit::Datagram, Transport::Sctp) => "sctp.chunk",
+        (Unit::Datagram, Transport::Other(0x100..)) => LINK,
         (Unit::Datagram, Transport::Other(_)) => "ip.payload",
         (Unit::Datagram, _) => "udp.datagram",
         _ => "frame",
