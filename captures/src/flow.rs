@@ -7,9 +7,10 @@ use analyzers::observation::OddKind;
 use policies::Time;
 
 use crate::drive::{Drive, Outs};
+use crate::key::Key;
 use crate::link::Link;
 use crate::reassembly::{Half, Origin, Place, Segment, Take, Was};
-use crate::slice::{ACK, FIN, Key, Packet, RST, SYN};
+use crate::slice::{ACK, FIN, Packet, RST, SYN};
 
 /// A packet with where it came from.
 #[derive(Clone, Copy, Debug)]

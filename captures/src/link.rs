@@ -16,7 +16,7 @@ impl Link {
 
     /// Whether frames of this type are read further than counting them.
     pub fn is_read(self) -> bool {
-        matches!(self.0, 0 | 1 | 9 | 12 | 14 | 50 | 101 | 104 | 108 | 113 | 228 | 229 | 276)
+        matches!(self.0, 0 | 1 | 9 | 12 | 14 | 50 | 101 | 104 | 108 | 113 | 228 | 229 | 239 | 276)
     }
 
     /// The registry's name without its `LINKTYPE_`, if it is one we know.

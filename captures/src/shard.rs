@@ -11,8 +11,9 @@ use policies::Time;
 
 use crate::drive::{Drive, Outs};
 use crate::flow::{CLOSED, DATAGRAM, Flow, OPEN, RESTING, Run, Seen};
+use crate::key::Key;
 use crate::reassembly::{Origin, Was};
-use crate::slice::{ACK, Key, RST, SYN, macs};
+use crate::slice::{ACK, RST, SYN, macs};
 
 /// Bounds of one shard, and how long a silent flow is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,34 +1,20 @@
 //! From a frame to its innermost packet: link layers, tunnels, IP headers, transport; by offsets only, nothing is copied.
 
-use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use analyzers::flow::{Mac, Transport};
+use analyzers::flow::Mac;
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
-use foldhash::fast::FixedState;
 
+use crate::key::Key;
 use crate::link::Link;
 use crate::other::Other;
-use crate::{supplicant, tag, tunnel};
+use crate::{nflog, supplicant, tag, tunnel};
 
 /// Logical shards: fixed, so that output does not depend on the number of threads.
 pub const SHARDS: u16 = 64;
 
 /// Encapsulations (VLAN tags, labels, tunnels, extension headers) that are taken off one frame before it is left as it is.
 const DEEPEST: u32 = 32;
-
-/// Both ends of a conversation, the same for either direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) hash: u64,
-    lo: u128,
-    hi: u128,
-    lo_port: u16,
-    hi_port: u16,
-    /// IP protocol number.
-    proto: u8,
-    v6: bool,
-}
 
 /// A packet's header fields and where its payload lies.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +59,6 @@ pub(crate) struct TcpFields {
     /// A SYN that adds a subflow to a connection of MPTCP: what it carries begins and goes on elsewhere.
     pub(crate) joins: bool,
 }
-
-/// The number that no protocol over IP has (IANA): what is not over IP has it here.
-const RESERVED: u8 = 255;
 
 /// Whether the options of a SYN join it to a connection of MPTCP (RFC 8684 §3.2: kind 30, subtype 1).
 fn joins(mut options: &[u8]) -> bool {
@@ -127,89 +110,6 @@ pub(crate) enum Sliced {
     },
     /// Not followed further.
     Other(Other),
-}
-
-impl Key {
-    fn new(proto: u8, a: (IpAddr, u16), b: (IpAddr, u16)) -> (Key, bool) {
-        let (ia, ib) = (number(a.0), number(b.0));
-        let from_hi = (ia, a.1) > (ib, b.1);
-        let ((lo, lo_port), (hi, hi_port)) = if from_hi { ((ib, b.1), (ia, a.1)) } else { ((ia, a.1), (ib, b.1)) };
-        let key = Key { hash: 0, lo, hi, lo_port, hi_port, proto, v6: a.0.is_ipv6() };
-        (key.hashed(), from_hi)
-    }
-
-    fn hashed(self) -> Key {
-        let Key { lo, hi, .. } = self;
-        // A fixed seed: which shard a flow is in decides the order of lines. Collisions cost at most a walk over one shard's capped table.
-        let mut h = FixedState::with_seed(0x6f76_6572_6865_6172).build_hasher();
-        if self.v6 {
-            h.write_u128(lo);
-            h.write_u128(hi);
-        } else {
-            h.write_u64(((lo as u64) << 32 | hi as u64 & 0xffff_ffff) ^ (lo >> 32) as u64);
-        }
-        h.write_u64(u64::from(self.lo_port) << 32 | u64::from(self.hi_port) << 16 | u64::from(self.proto) << 1 | u64::from(self.v6));
-        Key { hash: h.finish(), ..self }
-    }
-
-    /// What is said on the link itself, in frames of this type, by somebody who has no address yet.
-    pub(crate) fn of_link(kind: u16) -> Key {
-        let all = number(IpAddr::V4(Ipv4Addr::BROADCAST));
-        Key { hash: 0, lo: 0, hi: all, lo_port: 0, hi_port: kind, proto: RESERVED, v6: false }.hashed()
-    }
-
-    /// The type of those frames. IP's protocol of this number has no ports.
-    fn link(&self) -> Option<u16> {
-        (self.proto == RESERVED && self.hi_port > 0).then_some(self.hi_port)
-    }
-
-    /// Whether one end has no address yet: all who ask for a lease speak from the same.
-    pub(crate) fn is_homeless(&self) -> bool {
-        self.lo == 0 && (self.proto == 17 || self.link().is_some()) && !self.v6
-    }
-
-    /// The conversation of one of them alone. Above its 32 bits an IPv4 address has room.
-    pub(crate) fn of(self, mac: Mac) -> Key {
-        let [a, b, c, d, e, f] = mac.0;
-        Key { lo: u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f])) << 32, ..self }.hashed()
-    }
-
-    /// The shard this conversation belongs to. Bits the hash table uses least.
-    pub(crate) fn shard(&self) -> u16 {
-        (self.hash >> 40) as u16 % SHARDS
-    }
-
-    /// The address of the lower or the higher end.
-    pub(crate) fn end(&self, hi: bool) -> SocketAddr {
-        let (ip, port) = if hi { (self.hi, self.hi_port) } else { (self.lo, self.lo_port) };
-        let ip = if self.v6 { IpAddr::V6(Ipv6Addr::from(ip)) } else { IpAddr::V4(Ipv4Addr::from(ip as u32)) };
-        SocketAddr::new(ip, if self.link().is_some() { 0 } else { port })
-    }
-
-    pub(crate) fn is_tcp(&self) -> bool {
-        self.proto == 6
-    }
-
-    pub(crate) fn is_icmp6(&self) -> bool {
-        self.proto == 58
-    }
-
-    pub(crate) fn transport(&self) -> Transport {
-        match self.proto {
-            6 => Transport::Tcp,
-            17 => Transport::Udp,
-            1 | 58 => Transport::Icmp,
-            132 => Transport::Sctp,
-            n => Transport::Other(self.link().unwrap_or(u16::from(n))),
-        }
-    }
-}
-
-fn number(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
-    }
 }
 
 /// The link addresses of a packet, source first, where the link layer around it has them.
@@ -292,6 +192,10 @@ pub(crate) fn slice(link: Link, bytes: &[u8], wire: usize) -> Sliced {
         0 | 108 => (Next::Ip, 4),
         12 | 14 | 101 | 228 | 229 => (Next::Ip, 0),
         9 | 50 => (Next::Ppp, 0),
+        239 => match nflog::packet(bytes) {
+            Some(at) => (Next::Ip, at),
+            None => return Sliced::Other(Other::CutHeader),
+        },
         // Cisco HDLC: address, control, EtherType.
         104 => match half(bytes, 2) {
             Some(t) => (Next::Type(t), 4),

@@ -34,6 +34,15 @@ pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
 }
 
+/// `3 frames of LLDP`, `2 custom blocks`, `5 fragments that never became whole datagrams`: not all that is not read are frames.
+pub(crate) fn unread(n: u64, name: &str) -> String {
+    if name.ends_with(" block") {
+        return count(n, name, &format!("{name}s"));
+    }
+    let own = ["fragments ", "segments ", "secrets "].iter().any(|what| name.starts_with(what));
+    if own { format!("{} {name},", number(n)) } else { format!("{} of {name}", count(n, "frame", "frames")) }
+}
+
 /// `12 tls, 3 http`.
 pub(crate) fn listed(map: &BTreeMap<String, u64>) -> String {
     map.iter().map(|(what, n)| format!("{} {what}", number(*n))).collect::<Vec<_>>().join(", ")
@@ -232,6 +241,19 @@ mod tests {
             assert_eq!(bytes(n), expect);
         }
         assert_eq!(count(1_234_567, "flow", "flows"), "1\u{a0}234\u{a0}567 flows");
+    }
+
+    #[test]
+    fn says_what_is_not_read() {
+        for (n, name, expect) in [
+            (1, "LLDP", "1 frame of LLDP"),
+            (2, "frame ends inside a header", "2 frames of frame ends inside a header"),
+            (2, "custom block", "2 custom blocks"),
+            (1, "name resolution block", "1 name resolution block"),
+            (3, "fragments that never became whole datagrams", "3 fragments that never became whole datagrams,"),
+        ] {
+            assert_eq!(unread(n, name), expect);
+        }
     }
 
     #[test]
