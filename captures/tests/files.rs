@@ -449,3 +449,32 @@ fn who_has_no_address_is_told_apart_by_the_link() {
     let lines = run(&capture.0, &Options::default()).0;
     assert_eq!(lines.iter().filter(|l| l.starts_with("open udp 68-67")).count(), 2, "{lines:?}");
 }
+
+#[test]
+fn who_logs_in_to_the_link_is_heard() {
+    const MACS: [u8; 12] = [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1];
+    let pap = b"\x01\x01\0\x0e\x03ada\x05petal";
+    let session = |payload: &[u8]| [&MACS[..], b"\x88\x64\x11\0\0\x01\0\x10\xc0\x23", payload].concat();
+    let eap = [&MACS[..], b"\x88\x8e\x01\0\0\x08\x02\x01\0\x08\x01ada"].concat();
+    let key = [&MACS[..], b"\x88\x8e\x01\x03\0\x04\x02\0\0\0"].concat();
+    let mut capture = Pcap::new(1);
+    capture.frame(T0, &session(pap));
+    // Padded, as short frames are; then cut by the capture.
+    capture.frame(T0 + 1, &[&eap[..], &[0; 20]].concat());
+    capture.cut_frame(T0 + 2, &session(pap), 30);
+    capture.frame(T0 + 3, &key);
+    let (lines, report) = run(&capture.0, &Options::default());
+    let expect = [
+        "open link-c023 0-0",
+        "> \\x01\\x01\\x00\\x0e\\x03ada\\x05petal",
+        "open link-888e 0-0",
+        "> \\x02\\x01\\x00\\x08\\x01ada",
+        "> \\x01\\x01\\x00\\x0e\\x03ada",
+        "close EndOfRun at 3 missing 6",
+        "close EndOfRun at 2",
+    ];
+    let mut said: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.contains("gap")).collect();
+    said[5..].sort_unstable_by_key(|line| !line.contains("missing"));
+    assert_eq!(said, expect, "{lines:?}");
+    assert_eq!(report.unread.into_iter().collect::<Vec<_>>(), [("802.1X (EAPOL)".to_owned(), 1)]);
+}
