@@ -1,8 +1,12 @@
-//! Logins that are no text, in the first bytes a client says: MQTT, SOCKS 5, LDAP, PostgreSQL, AMQP.
+//! Logins that are no text, in the first bytes a client says: MQTT, SOCKS 5, LDAP, PostgreSQL, AMQP, SMPP; and those that veil what they say
+//! ([`veiled`]).
+
+mod veiled;
 
 use policies::IdentifierType;
 
 use super::http::secrets::Secret;
+use crate::leak::is_stand_in;
 
 /// What first bytes are.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ type Kind = fn(&mut Bytes<'_>, &mut Vec<Secret>) -> Read<()>;
 
 /// Looks at the first bytes of a stream.
 pub(crate) fn read(bytes: &[u8]) -> Opening {
-    let kinds: [Kind; 5] = [mqtt, socks, ldap, postgres, amqp];
+    let kinds: [Kind; 9] = [mqtt, socks, ldap, postgres, amqp, smpp, veiled::tds, veiled::oscar, veiled::drda];
     let mut more = false;
     for kind in kinds {
         let mut found = Vec::new();
@@ -84,6 +88,21 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    /// Text of ASCII up to a zero, which is taken too, and where it stands.
+    fn text(&mut self, longest: usize) -> Read<(&'a [u8], usize)> {
+        let here = self.bytes.get(self.at..).unwrap_or_default();
+        let len = here.iter().take(longest + 1).take_while(|b| (b' '..=b'~').contains(b)).count();
+        match here.get(len) {
+            Some(0) if len <= longest => {
+                let at = self.at;
+                self.take(len + 1)?;
+                Ok((here.get(..len).unwrap_or_default(), at))
+            }
+            None if len <= longest => Err(Stop::More),
+            _ => Err(Stop::No),
+        }
+    }
+
     /// Takes `len` bytes that are a secret, if there are any.
     fn secret(&mut self, kind: IdentifierType, len: usize, out: &mut Vec<Secret>) -> Read<()> {
         let at = self.at;
@@ -92,6 +111,13 @@ impl<'a> Bytes<'a> {
             out.push(Secret { kind, value: value.to_vec(), at, len, chain: &[] });
         }
         Ok(())
+    }
+}
+
+/// Adds what was read at a place: not a password that is none.
+fn tell(kind: IdentifierType, value: &[u8], (at, len): (usize, usize), chain: &'static [&'static str], out: &mut Vec<Secret>) {
+    if !value.is_empty() && !(kind == IdentifierType::Password && is_stand_in(value)) {
+        out.push(Secret { kind, value: value.to_vec(), at, len, chain });
     }
 }
 
@@ -220,6 +246,42 @@ fn amqp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     Ok(())
 }
 
+/// A bind of SMPP, or the outbind that asks for one (3.4 §4.1): who it is and the password, each up to a zero. Centres allow more than the eight
+/// letters of the standard.
+fn smpp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    const OUTBIND: u8 = 0x0b;
+    const LONGEST_FIELD: usize = 64;
+    it.expect(&[0, 0])?;
+    let end = it.number(2)?;
+    it.expect(&[0, 0, 0])?;
+    let command = it.byte()?;
+    if !matches!(command, 1 | 2 | 9 | OUTBIND) || !(19..=512).contains(&end) {
+        return Err(Stop::No);
+    }
+    // No status, and a number of its own.
+    it.expect(&[0; 4])?;
+    it.take(4)?;
+    let (system, password) = (it.text(LONGEST_FIELD)?, it.text(LONGEST_FIELD)?);
+    if command != OUTBIND {
+        it.text(LONGEST_FIELD)?;
+        it.take(3)?;
+        it.text(LONGEST_FIELD)?;
+    }
+    // Optional parameters (§5.3.1), up to the end that was announced.
+    while it.at < end {
+        it.take(2)?;
+        let len = it.number(2)?;
+        it.take(len)?;
+    }
+    if it.at != end {
+        return Err(Stop::No);
+    }
+    for (kind, (value, at)) in [(IdentifierType::UserName, system), (IdentifierType::Password, password)] {
+        tell(kind, value, (at, value.len()), &[], out);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +289,7 @@ mod tests {
 
     /// What is found in a whole opening, and that no piece of it is taken for another thing.
     #[track_caller]
-    fn check(bytes: &[u8], expect: &[(IdentifierType, &str, usize)]) {
+    pub(super) fn check(bytes: &[u8], expect: &[(IdentifierType, &str, usize)]) {
         for cut in 1..bytes.len() {
             assert!(matches!(read(&bytes[..cut]), Opening::More), "{cut} bytes of {}: {:?}", bytes.escape_ascii(), read(&bytes[..cut]));
         }
@@ -238,6 +300,36 @@ mod tests {
         let found: Vec<_> = found.iter().map(|s| (s.kind, String::from_utf8_lossy(&s.value).into_owned(), s.at)).collect();
         let expect: Vec<_> = expect.iter().map(|(kind, value, at)| (*kind, (*value).to_owned(), *at)).collect();
         assert_eq!(found, expect);
+    }
+
+    /// Nothing is told of what only looks alike, nor of its pieces.
+    #[track_caller]
+    pub(super) fn none(bytes: &[u8]) {
+        for cut in 1..=bytes.len() {
+            if let Opening::Is(found) = read(&bytes[..cut]) {
+                assert_eq!(found, [], "{cut} bytes of {}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn binds_of_smpp() {
+        use IdentifierType::{Password, UserName};
+        let pdu = |command: u8, body: &[u8]| [&[0, 0, 0, 16 + body.len() as u8, 0, 0, 0, command, 0, 0, 0, 0, 0, 0, 0, 7], body].concat();
+        let expect = [(UserName, "ada", 16), (Password, "secret", 20)];
+        for command in [1, 2, 9] {
+            check(&pdu(command, b"ada\0secret\0SMPP\0\x34\0\0\0"), &expect);
+        }
+        check(&pdu(9, b"ada\0secret\0\0\x34\x01\x01^49\0\x02\x10\0\x01\x34"), &expect);
+        check(&pdu(0x0b, b"ada\0secret\0"), &expect);
+        check(&pdu(9, b"ada\0\0\0\x34\0\0\0"), &[(UserName, "ada", 16)]);
+        check(&pdu(9, b"ada\0********\0\0\x34\0\0\0"), &[(UserName, "ada", 16)]);
+        // Another command, an answer, a number of something else, and lengths that do not agree.
+        none(&pdu(4, b"ada\0secret\0SMPP\0\x34\0\0\0"));
+        none(b"\0\0\0\x15\x80\0\0\x09\0\0\0\0\0\0\0\x01SMSC\0");
+        none(&pdu(9, b"ada\0sec\xe9ret\0SMPP\0\x34\0\0\0"));
+        none(&pdu(9, b"ada\0secret\0SMPP\0\x34\0\0\0more"));
+        none(&pdu(9, b"ada\0secret\0SMPP\0\x34\0\0").into_iter().chain([0; 20]).collect::<Vec<_>>());
     }
 
     #[test]
@@ -264,10 +356,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile(start in 0usize..5, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let starts: [&[u8]; 5] = [
+        fn hostile(start in 0usize..9, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let starts: [&[u8]; 9] = [
                 b"\x10\x1f\0\x04MQTT\x05\xff\0\x3c", b"\x05\x02", b"\x30\x84", b"\0\0\0\x12\0\x03\0\0",
-                b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b",
+                b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b", b"\0\0\0\x28\0\0\0\x09\0\0\0\0", b"\x10\x01\0\x68\0\0\x01\0",
+                b"\x2a\x01\0\x01\0\x20\0\0\0\x01", b"\0\x0a\xd0\x41\0\x01\0\x04\x10\x41",
             ];
             let all = [starts[start], &bytes].concat();
             if let Opening::Is(found) = read(&all) {

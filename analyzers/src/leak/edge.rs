@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::items::{is_far, is_item, is_short_item};
+use crate::ebcdic;
 
 /// So many bytes in front of an occurrence say whether it counts.
 pub(super) const FRONT: usize = 16;
@@ -32,6 +33,8 @@ pub(super) enum Edge {
     Imei(u8),
     /// A number of a field of Protocol Buffers, its key in front.
     Key,
+    /// No letter or digit of EBCDIC on either side.
+    Ebcdic,
 }
 
 impl Edge {
@@ -42,6 +45,7 @@ impl Edge {
         match self {
             Edge::None => true,
             Edge::Key => super::varint::is_field(head, tail),
+            Edge::Ebcdic => ![head.last(), tail.first()].into_iter().flatten().any(|b| ebcdic::is_alphanumeric(*b)),
             Edge::Imei(check) => {
                 let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
                 let last = tail.first().copied();
@@ -77,7 +81,7 @@ impl Edge {
             Edge::Number => !digit(before) && !digit(after) && before != Some(b'+'),
             Edge::Word | Edge::Lead => !word(before) && !word(after),
             Edge::Local => !word(before) && !word(after) && !matches!(after, Some(b'@' | b'%')),
-            Edge::None | Edge::Mailbox | Edge::Imei(_) | Edge::Key => true,
+            Edge::None | Edge::Mailbox | Edge::Imei(_) | Edge::Key | Edge::Ebcdic => true,
         }
     }
 }

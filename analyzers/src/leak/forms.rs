@@ -6,6 +6,7 @@ use super::code;
 use super::puny::punycode;
 use super::table::Edge;
 use super::varint;
+use crate::scramble;
 use policies::IdentifierType as Kind;
 
 /// One way to write a value.
@@ -122,7 +123,12 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             out.push(Form::text(value.replace(", ", ",")));
             out.push(Form::text(value.replace([',', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Kind::Password | Kind::Token | Kind::PushToken => out.push(Form::text(value).exact().edge(guard(kind, value))),
+        Kind::Password | Kind::Token | Kind::PushToken => {
+            out.push(Form::text(value).exact().edge(guard(kind, value)));
+            if kind == Kind::Password {
+                scrambled(value, &mut out);
+            }
+        }
         Kind::Contact if value.contains('@') => email(value, &mut out),
         Kind::Contact if value.starts_with('+') => msisdn(value, &mut out),
         Kind::Contact | Kind::PersonName => person(value, &mut out),
@@ -174,6 +180,8 @@ const DISTINCT_DIGITS: usize = 12;
 /// Eight letters and digits taken at random are about 40 bits.
 const DISTINCT_TEXT: usize = 8;
 
+/// Fewer bytes that are no text are found in anything.
+const SHORTEST_SCRAMBLED: usize = 6;
 /// Shorter family names are words of many languages.
 const DISTINCT_NAME: usize = 6;
 
@@ -189,6 +197,15 @@ fn named(name: &str, out: &mut Vec<Form>) {
             out.push(Form::text(text.as_str()).edge(guard(Kind::HostName, &text)).plain());
         }
     }
+}
+
+/// A password as protocols hide it from who looks in passing. One that is not ASCII was not written so in OSCAR.
+fn scrambled(value: &str, out: &mut Vec<Form>) {
+    out.push(Form::raw(scramble::tds(value), "tds").plain());
+    if value.is_ascii() {
+        out.push(Form::raw(scramble::roast(value.as_bytes()), "roast").plain());
+    }
+    out.retain(|form| form.text || form.bytes.len() >= SHORTEST_SCRAMBLED);
 }
 
 /// A number of a device with other separators between its groups, or with none; and one without, in groups of four. Not one of letters alone,

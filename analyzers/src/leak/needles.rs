@@ -8,12 +8,15 @@ use super::code;
 use super::forms::{Form, forms, lead};
 use super::names::Name;
 use super::table::{CORE, Edge, Needle, SHORTEST};
+use crate::ebcdic::{self, Page};
 use crate::encode::{base64, hex};
 use crate::text::Text;
 use policies::IdentifierType as Kind;
 
 /// Fewer characters of base64 stand in any long run of it.
 const SHORTEST_BASE64: usize = 8;
+/// Fewer bytes that are no text are found in anything.
+const SHORTEST_EBCDIC: usize = 6;
 
 /// What it means that a needle was found.
 #[derive(Clone, Debug)]
@@ -162,6 +165,7 @@ impl Needles {
                 for (big, name) in [(false, "utf-16le"), (true, "utf-16be")] {
                     self.push(seed, code::utf16(text, big), form, form.fold, Edge::None, &steps(&[name]));
                 }
+                self.ebcdic(seed, form);
             }
         } else if form.partial || form.plain {
             return;
@@ -173,6 +177,16 @@ impl Needles {
                 for phase in 0..3 {
                     self.base64(seed, &variant, phase, form, &steps(&["base64"]));
                 }
+            }
+        }
+    }
+
+    /// A text as mainframes write it; in capitals too, as they have names. Its letters are no letters of ASCII, whose case could be left aside.
+    fn ebcdic(&mut self, seed: u32, form: &Form) {
+        let edge = if form.edge == Edge::None { Edge::None } else { Edge::Ebcdic };
+        for text in cases(form).iter().filter_map(|bytes| std::str::from_utf8(bytes).ok()) {
+            for bytes in Page::ALL.iter().filter_map(|page| ebcdic::encode(text, *page)).filter(|bytes| bytes.len() >= SHORTEST_EBCDIC) {
+                self.push(seed, bytes, form, false, edge, &["ebcdic"]);
             }
         }
     }
@@ -271,4 +285,65 @@ fn cases(form: &Form) -> Vec<Vec<u8>> {
         }
     }
     out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::{Carry, Engine, Seed};
+    use super::*;
+    use crate::scramble;
+
+    /// What of a planted value is found in bytes, in a message and in a stream: the chain.
+    #[track_caller]
+    fn check(kind: Kind, value: &str, bytes: &[u8], expect: Option<&str>) {
+        let engine = Engine::new([Seed { name: "it".into(), kind, value: value.into() }], &[7; 32]);
+        let mut told = Vec::new();
+        let chain = |f: &super::super::Found| f.chain.iter().map(Text::as_str).collect::<Vec<_>>().join(",");
+        engine.peel_once(bytes, &mut |f: super::super::Found| told.extend(f.seed.is_some().then(|| chain(&f))));
+        let mut streamed = Vec::new();
+        let mut carry = Carry::default();
+        engine.scan(&mut carry, bytes, &mut |f| streamed.push(chain(&f)));
+        engine.finish(&mut carry, &mut |f| streamed.push(chain(&f)));
+        for told in [told, streamed] {
+            assert_eq!(told.first().map(String::as_str), expect, "{value} in {}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn ebcdic_of_planted_values() {
+        let ebcdic = |text: &str, page| ebcdic::encode(text, page).unwrap();
+        for page in Page::ALL {
+            let within = |before: &[u8], text: &str, behind: &[u8]| [before, &ebcdic(text, page), behind].concat();
+            let found = Some("ebcdic");
+            check(Kind::Password, "Zk84![qP]w2x", &within(b"\0\x10\x11\xa1", "Zk84![qP]w2x", b"\0\x06"), found);
+            check(Kind::Password, "Zk84qP", &within(b"\0\x0a\x11\xa1", "Zk84qP", b"\0\x06"), found);
+            // A name as it is, and in capitals.
+            check(Kind::UserName, "mallory7", &within(b"\x11\xa0", "mallory7", b"\0"), found);
+            check(Kind::UserName, "mallory7", &within(b"\x11\xa0", "MALLORY7", b"\x40\x40"), found);
+            check(Kind::Email, "ada@example.org", &within(b"\0", "Ada@Example.org", b"\0").to_ascii_lowercase(), None);
+            check(Kind::Email, "ada@example.org", &within(b"\0", "ada@example.org", b"\0"), found);
+            check(Kind::Imei, "490154203237518", &within(b"\0", "490154203237518", b"\x40"), found);
+            // Part of a longer word, another word, a password in other letters, and what is too short.
+            check(Kind::UserName, "mallory7", &within(&[0xa8], "mallory7", b"\0"), None);
+            check(Kind::UserName, "mallory7", &within(b"\0", "mallory7", &[0xf7]), None);
+            check(Kind::UserName, "mallory7", &within(b"\0", "mallory8", b"\0"), None);
+            check(Kind::Email, "ada@example.org", &within(&[0x84], "ada@example.org", b"\0"), None);
+            check(Kind::Password, "Zk84qPw2x", &within(b"\0", "ZK84QPW2X", b"\0"), None);
+            check(Kind::Password, "Zk84q", &within(b"\0", "Zk84q", b"\0"), None);
+        }
+    }
+
+    #[test]
+    fn scrambled_passwords() {
+        let (tds, roast) = (scramble::tds("Zk84qPw2x"), scramble::roast(b"Zk84qPw2x"));
+        check(Kind::Password, "Zk84qPw2x", &[b"\x01\x02", &tds[..], b"\0"].concat(), Some("tds"));
+        check(Kind::Password, "Zk84qPw2x", &[b"\0\x02\0\x09", &roast[..], b"\0"].concat(), Some("roast"));
+        // Another password, what is no password, and what is too short.
+        check(Kind::Password, "Zk84qPw2y", &tds, None);
+        check(Kind::Password, "Zk84qPw2y", &roast, None);
+        check(Kind::UserName, "Zk84qPw2x", &tds, None);
+        check(Kind::Password, "Zk84q", &scramble::roast(b"Zk84q"), None);
+        check(Kind::Password, "Zk84qP", &scramble::roast(b"Zk84qP"), Some("roast"));
+    }
 }
