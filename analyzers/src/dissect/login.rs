@@ -1,15 +1,16 @@
 //! How people log in to services whose protocol nobody reads here: commands of line protocols, prompts, and the first messages of some that are
 //! no text ([`opening`]). A credential is told by the word or number in front of it, whatever its value.
 
+mod prompts;
 mod sasl;
 
 use policies::IdentifierType;
 
 use super::opening::{self, Opening};
-use crate::flow::Dir;
 
 use super::http::secrets::{self, Secret, Url, base64};
 
+pub(crate) use prompts::Prompts;
 pub(crate) use sasl::in_elements;
 use sasl::{bearer, is_bearer, plain};
 
@@ -330,120 +331,6 @@ fn is_secret(value: &[u8]) -> bool {
     !value.is_empty() && value != b"*" && value.len() <= LONGEST_LINE
 }
 
-/// A conversation of prompts and answers, as over telnet (RFC 854): who is asked for a password answers with one.
-#[derive(Debug, Default)]
-pub(crate) struct Prompts {
-    /// The last words of each direction.
-    tails: [Vec<u8>; 2],
-    /// Who is asked, and whether for a password.
-    asked: Option<(Dir, bool)>,
-    answer: Vec<u8>,
-    /// Where the answer begins in its stream.
-    start: u64,
-    user: Option<Box<(Secret, u64)>>,
-    seen: u64,
-}
-
-/// More than the longest prompt, and than any name or password.
-const LONGEST_PROMPT: usize = 64;
-const LONGEST_ANSWER: usize = 256;
-/// A prompt with the controls of a terminal in it.
-const LAST_WORDS: usize = 512;
-
-impl Prompts {
-    /// Takes the bytes that stand at `offset`; hands over each secret with the place in the stream of `dir`.
-    pub(crate) fn take(&mut self, dir: Dir, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Dir, Secret, u64)) {
-        if self.seen > LOOKED_AT {
-            return;
-        }
-        self.seen += bytes.len() as u64;
-        // Of what is no answer the last words count.
-        let skipped = if self.asked.is_some_and(|(who, _)| who == dir) { 0 } else { bytes.len().saturating_sub(LAST_WORDS) };
-        for (at, byte) in said(bytes.get(skipped..).unwrap_or_default()) {
-            match self.asked {
-                Some((who, password)) if who == dir => self.hear(password, dir, offset + at as u64, byte, told),
-                _ => {
-                    let tail = &mut self.tails[dir.index()];
-                    if tail.len() >= LONGEST_PROMPT {
-                        tail.drain(..LONGEST_PROMPT / 2);
-                    }
-                    tail.push(byte.to_ascii_lowercase());
-                }
-            }
-        }
-        let tail = self.tails[dir.index()].trim_ascii_end();
-        let asks = |words: &[&[u8]]| words.iter().any(|word| tail.ends_with(word));
-        let password = asks(&[b"password:", b"passcode:", b"passwort:", b"mot de passe:"]);
-        if password || asks(&[b"login:", b"username:", b"user name:", b"user:"]) {
-            self.asked = Some((dir.other(), password));
-            self.answer.clear();
-            self.tails[dir.index()].clear();
-        }
-    }
-
-    /// A byte of an answer.
-    fn hear(&mut self, password: bool, dir: Dir, at: u64, byte: u8, told: &mut dyn FnMut(Dir, Secret, u64)) {
-        match byte {
-            b'\r' | b'\n' if self.answer.is_empty() => {}
-            b'\r' | b'\n' => {
-                self.asked = None;
-                let value = std::mem::take(&mut self.answer);
-                let len = (at - self.start) as usize;
-                let kind = if password { IdentifierType::Password } else { IdentifierType::UserName };
-                let secret = Secret { kind, value, at: 0, len, chain: &[] };
-                if password {
-                    for (secret, start) in self.user.take().map(|user| *user).into_iter().chain([(secret, self.start)]) {
-                        told(dir, secret, start);
-                    }
-                } else {
-                    self.user = Some(Box::new((secret, self.start)));
-                }
-            }
-            // Whoever types makes mistakes.
-            8 | 0x7f => {
-                self.answer.pop();
-            }
-            0 => {}
-            _ if self.answer.len() >= LONGEST_ANSWER => self.asked = None,
-            _ => {
-                if self.answer.is_empty() {
-                    self.start = at;
-                }
-                self.answer.push(byte);
-            }
-        }
-    }
-}
-
-/// What is said, without telnet's commands (RFC 854, RFC 855), with the place of each byte.
-fn said(bytes: &[u8]) -> impl Iterator<Item = (usize, u8)> {
-    const IAC: u8 = 255;
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let byte = *bytes.get(at)?;
-            let here = at;
-            if byte != IAC {
-                at += 1;
-                return Some((here, byte));
-            }
-            match bytes.get(at + 1) {
-                // A subnegotiation lasts to its end.
-                Some(250) => {
-                    let end = memchr::memmem::find(bytes.get(at..)?, &[IAC, 240]);
-                    at = end.map_or(bytes.len(), |end| at + end + 2);
-                }
-                Some(251..=254) => at += 3,
-                Some(&IAC) => {
-                    at += 2;
-                    return Some((here, IAC));
-                }
-                _ => at += 2,
-            }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -530,38 +417,6 @@ mod tests {
                 logins.take(offset, piece, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
                 offset += piece.len() as u64;
             }
-            let mut prompts = Prompts::default();
-            for (n, piece) in bytes.chunks(cut).enumerate() {
-                prompts.take(if n % 2 == 0 { Dir::Out } else { Dir::Back }, (n / 2 * cut) as u64, piece, &mut |_, _, _| {});
-            }
         }
-    }
-
-    /// What a user types into a terminal, byte by byte and echoed, between the commands of telnet.
-    #[test]
-    fn prompts_and_answers() {
-        let mut prompts = Prompts::default();
-        let mut got = Vec::new();
-        let mut at = [0; 2];
-        let say = [
-            (Dir::Back, &b"\xff\xfd\x18\xff\xfa\x18\x01\xff\xf0Debian\r\nhost login: "[..]),
-            (Dir::Out, b"\xff\xfb\x18a"),
-            (Dir::Back, b"a"),
-            (Dir::Out, b"dx\x7f"),
-            (Dir::Out, b"a\r\0"),
-            (Dir::Back, b"da\r\nPassword: "),
-            (Dir::Out, b"se cret\r\0"),
-            (Dir::Back, b"\r\nLast login: today\r\n$ "),
-            (Dir::Out, b"ls\r\0"),
-        ];
-        for (dir, bytes) in say {
-            prompts.take(dir, at[dir.index()], bytes, &mut |dir, s, from| {
-                assert_eq!(dir, Dir::Out);
-                got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), from));
-            });
-            at[dir.index()] += bytes.len() as u64;
-        }
-        let expect = [(IdentifierType::UserName, "ada".to_owned(), 3), (IdentifierType::Password, "se cret".to_owned(), 10)];
-        assert_eq!(got, expect);
     }
 }
