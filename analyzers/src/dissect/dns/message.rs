@@ -97,6 +97,18 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Whether what stands here is the beginning of a record whose end is missing, and no name that cannot be one.
+    pub fn breaks_off(&self) -> bool {
+        let mut at = self.at;
+        loop {
+            match self.message.get(at) {
+                Some(n @ 1..=63) => at += 1 + usize::from(*n),
+                Some(n) => return *n == 0 || n & 0xc0 == 0xc0,
+                None => return at - self.at <= LONGEST_NAME,
+            }
+        }
+    }
+
     pub fn question(&mut self) -> Option<Question> {
         let at = self.at;
         let end = skip_name(self.message, at)?;

@@ -224,7 +224,7 @@ impl Dns {
     }
 
     fn message(&mut self, bytes: &[u8], dir: Dir, origin: Origin, cx: &mut Cx<'_>) {
-        let Some(header) = Header::read(bytes).filter(|h| h.plausible(bytes.len())) else {
+        let Some(header) = Header::read(bytes).filter(|h| h.plausible(bytes.len()) || sniff::is_cut(bytes, *h)) else {
             cx.odd(OddKind::BrokenDns, "a message that is none", Some(origin.offset));
             cx.search_whole(
                 &Spot { place: Place::Of("udp.datagram"), dir, layer: self.layer, from: From::Decoded(origin), chain: &[] },

@@ -43,14 +43,15 @@ fn is_on_link(flavour: Flavour, ends: &Ends, message: &[u8], header: Header) -> 
     }
 }
 
-/// Whether an answer begins with a question that can be read, and breaks off in a record behind it.
-fn is_cut(message: &[u8], header: Header) -> bool {
+/// Whether an answer begins with a question that can be read, or announces a first record without one, and breaks off in a record behind it: its
+/// counts are those of what was sent, not of what was captured. Reads no more records than there are bytes for.
+pub(super) fn is_cut(message: &[u8], header: Header) -> bool {
     let mut reader = Reader::new(message);
     let asked = header.questions == 1 && reader.question().is_some_and(|q| matches!(q.class & 0x7fff, 1 | 255) && q.end > q.at + 2);
     let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additional);
     let read = (0..records).take_while(|_| reader.record(Section::Answer).is_some()).count();
-    // A first record at least: what is whole and announces more is no message.
-    asked && header.response && header.opcode == 0 && read > 0
+    let begins = asked || header.questions == 0 && read > 0;
+    begins && header.response && header.opcode == 0 && (read as u32) < records && reader.breaks_off()
 }
 
 fn is_whole(message: &[u8], header: Header) -> bool {

@@ -389,6 +389,41 @@ fn broken_messages() {
     check(53, &[(Dir::Out, looped)], "odd: a message breaks off or lies about its lengths\n unparsed dns 18\n dns");
 }
 
+/// What the capture cut off: the counts are those of the whole.
+#[test]
+fn answers_cut_by_a_snap_length() {
+    let owner = [vec![5], b"login".to_vec(), vec![0xc0, 12]].concat();
+    let records = vec![record(&owner, 1, &[192, 0, 2, 1]); 8];
+    let whole = message(7, ANSWER, [1, 8, 0, 0], &[vec![question("login.bank.test", 1)], records].concat());
+    let behind = 12 + 21;
+    let said = "odd: a message breaks off or lies about its lengths\n login.bank.test/1 0";
+    for (cut, addresses) in [(0, ""), (1, ""), (5, ""), (7, ""), (15, ""), (20, ""), (22, "192.0.2.1"), (30, "192.0.2.1")] {
+        let cut = whole[..behind + cut].to_vec();
+        for asked in [true, false] {
+            let answer = (Dir::Back, cut.clone());
+            let steps = if asked { vec![ask(7, "login.bank.test", 1), answer] } else { vec![answer] };
+            let got = told(&run(53, false, &steps));
+            let only = if asked { "" } else { " answer only" };
+            let expect = format!("{}{}", said.lines().last().unwrap().trim(), format_args!(" [{addresses}]{only}\n"));
+            assert!(got.contains(&expect) && got.ends_with("dns\n"), "{asked} {}: {got}", cut.len());
+            assert!(!got.contains("none"), "{got}");
+        }
+    }
+    // Without the whole question nothing is known; what is no record behind it, and what nobody answers, is no such message.
+    check(53, &[(Dir::Back, whole[..behind - 1].to_vec())], "unknown");
+    let other = [&whole[..behind], &[0x80, 1, 2, 3]].concat();
+    check(53, &[(Dir::Back, other)], "unknown");
+    let query = message(7, ASK, [1, 0xffff, 0xffff, 0xffff], &[question("login.bank.test", 1)]);
+    check(53, &[(Dir::Out, query)], "unknown");
+    // As many as can be said, of which none came.
+    let most = message(7, ANSWER, [1, 0xffff, 0xffff, 0xffff], &[question("login.bank.test", 1)]);
+    assert!(told(&run(53, false, &[(Dir::Back, most)])).ends_with("dns\n"));
+    check(5300, &[(Dir::Back, whole[..behind + 7].to_vec())], "unknown");
+    // An announcement.
+    let said = message(0, 0x8400, [0, 9, 0, 0], &[record(&name("a.local"), 1, &[192, 0, 2, 1]), name("b.local")]);
+    assert!(told(&run(5353, false, &[(Dir::Out, said)])).contains(" a.local"));
+}
+
 #[test]
 fn over_tcp() {
     let one = |m: Vec<u8>| [(m.len() as u16).to_be_bytes().to_vec(), m].concat();
