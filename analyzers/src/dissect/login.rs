@@ -1,8 +1,10 @@
 //! How people log in to services whose protocol nobody reads here: commands of line protocols, prompts, and the first messages of some that are
 //! no text ([`opening`]). A credential is told by the word or number in front of it, whatever its value.
 
+mod plain;
 mod prompts;
 mod sasl;
+mod services;
 
 use policies::IdentifierType;
 
@@ -10,9 +12,11 @@ use super::opening::{self, Opening};
 
 use super::http::secrets::{self, Secret, Url, base64};
 
+pub(crate) use plain::{Plain, secrets as plain_message};
 pub(crate) use prompts::Prompts;
 pub(crate) use sasl::in_elements;
-use sasl::{bearer, is_bearer, plain};
+use sasl::{bearer, is_bearer};
+use services::Greeting;
 
 /// A login stands at the start: after so many bytes of a direction nothing more is looked for.
 const LOOKED_AT: u64 = 16 << 10;
@@ -37,7 +41,20 @@ pub(crate) struct Logins {
     held: Option<Box<(Secret, u64)>>,
     /// Strings that are left of an array of Redis.
     array: u32,
+    /// The head of a first frame of STOMP is being said.
+    stomp: bool,
+    /// What the first line said.
+    greeting: Option<Greeting>,
     over: bool,
+}
+
+/// What is known of a conversation beside what one direction says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
+    /// The port that is spoken to.
+    pub(crate) port: u16,
+    /// How the other direction began.
+    pub(crate) greeted: Option<Greeting>,
 }
 
 /// Commands that may stand between a user's name and the password.
@@ -60,15 +77,20 @@ enum Asked {
 }
 
 impl Logins {
+    /// How this direction began, for what the other says.
+    pub(crate) fn greeting(&self) -> Option<Greeting> {
+        self.greeting
+    }
+
     /// Takes the bytes that stand at `offset`; hands over each secret with its place in the stream.
-    pub(crate) fn take(&mut self, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Secret, u64)) {
+    pub(crate) fn take(&mut self, offset: u64, bytes: &[u8], around: Around, told: &mut dyn FnMut(Secret, u64)) {
         if self.over {
             return;
         }
         if offset == 0 || !self.first.is_empty() && offset == self.next {
             self.first.extend_from_slice(bytes);
             self.next = offset + bytes.len() as u64;
-            match opening::read(&self.first) {
+            match opening::read(&self.first, around.port) {
                 Opening::Is(found) => {
                     *self = Logins { over: true, ..Logins::default() };
                     return found.into_iter().for_each(|secret| told(secret, 0));
@@ -76,18 +98,18 @@ impl Logins {
                 Opening::More if self.first.len() as u64 <= LOOKED_AT => return,
                 Opening::More | Opening::No => {
                     let first = std::mem::take(&mut self.first);
-                    return self.lines(0, &first, told);
+                    return self.lines(0, &first, around, told);
                 }
             }
         }
         if offset != self.next {
             // What is not there may have been anything.
-            *self = Logins::default();
+            *self = Logins { greeting: self.greeting, ..Logins::default() };
         }
-        self.lines(offset, bytes, told);
+        self.lines(offset, bytes, around, told);
     }
 
-    fn lines(&mut self, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Secret, u64)) {
+    fn lines(&mut self, offset: u64, bytes: &[u8], around: Around, told: &mut dyn FnMut(Secret, u64)) {
         if self.line.is_empty() {
             self.start = offset;
         }
@@ -101,7 +123,10 @@ impl Logins {
             if line.ends_with(b"\n") && !ends_with_literal(&self.line) {
                 let whole = std::mem::take(&mut self.line);
                 let held = self.held.take();
-                self.read(whole.trim_ascii_end(), &mut found);
+                if self.start == 0 {
+                    self.greeting = Greeting::of(whole.trim_ascii_end());
+                }
+                self.read(whole.trim_ascii_end(), around, &mut found);
                 if let Some((secret, at)) = held.filter(|_| is_of_irc(&whole)).map(|held| *held) {
                     told(secret, at);
                 }
@@ -120,7 +145,7 @@ impl Logins {
         }
         self.over = self.next > LOOKED_AT || self.line.len() > LONGEST_LINE || self.line.contains(&0);
         if self.over {
-            *self = Logins { over: true, ..Logins::default() };
+            *self = Logins { over: true, greeting: self.greeting, ..Logins::default() };
         }
     }
 
@@ -160,7 +185,7 @@ impl Logins {
         }
     }
 
-    fn read(&mut self, line: &[u8], out: &mut Vec<Secret>) {
+    fn read(&mut self, line: &[u8], around: Around, out: &mut Vec<Secret>) {
         let asked = std::mem::take(&mut self.asked);
         let secret = |kind, value: &[u8], at| Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] };
         // IRC says the command before each answer.
@@ -168,7 +193,7 @@ impl Logins {
         let at = line.len() - answer.len();
         let coded = |kind, value: Vec<u8>| Secret { kind, value, at, len: answer.len(), chain: &["base64"] };
         match asked {
-            Asked::Plain => return plain(answer, at, out),
+            Asked::Plain => return sasl::plain(answer, at, out),
             Asked::Bearer => return bearer(answer, at, out),
             Asked::User => {
                 self.asked = Asked::Password;
@@ -188,6 +213,13 @@ impl Logins {
                     return;
                 }
             }
+        }
+        if self.stomp || self.start == 0 && services::is_stomp(line) {
+            self.stomp = services::stomp(line, out);
+            return;
+        }
+        if services::read(line, around.greeted, out) {
+            return;
         }
         let mut words = Words { line, at: 0 };
         let Some((first, _)) = words.next() else { return };
@@ -246,7 +278,7 @@ impl Logins {
         let initial = words.next().filter(|(word, _)| *word != b"=");
         if name.eq_ignore_ascii_case(b"PLAIN") {
             match initial {
-                Some((word, at)) => plain(word, at, out),
+                Some((word, at)) => sasl::plain(word, at, out),
                 None => self.asked = Asked::Plain,
             }
         } else if is_bearer(name) {
@@ -337,16 +369,22 @@ mod tests {
 
     use super::*;
 
-    /// What is told of a stream, whole and byte by byte: kind, value, and the place it stands at.
     #[track_caller]
     fn check(stream: &[u8], expect: &[(IdentifierType, &str, u64)]) {
+        check_in(Around::default(), stream, expect);
+    }
+
+    /// What is told of a stream, whole and byte by byte: kind, value, and the place it stands at.
+    #[track_caller]
+    fn check_in(around: Around, stream: &[u8], expect: &[(IdentifierType, &str, u64)]) {
         for size in [stream.len(), 1] {
             let mut logins = Logins::default();
             let mut got = Vec::new();
             let mut offset = 0;
             for piece in stream.chunks(size) {
-                logins
-                    .take(offset, piece, &mut |s, at| got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), at + s.at as u64)));
+                logins.take(offset, piece, around, &mut |s, at| {
+                    got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), at + s.at as u64))
+                });
                 offset += piece.len() as u64;
             }
             let got: Vec<_> = got.iter().map(|(kind, value, at)| (*kind, value.as_str(), *at)).collect();
@@ -408,13 +446,48 @@ mod tests {
         check(b"\x10\x20\0\x04MQTT\x05\xc2\0\x3c\0\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 20), (Password, "secret", 25)]);
     }
 
+    #[test]
+    fn services() {
+        use IdentifierType::{Password, UserName};
+        let greeted = |by: &[u8]| {
+            let mut server = Logins::default();
+            for (n, byte) in by.iter().enumerate() {
+                server.take(n as u64, &[*byte], Around::default(), &mut |_, _| ());
+            }
+            Around { port: 8021, greeted: server.greeting() }
+        };
+        let switch = greeted(b"Content-Type: auth/request\n\n");
+        check_in(switch, b"auth secret\n\n", &[(Password, "secret", 5)]);
+        check_in(switch, b"userauth ada@a.test:se:cret\n\n", &[(UserName, "ada@a.test", 9), (Password, "se:cret", 20)]);
+        check_in(switch, b"auth ******\n\nauth no more\n", &[]);
+        check(b"auth secret\n\n", &[]);
+        check_in(greeted(b"220 a.test ESMTP\r\n"), b"auth secret\r\n", &[]);
+        let speak = greeted(b"TS3\n\rWelcome\n\r");
+        check_in(speak, b"login ada secret\nuse 1\n", &[(UserName, "ada", 6), (Password, "secret", 10)]);
+        check_in(speak, b"login every day again\n", &[]);
+        check(b"login ada secret\n", &[]);
+        check(b"login client_login_name=ada client_login_password=secret\n", &[(UserName, "ada", 24), (Password, "secret", 50)]);
+        check(b"NICK ada\r\nPRIVMSG NickServ :IDENTIFY secret\r\n", &[(Password, "secret", 37)]);
+        check(b"PRIVMSG nickserv@services.a.test :identify ada secret\r\n", &[(UserName, "ada", 43), (Password, "secret", 47)]);
+        check(b"NICKSERV IDENTIFY secret\r\nNS IDENTIFY other\r\n", &[(Password, "secret", 18), (Password, "other", 38)]);
+        check(b"PRIVMSG NickServ :REGISTER secret a@a.test\r\n", &[(Password, "secret", 27)]);
+        check(b"PRIVMSG ada :IDENTIFY secret\r\nPRIVMSG NickServ :HELP IDENTIFY\r\nNS INFO ada\r\n", &[]);
+        check(b"PRIVMSG NickServ :IDENTIFY in one long word\r\n", &[]);
+        let stomp = b"CONNECT\naccept-version:1.2\nlogin:ada\npasscode:se cret\n\n\0";
+        check(stomp, &[(UserName, "ada", 33), (Password, "se cret", 46)]);
+        check(b"STOMP\r\npasscode:secret\r\nlogin:ada\r\n\r\n\0", &[(Password, "secret", 16), (UserName, "ada", 30)]);
+        check(b"CONNECT\nlogin:ada\npasscode:\n\npasscode:secret\n", &[(UserName, "ada", 14)]);
+        check(b"SEND\nlogin:ada\npasscode:secret\n\n\0", &[]);
+        check(b"hello\nCONNECT\npasscode:secret\n", &[]);
+    }
+
     proptest! {
         #[test]
         fn hostile(bytes in prop::collection::vec(any::<u8>(), 1..200), cut in 1usize..50) {
             let mut logins = Logins::default();
             let mut offset = 0;
             for piece in bytes.chunks(cut) {
-                logins.take(offset, piece, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
+                logins.take(offset, piece, Around { port: 512, greeted: Some(Greeting::TeamSpeak) }, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
                 offset += piece.len() as u64;
             }
         }

@@ -1,6 +1,7 @@
-//! Logins that are no text, in the first bytes a client says: MQTT, SOCKS 5, LDAP, PostgreSQL, AMQP, SMPP; and those that veil what they say
-//! ([`veiled`]).
+//! Logins that are no text, in the first bytes a client says: MQTT, SOCKS 5, LDAP, PostgreSQL, SMPP; those of others' frames ([`framed`]); and those
+//! that veil what they say ([`veiled`]).
 
+mod framed;
 mod veiled;
 
 use policies::IdentifierType;
@@ -25,15 +26,31 @@ enum Stop {
 }
 
 type Read<T> = Result<T, Stop>;
+const KINDS: [Kind; 15] = [
+    mqtt,
+    socks,
+    ldap,
+    postgres,
+    smpp,
+    veiled::tds,
+    veiled::oscar,
+    veiled::drda,
+    framed::memcached,
+    framed::cassandra,
+    framed::mysql,
+    framed::zookeeper,
+    framed::clickhouse,
+    framed::rexec,
+    framed::dvrip,
+];
 type Kind = fn(&mut Bytes<'_>, &mut Vec<Secret>) -> Read<()>;
 
-/// Looks at the first bytes of a stream.
-pub(crate) fn read(bytes: &[u8]) -> Opening {
-    let kinds: [Kind; 9] = [mqtt, socks, ldap, postgres, amqp, smpp, veiled::tds, veiled::oscar, veiled::drda];
+/// Looks at the first bytes of a stream, spoken to `port`.
+pub(crate) fn read(bytes: &[u8], port: u16) -> Opening {
     let mut more = false;
-    for kind in kinds {
+    for kind in KINDS {
         let mut found = Vec::new();
-        match kind(&mut Bytes { bytes, at: 0 }, &mut found) {
+        match kind(&mut Bytes { bytes, at: 0, port }, &mut found) {
             Ok(()) => return Opening::Is(found),
             Err(Stop::More) => more = true,
             Err(Stop::No) => {}
@@ -45,6 +62,8 @@ pub(crate) fn read(bytes: &[u8]) -> Opening {
 struct Bytes<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// The port that is spoken to, for what nothing else tells.
+    port: u16,
 }
 
 impl<'a> Bytes<'a> {
@@ -220,32 +239,6 @@ fn postgres(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     Ok(())
 }
 
-/// The start of AMQP 0-9-1 (§2.2.4, §1.4.2.4 connection.start-ok) with SASL PLAIN.
-fn amqp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
-    it.expect(b"AMQP\0\0\x09\x01")?;
-    // A method's frame on channel 0, of connection.start-ok.
-    it.expect(&[1, 0, 0])?;
-    it.number(4)?;
-    it.expect(&[0, 10, 0, 11])?;
-    let properties = it.number(4)?;
-    it.take(properties)?;
-    it.expect(b"\x05PLAIN")?;
-    let len = it.number(4)?;
-    let at = it.at;
-    let answer = it.take(len)?;
-    let mut parts = answer.split(|b| *b == 0);
-    let (Some(_), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) else { return Ok(()) };
-    let behind = at + len - password.len();
-    for (kind, value, at) in
-        [(IdentifierType::UserName, user, behind - 1 - user.len().min(behind - 1)), (IdentifierType::Password, password, behind)]
-    {
-        if !value.is_empty() {
-            out.push(Secret { kind, value: value.to_vec(), at, len: value.len(), chain: &[] });
-        }
-    }
-    Ok(())
-}
-
 /// A bind of SMPP, or the outbind that asks for one (3.4 §4.1): who it is and the password, each up to a zero. Centres allow more than the eight
 /// letters of the standard.
 fn smpp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
@@ -287,26 +280,32 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What is found in a whole opening, and that no piece of it is taken for another thing.
     #[track_caller]
     pub(super) fn check(bytes: &[u8], expect: &[(IdentifierType, &str, usize)]) {
+        check_at(0, bytes, expect);
+    }
+
+    /// What is found in a whole opening, and that no piece of it is taken for another thing.
+    #[track_caller]
+    pub(super) fn check_at(port: u16, bytes: &[u8], expect: &[(IdentifierType, &str, usize)]) {
         for cut in 1..bytes.len() {
-            assert!(matches!(read(&bytes[..cut]), Opening::More), "{cut} bytes of {}: {:?}", bytes.escape_ascii(), read(&bytes[..cut]));
+            let got = read(&bytes[..cut], port);
+            assert!(matches!(got, Opening::More), "{cut} bytes of {}: {got:?}", bytes.escape_ascii());
         }
-        let found = match read(bytes) {
+        let found = match read(bytes, port) {
             Opening::Is(found) => found,
             other => unreachable!("{other:?}"),
         };
         let found: Vec<_> = found.iter().map(|s| (s.kind, String::from_utf8_lossy(&s.value).into_owned(), s.at)).collect();
         let expect: Vec<_> = expect.iter().map(|(kind, value, at)| (*kind, (*value).to_owned(), *at)).collect();
-        assert_eq!(found, expect);
+        assert_eq!(found, expect, "{}", bytes.escape_ascii());
     }
 
     /// Nothing is told of what only looks alike, nor of its pieces.
     #[track_caller]
     pub(super) fn none(bytes: &[u8]) {
         for cut in 1..=bytes.len() {
-            if let Opening::Is(found) = read(&bytes[..cut]) {
+            if let Opening::Is(found) = read(&bytes[..cut], 0) {
                 assert_eq!(found, [], "{cut} bytes of {}", bytes.escape_ascii());
             }
         }
@@ -343,27 +342,26 @@ mod tests {
             &[(UserName, "cn=ada", 12), (Password, "secret", 20)],
         );
         check(b"\0\0\0\x12\0\x03\0\0user\0ada\0\0p\0\0\0\x0bsecret\0", &[(Password, "secret", 23)]);
-        let amqp = b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0b\0ada\0secret";
-        check(amqp, &[(UserName, "ada", 34), (Password, "secret", 38)]);
         // Without a password, with a challenge's answer, and what only begins alike.
         check(b"\x10\x12\0\x04MQTT\x04\x02\0\x3c\0\x06device", &[]);
         for other in
             [&b"GET / HTTP/1.1"[..], b"\x05\x01\0\x05\x01\0\x01", b"\x30\x03\x04\x01a", b"AMQP\x03\x01\0\0", b"\x10\x02\0\x05xxxxx"]
         {
-            assert!(matches!(read(other), Opening::No), "{}", other.escape_ascii());
+            assert!(matches!(read(other, 0), Opening::No), "{}", other.escape_ascii());
         }
     }
 
     proptest! {
         #[test]
-        fn hostile(start in 0usize..9, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let starts: [&[u8]; 9] = [
+        fn hostile(start in 0usize..13, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let starts: [&[u8]; 13] = [
                 b"\x10\x1f\0\x04MQTT\x05\xff\0\x3c", b"\x05\x02", b"\x30\x84", b"\0\0\0\x12\0\x03\0\0",
-                b"AMQP\0\0\x09\x01\x01\0\0\0\0\0\x25\0\x0a\0\x0b", b"\0\0\0\x28\0\0\0\x09\0\0\0\0", b"\x10\x01\0\x68\0\0\x01\0",
+                b"1022\0", b"\0\x11ClickHouse client\x15\x08\xa5\xa9\x03", b"\x04\0\0\x01\x01\0\0\0\0", b"\xa0\x05\0\x60", b"\x80\x21\0\x05\0\0",
+                b"\0\0\0\x28\0\0\0\x09\0\0\0\0", b"\x10\x01\0\x68\0\0\x01\0",
                 b"\x2a\x01\0\x01\0\x20\0\0\0\x01", b"\0\x0a\xd0\x41\0\x01\0\x04\x10\x41",
             ];
             let all = [starts[start], &bytes].concat();
-            if let Opening::Is(found) = read(&all) {
+            if let Opening::Is(found) = read(&all, 512) {
                 for secret in found {
                     prop_assert!(secret.at + secret.len <= all.len());
                 }

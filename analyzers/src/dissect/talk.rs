@@ -38,6 +38,7 @@ struct Opaque {
     trails: [search::Trail; 2],
     tails: [Tail; 2],
     logins: [login::Logins; 2],
+    plain: [login::Plain; 2],
     prompts: login::Prompts,
     rsync: rsync::Rsync,
     packs: packs::Packs,
@@ -53,6 +54,7 @@ impl Opaque {
         if chunk.layer != Layer::Wire {
             return;
         }
+        let around = login::Around { port: cx.known.ends.addr(dir.other()).port(), greeted: self.logins[dir.other().index()].greeting() };
         let mut tell = |dir: Dir, secret: http::secrets::Secret, line: u64| {
             let (at, len) = (line + secret.at as u64, secret.len as u64);
             let from = search::From::Decoded(marks::Origin { offset: at, len, frame: chunk.frame, time: chunk.time });
@@ -64,7 +66,8 @@ impl Opaque {
                 len,
             );
         };
-        self.logins[dir.index()].take(offset, bytes, &mut |secret, line| tell(dir, secret, line));
+        self.logins[dir.index()].take(offset, bytes, around, &mut |secret, line| tell(dir, secret, line));
+        self.plain[dir.index()].take(offset, bytes, &mut |secret, from| tell(dir, secret, from));
         self.prompts.take(dir, offset, bytes, &mut tell);
         let packed = self.rsync.take(dir, offset, bytes).max(self.packs.take(dir, offset, bytes));
         if packed > 0 {
