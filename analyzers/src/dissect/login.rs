@@ -383,7 +383,7 @@ mod tests {
             let mut offset = 0;
             for piece in stream.chunks(size) {
                 logins.take(offset, piece, around, &mut |s, at| {
-                    got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), at + s.at as u64))
+                    got.push((s.kind, String::from_utf8_lossy(&s.value).into_owned(), at + s.at as u64));
                 });
                 offset += piece.len() as u64;
             }
@@ -479,6 +479,41 @@ mod tests {
         check(b"CONNECT\nlogin:ada\npasscode:\n\npasscode:secret\n", &[(UserName, "ada", 14)]);
         check(b"SEND\nlogin:ada\npasscode:secret\n\n\0", &[]);
         check(b"hello\nCONNECT\npasscode:secret\n", &[]);
+    }
+
+    /// Logins in their conversations: told by their place with another persona, proof where planted; not told where only the place is alike.
+    #[test]
+    fn in_conversations() {
+        use crate::dissect::testing::{connection, seeking, told};
+        use crate::flow::Dir::{Back, Out};
+        let mysql = [&b"\x42\0\0\x01\x85\xa6\x0a\0\0\0\0\x01\x2d"[..], &[0; 23], b"ada\0\0mysql_clear_password\0........"].concat();
+        let oscar = [&b"\x2a\x01\0\x01\0\x18\0\0\0\x01\0\x01\0\x03ada\0\x02\0\x09"[..], &crate::scramble::roast(b"Zk84qPw2x")].concat();
+        let kafka = b"\0\0\0\x13\0\x11\0\x01\0\0\0\x01\0\x02cl\0\x05PLAIN";
+        let answer = b"\0\0\0\x1e\0\x24\0\0\0\0\0\x02\0\x02cl\0\0\0\x0e\0ada\0Zk84qPw2x";
+        for (port, turns, expect) in [
+            (
+                3306,
+                &[(Back, &b"\x0a8.0.30\0"[..]), (Out, &mysql), (Back, b"\xfemysql_clear_password\0"), (Out, b"\x0a\0\0\x03Zk84qPw2x\0")][..],
+                "",
+            ),
+            (5190, &[(Back, b"\x2a\x01\0\x01\0\x04\0\0\0\x01"), (Out, &oscar)], " roast"),
+            (9092, &[(Out, kafka), (Back, b"\0\0\0\x06\0\0\0\x01\0\0"), (Out, answer)], ""),
+            (2775, &[(Back, b"\0\0"), (Out, b"\0\0\0\x22\0\0\0\x09\0\0\0\0\0\0\0\x01ada\0Zk84qPw2x\0\0\x34\0\0\0..")], ""),
+            (2776, &[(Back, b"\0\0"), (Out, b"\0\0\0\x23\0\0\0\x09\0\0\0\0\0\0\0\x01ada\0Zk84qPw2x\0\0\x34\0\0\0..")], ""),
+            (512, &[(Out, b"1022\0"), (Out, b"ada\0Zk84qPw2x\0id\0"), (Back, b"\0uid=0\n")], ""),
+            (8021, &[(Back, b"Content-Type: auth/request\n\n"), (Out, b"auth Zk84qPw2x\n\n")], ""),
+            (10011, &[(Back, b"TS3\n\rWelcome\n\r"), (Out, b"login ada Zk84qPw2x\n")], ""),
+        ] {
+            let find = |planted: &str| told(&connection(seeking(&[(IdentifierType::Password, planted)]), port, turns));
+            let (place, other) = (format!("tcp.stream{expect}"), find("an0ther-One"));
+            if port == 2775 {
+                // One byte is too many.
+                assert!(!other.contains(&format!("{place} ?")), "{port}: {other:?}");
+            } else {
+                assert!(other.contains(&format!("{place} ?")), "{port}: {other:?}");
+            }
+            assert!(find("Zk84qPw2x").contains(&place), "{port}: {:?}", find("Zk84qPw2x"));
+        }
     }
 
     proptest! {

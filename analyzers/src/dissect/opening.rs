@@ -50,7 +50,7 @@ pub(crate) fn read(bytes: &[u8], port: u16) -> Opening {
     let mut more = false;
     for kind in KINDS {
         let mut found = Vec::new();
-        match kind(&mut Bytes { bytes, at: 0, port }, &mut found) {
+        match kind(&mut Bytes { all: bytes, at: 0, port }, &mut found) {
             Ok(()) => return Opening::Is(found),
             Err(Stop::More) => more = true,
             Err(Stop::No) => {}
@@ -60,7 +60,7 @@ pub(crate) fn read(bytes: &[u8], port: u16) -> Opening {
 }
 
 struct Bytes<'a> {
-    bytes: &'a [u8],
+    all: &'a [u8],
     at: usize,
     /// The port that is spoken to, for what nothing else tells.
     port: u16,
@@ -69,7 +69,7 @@ struct Bytes<'a> {
 impl<'a> Bytes<'a> {
     fn take(&mut self, len: usize) -> Read<&'a [u8]> {
         let end = self.at.checked_add(len).filter(|end| *end <= LONGEST).ok_or(Stop::No)?;
-        let taken = self.bytes.get(self.at..end).ok_or(Stop::More)?;
+        let taken = self.all.get(self.at..end).ok_or(Stop::More)?;
         self.at = end;
         Ok(taken)
     }
@@ -85,7 +85,7 @@ impl<'a> Bytes<'a> {
 
     /// Exactly these bytes.
     fn expect(&mut self, these: &[u8]) -> Read<()> {
-        let here = self.bytes.get(self.at..).unwrap_or_default();
+        let here = self.all.get(self.at..).unwrap_or_default();
         let same = here.iter().zip(these).take_while(|(a, b)| a == b).count();
         if same == these.len() {
             self.at += same;
@@ -109,7 +109,7 @@ impl<'a> Bytes<'a> {
 
     /// Text of ASCII up to a zero, which is taken too, and where it stands.
     fn text(&mut self, longest: usize) -> Read<(&'a [u8], usize)> {
-        let here = self.bytes.get(self.at..).unwrap_or_default();
+        let here = self.all.get(self.at..).unwrap_or_default();
         let len = here.iter().take(longest + 1).take_while(|b| (b' '..=b'~').contains(b)).count();
         match here.get(len) {
             Some(0) if len <= longest => {
@@ -135,7 +135,8 @@ impl<'a> Bytes<'a> {
 
 /// Adds what was read at a place: not a password that is none.
 fn tell(kind: IdentifierType, value: &[u8], (at, len): (usize, usize), chain: &'static [&'static str], out: &mut Vec<Secret>) {
-    if !value.is_empty() && !(kind == IdentifierType::Password && is_stand_in(value)) {
+    let is_none = value.is_empty() || kind == IdentifierType::Password && is_stand_in(value);
+    if !is_none {
         out.push(Secret { kind, value: value.to_vec(), at, len, chain });
     }
 }
@@ -224,7 +225,7 @@ fn ldap(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
 fn postgres(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     // A wish for TLS that was refused comes before it.
     let asked = [0, 0, 0, 8, 4, 210, 22, 47];
-    if it.bytes.starts_with(&asked) {
+    if it.all.starts_with(&asked) {
         it.at = asked.len();
     }
     let len = it.number(4)?;

@@ -49,3 +49,21 @@ pub(crate) fn datagram(tools: Tools, (a, b): (&str, &str), bytes: &[u8]) -> Vec<
     pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);
     out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
 }
+
+/// What is seen of a TCP connection to `port` of somebody beyond the link.
+pub(crate) fn connection(tools: Tools, port: u16, turns: &[(Dir, &[u8])]) -> Vec<Observation> {
+    let key = FlowKey::new(0, 1);
+    let (a, b) = ("192.168.1.7:50000".parse().unwrap(), std::net::SocketAddr::new("203.0.113.9".parse().unwrap(), port));
+    let mut pipeline = Pipeline::new(Arc::new(tools));
+    let mut out: Vec<Out> = Vec::new();
+    pipeline.open(key, &Ends { transport: Transport::Tcp, a, b, a_mac: None, b_mac: None, from_start: true }, Time(0), 1, &mut out);
+    let mut offsets = [0; 2];
+    for (frame, (dir, bytes)) in (1..).zip(turns) {
+        let offset = offsets[dir.index()];
+        offsets[dir.index()] += bytes.len() as u64;
+        let unit = Unit::Stream { offset };
+        pipeline.chunk(Chunk { flow: key, dir: *dir, unit, layer: Layer::Wire, time: Time(frame), frame: frame as u64, bytes }, &mut out);
+    }
+    pipeline.close(key, FlowEnd::Fin, &Counts::default(), Time(99), 99, &mut out);
+    out.into_iter().filter_map(|o| if let Out::Seen(draft) = o { Some(draft.seen) } else { None }).collect()
+}

@@ -68,7 +68,9 @@ impl Plain {
                         let message = self.kept.get(place.clone()).unwrap_or_default();
                         let mut out = Vec::new();
                         secrets(message, place.start, &mut out);
-                        out.into_iter().for_each(|secret| told(secret, self.start));
+                        for secret in out {
+                            told(secret, self.start);
+                        }
                         return true;
                     }
                     Is::More => return false,

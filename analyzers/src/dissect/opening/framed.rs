@@ -224,7 +224,7 @@ fn counted<'a>(it: &mut Bytes<'a>) -> Read<(&'a [u8], usize)> {
         return Err(Stop::No);
     }
     let at = it.at;
-    let here = it.bytes.get(at..).unwrap_or_default();
+    let here = it.all.get(at..).unwrap_or_default();
     if here.iter().take(len).any(|b| *b < b' ' || *b == 0x7f) {
         return Err(Stop::No);
     }
