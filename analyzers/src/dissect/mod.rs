@@ -29,6 +29,7 @@ mod rsync;
 pub mod search;
 pub mod sniff;
 pub mod snmp;
+mod stretches;
 mod supplicant;
 mod talk;
 #[cfg(test)]

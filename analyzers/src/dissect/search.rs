@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::chunk::Layer;
 use crate::dissect::hits::{Find, again_key};
 use crate::dissect::marks::{Mark, Marks, Origin};
-use crate::dissect::{Cx, login};
+use crate::dissect::{Cx, login, stretches};
 use crate::flow::Dir;
 use crate::leak::{Carry, Charset, Engine, Finds, Found, Glance, Names, Peeled};
 use crate::observation::Grade;
@@ -195,17 +195,26 @@ impl Cx<'_> {
     /// Searches bytes once more in another shape: what was joined from pieces, or only passed by. Says what is proof and new; shapes that
     /// come of joining are nobody's.
     pub fn search_again(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
-        self.search_planted_again(spot, bytes, false);
-    }
-
-    /// `scanned`: the bytes were searched as they are, only what is coded in them was not.
-    fn search_planted_again(&mut self, spot: &Spot<'_>, bytes: &[u8], scanned: bool) {
-        self.anew(spot, bytes, false, |engine, sink| engine.peel_planted(bytes, scanned, sink));
+        self.anew(spot, bytes, false, |engine, sink| engine.peel_planted(bytes, sink));
     }
 
     /// Text of a protocol nobody here knows: what it calls a password is one, whatever the protocol.
     fn search_text(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
         self.anew(spot, bytes, true, |engine, sink| engine.peel_once(bytes, sink));
+        for secret in login::in_elements(bytes) {
+            let spot = Spot { chain: secret.chain, ..*spot };
+            self.told(secret.kind, &secret.value, &spot, secret.at as u64, secret.len as u64);
+        }
+    }
+
+    /// Bytes of a protocol nobody here knows that are no text as a whole: the text in them, and what is coded in them. Planted values were
+    /// sought in them as they are.
+    fn search_mixed(&mut self, spot: &Spot<'_>, marks: &Marks, bytes: &[u8]) {
+        for stretch in stretches::of_text(bytes) {
+            let text = bytes.get(stretch.clone()).unwrap_or_default();
+            self.search_text(&Spot { from: From::Kept(marks, stretch.start as u64), ..*spot }, text);
+        }
+        self.anew(spot, bytes, true, |engine, sink| engine.peel_coded(bytes, sink));
     }
 
     /// Text in the character set that its sender declares, beside the search of its bytes.
@@ -331,12 +340,8 @@ impl Cx<'_> {
             let spot = Spot { place, dir, layer, from: From::Kept(&marks, 0), chain: &[] };
             if is_text(&kept) {
                 self.search_text(&spot, &kept);
-                for secret in login::in_elements(&kept) {
-                    let spot = Spot { chain: secret.chain, ..spot };
-                    self.told(secret.kind, &secret.value, &spot, secret.at as u64, secret.len as u64);
-                }
             } else {
-                self.search_planted_again(&spot, &kept, true);
+                self.search_mixed(&spot, &marks, &kept);
             }
         }
     }

@@ -35,15 +35,26 @@ pub(crate) fn told(seen: &[Observation]) -> Vec<String> {
 }
 
 /// What is seen of one datagram that `a` sends to `b` twice.
-pub(crate) fn datagram(tools: Tools, (a, b): (&str, &str), bytes: &[u8]) -> Vec<Observation> {
+pub(crate) fn datagram(tools: Tools, ends: (&str, &str), bytes: &[u8]) -> Vec<Observation> {
+    sent(tools, Transport::Udp, ends, &[(Unit::Datagram, bytes); 2])
+}
+
+/// What is seen of a stream that `a` sends to `b` in two segments.
+pub(crate) fn stream(tools: Tools, ends: (&str, &str), bytes: &[u8]) -> Vec<Observation> {
+    let (first, then) = bytes.split_at(bytes.len() / 2);
+    let offset = first.len() as u64;
+    sent(tools, Transport::Tcp, ends, &[(Unit::Stream { offset: 0 }, first), (Unit::Stream { offset }, then)])
+}
+
+fn sent(tools: Tools, transport: Transport, (a, b): (&str, &str), units: &[(Unit, &[u8])]) -> Vec<Observation> {
     let key = FlowKey::new(0, 1);
     let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
-    let ends = Ends { transport: Transport::Udp, a, b, a_mac: None, b_mac: None, from_start: true };
+    let ends = Ends { transport, a, b, a_mac: None, b_mac: None, from_start: true };
     let mut pipeline = Pipeline::new(Arc::new(tools));
     let mut out: Vec<Out> = Vec::new();
     pipeline.open(key, &ends, Time(0), 1, &mut out);
-    for frame in 1..3 {
-        let chunk = Chunk { flow: key, dir: Dir::Out, unit: Unit::Datagram, layer: Layer::Wire, time: Time(0), frame, bytes };
+    for (frame, (unit, bytes)) in (1..).zip(units) {
+        let chunk = Chunk { flow: key, dir: Dir::Out, unit: *unit, layer: Layer::Wire, time: Time(0), frame, bytes };
         pipeline.chunk(chunk, &mut out);
     }
     pipeline.close(key, FlowEnd::Idle, &Counts::default(), Time(9), 9, &mut out);

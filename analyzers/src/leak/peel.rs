@@ -113,9 +113,14 @@ impl Engine {
         self.once(Aim::All, message, sink)
     }
 
-    /// The same for planted values alone. `scanned`: the message itself was searched by [`Engine::scan`], only what is coded in it was not.
-    pub fn peel_planted(&self, message: &[u8], scanned: bool, sink: &mut dyn Finds) -> Peeled {
-        self.once(Aim::Planted { scanned }, message, sink)
+    /// The same for planted values alone.
+    pub fn peel_planted(&self, message: &[u8], sink: &mut dyn Finds) -> Peeled {
+        self.once(Aim::Planted { scanned: false }, message, sink)
+    }
+
+    /// The same for what is coded in a message that [`Engine::scan`] searched, and for planted values that what stands beside them tells.
+    pub fn peel_coded(&self, message: &[u8], sink: &mut dyn Finds) -> Peeled {
+        self.once(Aim::Coded, message, sink)
     }
 
     fn once(&self, aim: Aim, message: &[u8], sink: &mut dyn Finds) -> Peeled {
@@ -168,8 +173,9 @@ impl Engine {
 /// What a search is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
-    /// Report what is personal.
+    /// Report what is personal; or of shapes those of decoded layers only.
     All,
+    Coded,
     /// Hide whatever may be; or of that what may be planted.
     Hide { shapes: bool },
     /// Report planted values; with `scanned`, of the decoded layers only.
@@ -180,15 +186,11 @@ impl Aim {
     fn number(self) -> u8 {
         match self {
             Aim::All => 0,
-            Aim::Hide { shapes } => {
-                if shapes {
-                    1
-                } else {
-                    4
-                }
-            }
+            Aim::Hide { shapes: true } => 1,
+            Aim::Hide { shapes: false } => 4,
             Aim::Planted { scanned: false } => 2,
             Aim::Planted { scanned: true } => 3,
+            Aim::Coded => 5,
         }
     }
 }
@@ -277,7 +279,7 @@ impl<'a> Work<'a> {
         let engine = self.engine;
         let first = self.spotted.len();
         let (mut hits, mut names, mut leads) = (Vec::new(), Vec::new(), 0);
-        let scanned = at == 0 && self.aim == (Aim::Planted { scanned: true });
+        let scanned = at == 0 && (self.aim == Aim::Planted { scanned: true } || self.aim == Aim::Coded && regions::binary(bytes));
         let hide = matches!(self.aim, Aim::Hide { .. });
         let mut keep = |Hit { id, span }: Hit| {
             let Some(meaning) = engine.meanings.get(id as usize) else { return };
@@ -325,7 +327,7 @@ impl<'a> Work<'a> {
         }
         let planted = self.spotted.len();
         let eager = self.aim == Aim::Hide { shapes: true };
-        if eager || self.aim == Aim::All {
+        if eager || self.aim == Aim::All || self.aim == Aim::Coded && at > 0 {
             shapes::find(bytes, signs, eager, &mut |shape| {
                 let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
                 if self.shapes < MOST_FINDS && (!hidden || eager) {

@@ -166,7 +166,7 @@ const LONGEST_NAME: usize = 255;
 
 /// Whether it is compressed, encrypted or a picture: of random bytes one in nine is a control and half have the upper bit, which
 /// text in any script, and messages made of text, do not have together. Looks at a few hundred bytes.
-fn binary(text: &[u8]) -> bool {
+pub(super) fn binary(text: &[u8]) -> bool {
     const LEAST: usize = 256;
     if text.len() < LEAST {
         return false;

@@ -339,20 +339,27 @@ fn names_in_punycode() {
     }
 }
 
-/// What of a message is told when only planted values are asked for: the same, without shapes; and without what stands in it as it is.
+/// What of a message is told when only planted values are asked for: the same, without shapes; and where only what is coded in it, shapes of that.
 #[test]
 fn planted_values_alone() {
-    let told = |message: &str, scanned: bool| {
+    let told = |message: &str, coded: bool| {
         let mut out = Vec::new();
-        engine().peel_planted(message.as_bytes(), scanned, &mut |f: Found| {
-            out.push(format!("{}[{}]", f.seed.unwrap(), f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
-        });
+        let mut sink = |f: Found| {
+            let kind = f.seed.unwrap_or_else(|| Text::ours(f.kind.word()));
+            out.push(format!("{kind}[{}]", f.chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
+        };
+        if coded {
+            engine().peel_coded(message.as_bytes(), &mut sink)
+        } else {
+            engine().peel_planted(message.as_bytes(), &mut sink)
+        };
         out
     };
     let twice = base64(base64(EMAIL.as_bytes()).as_bytes());
     let message = format!("imei={IMEI}&x={twice}&other=bob.miller@example.net");
     assert_eq!(told(&message, false), ["imei-1[]", "email-main[base64,base64]"]);
-    assert_eq!(told(&message, true), ["email-main[base64,base64]"]);
+    assert_eq!(told(&message, true), ["imei-1[]", "email-main[base64,base64]"]);
+    assert_eq!(told(&format!("{message}&y={}", base64(b"to=bob.miller@example.net")), true)[2..], ["email[base64]"]);
     assert!(found(message.as_bytes()).iter().any(|f| f.starts_with("?email")), "a shape is there, and was not told above");
 }
 
@@ -470,7 +477,7 @@ fn names_in_fields() {
         let (mut got, mut again) = (Vec::new(), Vec::new());
         engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got.extend(f.seed.map(|_| f.grade)));
         assert_eq!(got.iter().max().copied(), expect, "{text}");
-        engine.peel_planted(text.as_bytes(), false, &mut |f: Found| again.push(f.grade));
+        engine.peel_planted(text.as_bytes(), &mut |f: Found| again.push(f.grade));
         assert!(expect != Some(Grade::Proof) || !again.is_empty(), "{text}");
         if expect == Some(Grade::Proof) {
             let shown = Text::veiled(text.as_bytes(), &engine).to_string();
@@ -1201,7 +1208,7 @@ fn a_message_is_searched_once_and_told_as_often_as_it_comes() {
     assert_eq!(count(&format!("{clean}{EMAIL}")), (1, true));
     // What was searched for shapes and values was not searched for values alone, and the other way round.
     let mut found = 0;
-    assert!(engine.peel_planted(clean.as_bytes(), false, &mut |_: Found| found += 1).output > 0 && found == 0);
+    assert!(engine.peel_planted(clean.as_bytes(), &mut |_: Found| found += 1).output > 0 && found == 0);
 }
 
 /// However many values have a shape, what is planted is found behind them, and what is not listed is told to be so.
