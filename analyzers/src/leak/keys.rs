@@ -43,6 +43,8 @@ pub(super) enum Promise {
     Kind(Kind),
     /// A token, if it looks like one.
     Token,
+    /// A number that stands for a user.
+    UserNumber,
     /// An identifier of the device of whatever form.
     Device,
     Latitude,
@@ -82,7 +84,7 @@ const fn rule(promise: Promise, inside: &'static [&'static str], ends: &'static 
 
 /// In order: the first that holds is what a name promises.
 #[rustfmt::skip]
-const RULES: [Rule; 25] = [
+const RULES: [Rule; 26] = [
     rule(Promise::Kind(Kind::Imei), &["imei"], &[], &["meid"]),
     rule(Promise::Kind(Kind::Imsi), &["imsi"], &[], &["subscriberid", "simsubscriberid"]),
     rule(Promise::Kind(Kind::Iccid), &["iccid"], &[], &["simserial", "simserialnumber"]),
@@ -106,6 +108,7 @@ const RULES: [Rule; 25] = [
         "pushtoken", "fcmtoken", "gcmtoken", "registrationid", "devicetoken", "apnstoken", "regid",
     ]),
     rule(Promise::Kind(Kind::UserName), &[], &[], &["username", "userlogin", "loginname", "uname", "login", "screenname", "nickname"]),
+    rule(Promise::UserNumber, &[], &[], &["userid"]),
     rule(Promise::Kind(Kind::PersonName), &[], &[], &[
         "fullname", "firstname", "lastname", "surname", "givenname", "familyname", "realname",
     ]),
@@ -123,7 +126,8 @@ const RULES: [Rule; 25] = [
         "ll", "latlng", "latlon", "lnglat", "lonlat", "geo", "loc", "location", "coords", "coordinates", "position", "gps", "geolocation",
     ]),
     rule(Promise::NotPersonal, &[], &[], &[
-        "messageid", "inreplyto", "references", "contentid", "cid", "listid", "xmessageid", "returnpath", "kexalgorithms", "distinctid",
+        "messageid", "inreplyto", "references", "contentid", "cid", "listid", "xmessageid", "returnpath", "kexalgorithms", "distinctid", "callid", "replaces",
+        "targetdialog",
     ]),
 ];
 

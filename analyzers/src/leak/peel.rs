@@ -177,9 +177,13 @@ enum Aim {
     All,
     Coded,
     /// Hide whatever may be; or of that what may be planted.
-    Hide { shapes: bool },
+    Hide {
+        shapes: bool,
+    },
     /// Report planted values; with `scanned`, of the decoded layers only.
-    Planted { scanned: bool },
+    Planted {
+        scanned: bool,
+    },
 }
 
 impl Aim {

@@ -17,6 +17,7 @@ use super::code::luhn;
 use super::keys::{self, Promise};
 use super::rows;
 use super::signs::Signs;
+use super::sip;
 
 /// A value told by its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,11 @@ fn addresses(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
         let trimmed = text[start..sign].iter().take_while(|b| matches!(b, b'.' | b'-' | b'+')).count();
         start += trimmed;
         let domain = &text[sign + 1..sign + 1 + right];
+        let spoken = sip::begins(&text[..sign - left]);
+        if spoken {
+            let end = sign + 1 + right - domain.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
+            sip::party(text, &(sign - left..sign), &(sign + 1..end), sink);
+        }
         let dots = domain.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
         let domain = &domain[..domain.len() - dots];
         let local = &text[start..sign];
@@ -103,10 +109,11 @@ fn addresses(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
         }
         if !eager {
             let scheme = |name: &[u8]| front.len() >= name.len() && front[front.len() - name.len()..].eq_ignore_ascii_case(name);
-            let service = [&b"sip:"[..], b"sips:", b"xmpp:", b"im:", b"ssh:", b"git+"].iter().any(|s| scheme(s)) || in_authority(front);
+            let service = spoken || [&b"xmpp:"[..], b"im:", b"ssh:", b"git+"].iter().any(|s| scheme(s)) || in_authority(front);
+            let call = key.as_ref().is_some_and(|key| sip::is_call_id(text, key));
             let role = ROLES.iter().any(|role| local.eq_ignore_ascii_case(role.as_bytes()));
             let vendor = NOT_MAIL.iter().any(|other| lower == other.as_bytes());
-            if service || role || vendor || named == Some(Promise::NotPersonal) || local.starts_with(b"aes") {
+            if service || call || role || vendor || named == Some(Promise::NotPersonal) || local.starts_with(b"aes") {
                 continue;
             }
         }
@@ -121,7 +128,7 @@ fn in_authority(front: &[u8]) -> bool {
 }
 
 /// Labels of letters and digits, at least two, the last one of letters and not the ending of a file.
-fn domain_like(domain: &[u8]) -> bool {
+pub(super) fn domain_like(domain: &[u8]) -> bool {
     let mut labels = 0;
     let mut last: &[u8] = b"";
     for label in domain.split(|b| *b == b'.') {
@@ -149,7 +156,7 @@ fn network_identity(local: &[u8], realm: &[u8]) -> Option<Range<usize>> {
 
 /// Mailboxes of functions, not of people (RFC 2142, and what shops and services use).
 #[rustfmt::skip]
-const ROLES: [&str; 34] = [
+pub(super) const ROLES: [&str; 34] = [
     "info", "support", "admin", "webmaster", "postmaster", "hostmaster", "noreply", "no-reply", "donotreply", "do-not-reply", "contact", "help", "sales", "abuse", "root", "security",
     "privacy", "feedback", "service", "press", "office", "team", "hello", "billing", "marketing", "jobs", "careers", "legal", "dmca", "news", "newsletter", "git", "support-team", "anonymous",
 ];
@@ -387,7 +394,7 @@ fn parts(text: &[u8], sink: &mut dyn FnMut(Shape)) {
 fn last_word(promise: Option<Promise>, name: &[u8]) -> Option<Word> {
     match promise {
         None => beside::word(name),
-        Some(Promise::Kind(Kind::UserName)) => Some(Word::User),
+        Some(Promise::Kind(Kind::UserName) | Promise::UserNumber) => Some(Word::User),
         Some(_) => None,
     }
 }
@@ -472,7 +479,9 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         }
         // A rule of a style sheet, a call, a button with its own name: nobody's.
         if promise == Promise::Kind(Kind::UserName)
-            && (said.iter().any(|b| b"{}()<>".contains(b)) || said.eq_ignore_ascii_case(&text[key.clone()]))
+            && (said.iter().any(|b| b"{}()<>".contains(b))
+                || said.eq_ignore_ascii_case(&text[key.clone()])
+                || is_button(&text[key.clone()], said))
         {
             continue;
         }
@@ -638,6 +647,9 @@ fn keyed(promise: Promise, said: &[u8], sure: bool) -> Option<(Kind, Option<&'st
         // A word that others use too: of a currency, of a page.
         Promise::Token if sure && said.len() >= 6 && said.iter().any(u8::is_ascii_digit) && varied && secret(said) => Kind::Token,
         Promise::Kind(kind @ Kind::PushToken) if said.len() >= 32 && printable && varied => kind,
+        Promise::UserNumber if sure && (5..=20).contains(&said.len()) && said.iter().all(u8::is_ascii_digit) && distinct(said) >= 3 => {
+            Kind::UserName
+        }
         Promise::Kind(kind @ Kind::UserName)
             if (2..=64).contains(&said.len())
                 && !placeholder(said)
@@ -679,6 +691,14 @@ pub(crate) fn is_stand_in(said: &[u8]) -> bool {
     WORDS.iter().any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
         || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
         || is_redacted(said)
+}
+
+/// Whether a form says which button was pressed: `Login=Login`, `login=Submit`.
+pub(crate) fn is_button(name: &[u8], said: &[u8]) -> bool {
+    const WORDS: [&str; 12] =
+        ["login", "log in", "log+in", "log%20in", "sign in", "sign+in", "submit", "ok", "go", "enter", "anmelden", "connexion"];
+    let is = |said: &[u8], word: &str| said.eq_ignore_ascii_case(word.as_bytes());
+    (is(name, "login") || is(name, "log")) && WORDS.iter().any(|word| is(said, word))
 }
 
 /// Whether a value in quotes is what a page calls the field of a password. In small letters `password` is what careless people choose.

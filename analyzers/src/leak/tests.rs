@@ -1027,6 +1027,13 @@ fn shapes_without_a_persona() {
     }
     check("u=x&password=Password", &["password=Password"]);
     check("password=hunter2&x=1", &["password=hunter2"]);
+    check("/a?vstb=1&userid=09155550104&x=1", &["user-name=09155550104"]);
+    check(r#"{"user_id":"81550104"}"#, &["user-name=81550104"]);
+    for none in ["/a?userid=0", "/a?userid=-1&x=1", "/a?userid=00000000&x=1", "/a?x=1&userid=guest", "Login=Login&x=1", "x=1&login=Submit"]
+    {
+        check(none, &[]);
+    }
+    check("x=1&login=submitter", &["user-name=submitter"]);
     check("lat=47.3769&lon=8.5417", &["position=47.3769&lon=8.5417 (to 10 m)"]);
     check("?ll=47.38,8.54", &["position=47.38,8.54 (to 1 km)"]);
     check("lat=47&lon=8", &[]);
