@@ -13,6 +13,7 @@ use crate::pipeline::{Active, Draft, Out, Sink, Told, Tools};
 use crate::subject::{Actor, ClientClass, Peer};
 use crate::text::Text;
 
+mod accounts;
 pub mod dhcp;
 pub mod dhcp6;
 pub mod dns;

@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use crate::chunk::Layer;
 use crate::dissect::hits::{Find, again_key};
+use crate::dissect::http::secrets::Secret;
 use crate::dissect::marks::{Mark, Marks, Origin};
-use crate::dissect::{Cx, login, stretches};
+use crate::dissect::{Cx, accounts, login, stretches};
 use crate::flow::Dir;
 use crate::leak::{Carry, Charset, Engine, Finds, Found, Glance, Names, Peeled};
 use crate::observation::Grade;
@@ -201,7 +202,11 @@ impl Cx<'_> {
     /// Text of a protocol nobody here knows: what it calls a password is one, whatever the protocol.
     fn search_text(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
         self.anew(spot, bytes, true, |engine, sink| engine.peel_once(bytes, sink));
-        for secret in login::in_elements(bytes) {
+        self.told_all(spot, login::in_elements(bytes));
+    }
+
+    fn told_all(&mut self, spot: &Spot<'_>, secrets: Vec<Secret>) {
+        for secret in secrets {
             let spot = Spot { chain: secret.chain, ..*spot };
             self.told(secret.kind, &secret.value, &spot, secret.at as u64, secret.len as u64);
         }
@@ -214,6 +219,7 @@ impl Cx<'_> {
             let text = bytes.get(stretch.clone()).unwrap_or_default();
             self.search_text(&Spot { from: From::Kept(marks, stretch.start as u64), ..*spot }, text);
         }
+        self.told_all(spot, accounts::in_stream(bytes));
         self.anew(spot, bytes, true, |engine, sink| engine.peel_coded(bytes, sink));
     }
 
@@ -261,6 +267,10 @@ impl Cx<'_> {
     pub fn search_datagram(&mut self, spot: &Spot<'_>, bytes: &[u8]) {
         let from = spot.origin(0, 0);
         self.peel(bytes, |at, len| (*spot, Origin { offset: at, len, ..from }));
+        if let Some(name) = accounts::in_datagram(bytes) {
+            let from = From::Decoded(Origin { offset: name.at as u64, len: name.len as u64, ..from });
+            self.told(name.kind, &name.value, &Spot { from, chain: name.chain, ..*spot }, 0, name.len as u64);
+        }
     }
 
     /// Searches parts of a message that is no text, whose parts have places of their own, for planted values only.

@@ -71,8 +71,6 @@ fn character(rest: &[u8]) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use policies::IdentifierType as Kind;
     use proptest::prelude::*;
 
@@ -201,17 +199,13 @@ mod tests {
         assert!(!proof(&[&head[..], br#"{"firstName":"Tilda","lastName":"Wolkenweg"}"#].concat()));
     }
 
-    /// What chance writes is nothing, and is passed over quickly.
+    /// What chance writes is nothing.
     #[test]
     fn random_bytes() {
-        let mut spent = Duration::ZERO;
         for seed in 1..64 {
             let bytes = sealed(seed, 64 << 10);
-            let start = Instant::now();
             assert!(of_text(&bytes).len() < 8);
-            spent += start.elapsed();
             assert_eq!(told(&[], &bytes), []);
         }
-        eprintln!("{spent:?} for {} MiB", 63 * 64 / 1024);
     }
 }

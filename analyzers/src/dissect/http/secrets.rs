@@ -2,7 +2,8 @@
 
 use policies::IdentifierType;
 
-use crate::leak::is_stand_in;
+use crate::dissect::accounts;
+use crate::leak::{is_button, is_stand_in};
 use crate::observation::Authorization;
 
 /// A credential in a message: what it is and where its bytes stand in the bytes given.
@@ -78,7 +79,7 @@ const PARAMETERS: [&str; 8] = ["auth", "token", "key", "apikey", "api_key", "api
 /// A shorter value without a scheme may say anything.
 const SHORTEST_BARE: usize = 8;
 
-/// The secrets of an `Authorization` or `Proxy-Authorization` value. Digest and NTLM show none: they prove without telling.
+/// The secrets of an `Authorization` or `Proxy-Authorization` value. Digest shows none, and NTLM the user's name: they prove without telling.
 pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
     let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
     let rest = value.get(end..).unwrap_or_default().trim_ascii();
@@ -97,6 +98,7 @@ pub fn authorization(value: &[u8], out: &mut Vec<Secret>) {
         Authorization::Bearer if !rest.is_empty() && !is_stand_in(rest) => {
             out.push(Secret { kind: IdentifierType::Token, value: rest.to_vec(), at, len: rest.len(), chain: &[] });
         }
+        Authorization::Negotiate => accounts::in_token(rest, at, out),
         Authorization::Other => other_scheme(&value[..end], rest, at, out),
         _ => {}
     }
@@ -232,7 +234,7 @@ pub fn pairs(bytes: &[u8], out: &mut Vec<Secret>) {
         let Some(kind) = named(name) else { continue };
         let value = unescape(raw);
         // Longer values are data, not something a person or an SDK signs in with.
-        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE || is_stand_in(&value) {
+        if value.trim_ascii().is_empty() || raw.len() > LONGEST_VALUE || is_stand_in(&value) || is_button(name, &value) {
             continue;
         }
         password |= kind == IdentifierType::Password;
@@ -505,6 +507,7 @@ mod tests {
         form("access_token=abc&api_key=k", &[(Token, "abc"), (Token, "k")]);
         form("pass=season", &[(Token, "season")]);
         form("user=anna&pass=1", &[(UserName, "anna"), (Password, "1")]);
+        form("user=ada&password=x1&Login=Login", &[(UserName, "ada"), (Password, "x1")]);
         form("pwd=null&password=********", &[]);
         form("%=%zz&pin=%zz", &[(Token, "%zz")]);
     }
