@@ -173,17 +173,14 @@ impl Engine {
 /// What a search is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
-    /// Report what is personal; or of shapes those of decoded layers only.
+    /// Report what is personal.
     All,
+    /// The same, but of shapes those of the decoded layers only.
     Coded,
     /// Hide whatever may be; or of that what may be planted.
-    Hide {
-        shapes: bool,
-    },
+    Hide { shapes: bool },
     /// Report planted values; with `scanned`, of the decoded layers only.
-    Planted {
-        scanned: bool,
-    },
+    Planted { scanned: bool },
 }
 
 impl Aim {
@@ -192,8 +189,7 @@ impl Aim {
             Aim::All => 0,
             Aim::Hide { shapes: true } => 1,
             Aim::Hide { shapes: false } => 4,
-            Aim::Planted { scanned: false } => 2,
-            Aim::Planted { scanned: true } => 3,
+            Aim::Planted { scanned } => 2 + u8::from(scanned),
             Aim::Coded => 5,
         }
     }
