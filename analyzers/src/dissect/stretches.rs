@@ -12,12 +12,39 @@ const LEAST: usize = 12;
 /// More than any message has that is no attack: what is beyond them is one stretch.
 const MOST_STRETCHES: usize = 1024;
 
+/// What a byte is where a character may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Text,
+    Odd,
+    /// The first of several bytes, if the right ones follow (RFC 3629 §4).
+    Lead,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut out = [Class::Odd; 256];
+    let mut b = 0;
+    while b < 256 {
+        out[b] = match b as u8 {
+            b' '..=b'~' | b'\t' | b'\r' | b'\n' => Class::Text,
+            0xc2..=0xf4 => Class::Lead,
+            _ => Class::Odd,
+        };
+        b += 1;
+    }
+    out
+};
+
 /// The stretches of text, in their order.
 pub(super) fn of_text(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = Vec::new();
     let (mut at, mut start, mut score, mut end) = (0, 0, 0, None);
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let len = character(rest);
+    while let Some(first) = bytes.get(at) {
+        let len = match CLASSES[usize::from(*first)] {
+            Class::Text => 1,
+            Class::Odd => 0,
+            Class::Lead => character(bytes.get(at..).unwrap_or_default()),
+        };
         if len > 0 {
             if score == 0 {
                 start = at;
@@ -26,7 +53,7 @@ pub(super) fn of_text(bytes: &[u8]) -> Vec<Range<usize>> {
             if score >= LEAST || end.is_some() {
                 end = Some(at + len);
             }
-        } else {
+        } else if score > 0 {
             score = score.saturating_sub(ODD);
             if score == 0 {
                 put(&mut out, start, end.take());
@@ -46,10 +73,9 @@ fn put(out: &mut Vec<Range<usize>>, start: usize, end: Option<usize>) {
     }
 }
 
-/// How long the character is that begins here, in UTF-8 (RFC 3629 §4); none for a control and for what is no text.
+/// How long the character of several bytes is that begins here, in UTF-8 (RFC 3629 §4); none for what is no text.
 fn character(rest: &[u8]) -> usize {
     let (first, len) = match rest.first() {
-        Some(b' '..=b'~' | b'\t' | b'\r' | b'\n') => return 1,
         Some(first @ 0xc2..=0xdf) => (*first, 2),
         Some(first @ 0xe0..=0xef) => (*first, 3),
         Some(first @ 0xf0..=0xf4) => (*first, 4),
@@ -114,7 +140,7 @@ mod tests {
             let mut before = 0;
             for stretch in of_text(&bytes) {
                 prop_assert!(before <= stretch.start && stretch.start + LEAST <= stretch.end && stretch.end <= bytes.len());
-                prop_assert!(character(&bytes[stretch.start..]) > 0);
+                prop_assert!(CLASSES[usize::from(bytes[stretch.start])] != Class::Odd);
                 before = stretch.end + 1;
             }
         }

@@ -5,6 +5,8 @@
 //! [`Budget`]; each knows its way back to the message, so every find has a place in the original bytes and a chain that says
 //! how it was coded.
 
+mod resolve;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -327,7 +329,7 @@ impl<'a> Work<'a> {
         }
         let planted = self.spotted.len();
         let eager = self.aim == Aim::Hide { shapes: true };
-        if eager || self.aim == Aim::All || self.aim == Aim::Coded && at > 0 {
+        if eager || self.aim == Aim::All || self.aim == Aim::Coded && at > 0 && regions::mostly_text(bytes) {
             shapes::find(bytes, signs, eager, &mut |shape| {
                 let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
                 if self.shapes < MOST_FINDS && (!hidden || eager) {
@@ -420,68 +422,6 @@ impl<'a> Work<'a> {
         }
         out.reverse();
         out
-    }
-
-    /// One find where several say the same: a shorter form inside a longer one, or one that was reached in two ways.
-    fn resolve(&mut self) -> Vec<Spotted> {
-        let spotted = std::mem::take(&mut self.spotted);
-        let mut kept: Vec<(Spotted, Vec<usize>, usize)> = Vec::new();
-        for next in spotted {
-            let lineage = self.lineage(next.layer);
-            let unescaped = lineage.iter().filter(|l| self.layers.get(**l).is_some_and(|l| l.coding == Coding::Json)).count();
-            let steps = lineage.len() - 1 - unescaped + self.needle_steps(&next);
-            let same = |(other, theirs, their_steps): &(Spotted, Vec<usize>, usize)| -> Option<bool> {
-                let same_value = match (next.what, other.what) {
-                    (What::Planted(a), What::Planted(b)) => self.seed(a) == self.seed(b),
-                    (What::Place(a), What::Place(b)) => a == b,
-                    (What::Name(..), What::Planted(_) | What::Name(..)) | (What::Planted(_), What::Name(..)) => {
-                        self.planted(&next) == self.planted(other)
-                    }
-                    // What was planted is said once, by its name.
-                    (What::Shape, What::Planted(_) | What::Place(_) | What::Name(..)) => true,
-                    (What::Planted(_) | What::Place(_) | What::Name(..), What::Shape) => return None,
-                    _ => next.kind == other.kind,
-                };
-                // Compared in the innermost layer that both were coded in.
-                let common = lineage.iter().zip(theirs).take_while(|(a, b)| a == b).count().checked_sub(1)?;
-                let (mine, other_span) = (self.at_level(&lineage, common, &next.span), self.at_level(theirs, common, &other.span));
-                let overlap = mine.start < other_span.end && other_span.start < mine.end;
-                if !same_value || !overlap {
-                    return None;
-                }
-                // Whether the new one says it better: in fewer steps, or in as many and reaching further, or naming an inner field.
-                let rank = |steps: usize, len: usize, depth: usize| (steps, std::cmp::Reverse((len, depth)));
-                Some(rank(steps, mine.len(), lineage.len()) < rank(*their_steps, other_span.len(), theirs.len()))
-            };
-            match kept.iter().position(|other| same(other).is_some()) {
-                Some(at) if same(&kept[at]) == Some(true) => kept[at] = (next, lineage, steps),
-                Some(_) => {}
-                None => kept.push((next, lineage, steps)),
-            }
-        }
-        // What stands inside another planted value was not told beside it.
-        let inside = |one: &Spotted| {
-            kept.iter().any(|(other, _, _)| {
-                other.layer == one.layer
-                    && other.span.len() > one.span.len()
-                    && other.span.start <= one.span.start
-                    && one.span.end <= other.span.end
-                    && matches!(other.what, What::Planted(_))
-            })
-        };
-        let alone: Vec<bool> = kept.iter().map(|(spotted, _, _)| !inside(spotted)).collect();
-        kept.into_iter().zip(alone).filter(|(_, alone)| *alone).map(|((spotted, _, _), _)| spotted).collect()
-    }
-
-    fn at_level(&self, lineage: &[usize], level: usize, span: &Range<usize>) -> Range<usize> {
-        let mut span = span.clone();
-        for layer in lineage.iter().skip(level + 1).rev() {
-            if let Some((_, region)) = self.layers.get(*layer).and_then(|l| l.from.as_ref()) {
-                let within = self.layers[*layer].map.back(&span);
-                span = region.start + within.start..(region.start + within.end).min(region.end);
-            }
-        }
-        span
     }
 
     fn seed(&self, needle: u32) -> Option<u32> {
