@@ -51,6 +51,7 @@ fn response(body: &[u8]) -> Vec<Secret> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -130,23 +130,22 @@ impl Authority {
 impl Issuer {
     /// An issuer under this one, of its own name and key; `ca` is what its basicConstraints say.
     pub fn authorise(&self, cn: &str, not_before: Time, not_after: Time, ca: bool) -> Result<Issuer, Error> {
-        self.issue(cn, None, not_before, not_after, ca)
+        let subject = Name(vec![(ORGANIZATION, "Overhear test authority".to_owned()), (COMMON_NAME, cn.to_owned())]);
+        self.issue(Template { subject, ca: Some(ca), ..authority_template(not_before, not_after)? })
     }
 
-    fn issue(&self, cn: &str, issuer_id: Option<Vec<u8>>, not_before: Time, not_after: Time, ca: bool) -> Result<Issuer, Error> {
+    fn issue(&self, template: Template) -> Result<Issuer, Error> {
         let key = Key::fresh(KeyKind::P256)?;
-        let subject = Name(vec![(ORGANIZATION, "Overhear test authority".to_owned()), (COMMON_NAME, cn.to_owned())]);
-        let template = Template { subject, ca: Some(ca), issuer_id, ..authority_template(not_before, not_after)? };
         let certificate = template.signed(&key, &self.subject, &self.key)?;
-        Ok(Issuer { subject: template.subject.der(), key: Arc::new(key), certificate: certificate.into() })
+        Ok(Issuer { subject: template.subject_der(), key: Arc::new(key), certificate: certificate.into() })
     }
 }
 
-/// An issuer that says it stands under the authority of this name (DER) and key identifier, and was signed by nobody known.
-pub fn impostor(of: &[u8], id: Option<Vec<u8>>, cn: &str, not_before: Time, not_after: Time) -> Result<Issuer, Error> {
+/// An issuer that says it is `called` so (DER) and stands under the authority of this name (DER) and key identifier, and was signed by nobody known.
+pub fn impostor(of: &[u8], issuer_id: Option<Vec<u8>>, called: &[u8], not_before: Time, not_after: Time) -> Result<Issuer, Error> {
     let nobody =
         Issuer { subject: of.to_owned(), key: Arc::new(Key::fresh(KeyKind::P256)?), certificate: CertificateDer::from(Vec::new()) };
-    nobody.issue(cn, id, not_before, not_after, true)
+    nobody.issue(Template { called: Some(called.to_owned()), issuer_id, ..authority_template(not_before, not_after)? })
 }
 
 /// 16 random bytes, positive and without a leading zero (RFC 5280 §4.1.2.2 allows 20 octets).
@@ -163,6 +162,7 @@ fn authority_template(not_before: Time, not_after: Time) -> Result<Template, Err
     Ok(Template {
         serial: serial()?,
         subject: Name(Vec::new()),
+        called: None,
         not_before,
         not_after,
         ca: Some(true),

@@ -272,17 +272,25 @@ impl Mint {
         Ok(Chain::new(vec![leaf.into(), issuer.certificate.clone()], key))
     }
 
-    /// An issuer under the name and key identifier of the authority that the real chain leads to; of the campaign's own if none was learned.
+    /// An issuer of the real leaf's issuer's name, under the name and key identifier of the authority that the real chain leads to; of the campaign's
+    /// own names if none was learned.
     fn lookalike(&self, mirror: &Mirror) -> Result<Issuer, Error> {
-        let top = mirror.chain.last().unwrap_or(&self.authority.intermediate.certificate);
-        let (_, top) = X509Certificate::from_der(top)
-            .map_err(|_| not_forgeable(&Defect::UntrustedCaLookalike, "the real server's chain cannot be read"))?;
+        let own = &self.authority.intermediate;
+        let unread = || not_forgeable(&Defect::UntrustedCaLookalike, "the real server's chain cannot be read");
+        let (leaf, top) = (mirror.chain.first(), mirror.chain.last().unwrap_or(&own.certificate));
+        let (_, top) = X509Certificate::from_der(top).map_err(|_| unread())?;
+        let called = match leaf {
+            None => own.subject.clone(),
+            // A leaf alone: its issuer is the authority.
+            Some(_) if mirror.chain.len() == 1 => Name::common(&format!("Overhear issuing {}", short_label()?)).der(),
+            Some(leaf) => X509Certificate::from_der(leaf).map_err(|_| unread())?.1.issuer().as_raw().to_vec(),
+        };
         let id = top.extensions().iter().find_map(|extension| match extension.parsed_extension() {
             ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
             _ => None,
         });
         let Authority { not_before, not_after, .. } = self.authority;
-        impostor(top.issuer().as_raw(), id, &format!("Overhear issuing {}", short_label()?), not_before, not_after)
+        impostor(top.issuer().as_raw(), id, &called, not_before, not_after)
     }
 
     /// The campaign's RSA key for this leaf: made once, when a server with RSA is first met.
@@ -301,25 +309,25 @@ impl Mint {
 const OTHER: &str = "not-the-host.overhear.invalid";
 
 /// Names that are not `host`, of all kinds that a careless comparison takes for it: one with it at the end, one with it in front, its end and
-/// its start alone, one that only fits where a dot stands for any character, its neighbour, its parent, and a star for more than one label
-/// (RFC 9525 §6.3). A certificate for any of them anybody can have.
+/// its start alone, one that only fits where a dot stands for any character, a child and a star for any child, its neighbour, its parent, and a
+/// star for more than one label (RFC 9525 §6.3). A certificate for any of them anybody can have.
 fn others(host: &str) -> Vec<San> {
-    let mut out = vec![OTHER.to_owned()];
+    let mut out = vec![OTHER.to_owned(), format!("x{host}"), format!("{host}.overhear.invalid")];
     if host.parse::<std::net::IpAddr>().is_err() {
-        out.push(format!("x{host}"));
-        out.push(format!("{host}.overhear.invalid"));
         let (mut start, mut end) = (host.chars(), host.chars());
         start.next_back();
         end.next();
         out.extend([start.as_str().to_owned(), end.as_str().to_owned(), host.replacen('.', "-", 1)]);
+        out.extend([format!("not-the-host.{host}"), format!("*.{host}")]);
         if let Some((_, parent)) = host.split_once('.').filter(|(_, parent)| parent.contains('.')) {
             out.extend([format!("not-the-host.{parent}"), parent.to_owned()]);
             // A star for two labels and more.
             out.extend(parent.match_indices('.').map(|(dot, _)| format!("*{}", &parent[dot..])));
         }
     }
-    // RFC 1035 §2.3.4.
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
+    // RFC 1035 §2.3.4; an address of IPv6 is part of no name.
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-') && !label.contains(':');
     out.retain(|name| name != host && name.len() <= 253 && name.split('.').all(is_label));
     out.into_iter().map(San::Dns).collect()
 }
@@ -379,6 +387,7 @@ fn leaf_template(authority: &Authority, key: KeyKind, now: Time) -> Result<Templ
         names: Vec::new(),
         unknown_critical: false,
         issuer_id: None,
+        called: None,
     })
 }
 
@@ -413,7 +422,10 @@ mod tests {
                 others(host).into_iter().map(|name| if let San::Dns(name) = name { name } else { String::new() }).collect();
             assert_eq!(got, [&[OTHER], expect].concat(), "{host}");
         };
-        check("shop.test", &["xshop.test", "shop.test.overhear.invalid", "shop.tes", "hop.test", "shop-test"]);
+        check(
+            "shop.test",
+            &["xshop.test", "shop.test.overhear.invalid", "shop.tes", "hop.test", "shop-test", "not-the-host.shop.test", "*.shop.test"],
+        );
         check(
             "a.b.shop.test",
             &[
@@ -421,6 +433,8 @@ mod tests {
                 "a.b.shop.test.overhear.invalid",
                 "a.b.shop.tes",
                 "a-b.shop.test",
+                "not-the-host.a.b.shop.test",
+                "*.a.b.shop.test",
                 "not-the-host.b.shop.test",
                 "b.shop.test",
                 "*.shop.test",
@@ -428,8 +442,9 @@ mod tests {
             ],
         );
         // One label; what begins with a hyphen; an address.
-        check("box", &["xbox", "box.overhear.invalid", "bo", "ox"]);
-        check("a-b.test", &["xa-b.test", "a-b.test.overhear.invalid", "a-b.tes", "a-b-test"]);
-        check("192.0.2.7", &[]);
+        check("box", &["xbox", "box.overhear.invalid", "bo", "ox", "not-the-host.box", "*.box"]);
+        check("a-b.test", &["xa-b.test", "a-b.test.overhear.invalid", "a-b.tes", "a-b-test", "not-the-host.a-b.test", "*.a-b.test"]);
+        check("192.0.2.7", &["x192.0.2.7", "192.0.2.7.overhear.invalid"]);
+        check("2001:db8::7", &[]);
     }
 }
