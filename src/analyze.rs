@@ -33,6 +33,7 @@ use crate::progress::Progress;
 use crate::render::{self, Rendered};
 use crate::run::{Folder, RUN_SCHEMA, RunFile, RunInput};
 use crate::source::{Counted, Source, Until, Walk};
+use crate::urge::Urge;
 
 /// Runs the command; the exit code of the worst input.
 pub(crate) fn analyze(args: &cli::Analyze, quiet: bool) -> Result<u8, Fault> {
@@ -434,15 +435,16 @@ fn heed() -> Arc<AtomicBool> {
         runtime.block_on(async {
             let of = |kind| signal(kind).ok();
             let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
-            for n in 1.. {
+            let mut urge = Urge::default();
+            loop {
                 tokio::select! {
                     () = next(&mut int) => {}
                     () = next(&mut term) => {}
                     () = next(&mut hup) => {}
                 }
                 told.store(true, Ordering::SeqCst);
-                if n > 1 {
-                    std::process::exit(i32::from(crate::fault::exit::FAULT));
+                if urge.again(std::time::Instant::now()) {
+                    crate::urge::leave();
                 }
             }
         });

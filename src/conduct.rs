@@ -23,6 +23,7 @@ use crate::knowledge::{self, Knowledge};
 use crate::live::{Live, lock};
 use crate::render;
 use crate::run::{RUN_SCHEMA, RunFile};
+use crate::urge::Urge;
 
 /// The table that redirects, while there is one. The kill key takes it out.
 #[derive(Clone, Debug, Default)]
@@ -178,19 +179,19 @@ fn listen(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
 async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
     let of = |kind| signal(kind).ok();
     let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
-    let mut urged = 0;
+    let mut urge = Urge::default();
     loop {
-        tokio::select! {
-            () = next(&mut int) => urged += 1,
-            () = next(&mut term) => urged += 1,
+        let now = tokio::select! {
+            () = next(&mut int) => urge.again(Instant::now()),
+            () = next(&mut term) => urge.again(Instant::now()),
             // A terminal that closes says so more than once, and urges nothing.
-            () = next(&mut hup) => {}
-        }
+            () = next(&mut hup) => false,
+        };
         signalled.store(true, Ordering::SeqCst);
         stop.store(true, Ordering::SeqCst);
-        if urged > 1 {
+        if now {
             table.drop_now();
-            std::process::exit(i32::from(crate::fault::exit::FAULT));
+            crate::urge::leave();
         }
     }
 }

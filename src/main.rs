@@ -22,6 +22,7 @@ mod runs;
 mod setup;
 mod source;
 mod twice;
+mod urge;
 mod verify;
 
 use std::process::ExitCode;
