@@ -26,8 +26,9 @@ pub(crate) struct Hits {
     seen: IndexMap<u64, Again, foldhash::fast::FixedState>,
     /// How many of them were told, of each rank.
     told: [usize; Rank::COUNT],
-    /// Bytes of finds beyond the limit.
+    /// Bytes of finds beyond the limit: of planted values, and by direction of what only has a shape or a name.
     folded: u64,
+    folded_shapes: [u64; 2],
     /// Bytes of messages whose codings were not undone to the end.
     pub(super) unpeeled: u64,
     /// Bytes that a reader of the wire may understand and that were not searched, by direction; and the same under encryption.
@@ -119,7 +120,9 @@ impl Cx<'_> {
         let chain_has = |word: &str| spot.chain.contains(&word) || find.chain.iter().any(|step| step.as_str() == word);
         let rank = Rank::of_hit(find.kind, find.grade, authorizes, chain_has);
         if !self.known.hits().has_room(rank, &find.token, spot.layer, spot.dir) {
-            self.known.hits().folded += origin.len.max(1);
+            let hits = self.known.hits();
+            let folded = if rank == Rank::Proof { &mut hits.folded } else { &mut hits.folded_shapes[spot.dir.index()] };
+            *folded += origin.len.max(1);
             return;
         }
         // A header's name is the sender's word too, and lower case would hide what it says in base64.
@@ -174,7 +177,8 @@ impl Cx<'_> {
         let local = on_link(&self.known.ends);
         let side = self.known.side.unwrap_or(Dir::Out);
         let of_device = |counts: [u64; 2]| if local { counts[0] + counts[1] } else { counts[side.index()] };
-        let limit = hits.folded + hits.unpeeled + of_device(hits.unsearched);
+        // Nor do values that only look like some in what the peer says, however many they are.
+        let limit = hits.folded + of_device(hits.folded_shapes) + hits.unpeeled + of_device(hits.unsearched);
         let inside = of_device(hits.unsearched_inside);
         let streamed = of_device(hits.streamed);
         for (reason, bytes) in [(NotParsed::Limit, limit), (NotParsed::NotBuilt, inside), (NotParsed::Streamed, streamed)] {

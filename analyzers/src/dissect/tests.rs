@@ -10,6 +10,7 @@ use policies::{IdentifierType, Time};
 use crate::chunk::{Chunk, Layer, Unit};
 use crate::dissect::quic;
 use crate::dissect::search::WINDOWS;
+use crate::dissect::testing::{connection, seeking};
 use crate::encode::unhex;
 use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
 use crate::leak::{Engine, Seed};
@@ -449,6 +450,25 @@ fn shapes_crowd_out_nothing_that_is_sure() {
     let fields = list(&|n| format!("X-N{n}: {SERIAL}\r"), 300);
     let (ranks, limit) = told(&[format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"), sure]);
     assert_eq!((ranks[1], ranks[2], limit), (1, 256, true));
+}
+
+/// However many values have a shape in what a peer packs into a protocol nobody knows, nothing is open about the device; in what the device packs,
+/// it is.
+#[test]
+fn shapes_of_the_peer_leave_nothing_open() {
+    use std::io::Write;
+    let places: String = (0..900).map(|n| format!("<node lat=\"-31.{:07}\" lon=\"-64.{:07}\"/>\n", n * 7919, n * 6007)).collect();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(places.as_bytes()).unwrap();
+    let answer = [&b"\x01\x06\0\x01"[..], &packed.finish().unwrap()].concat();
+    let asks = &b"\x01\x01\0\x01\0\x08\0\0get tile 7 please\0\0"[..];
+    for (packs, expect) in [(Back, false), (Sent, true)] {
+        let other = if packs == Back { Sent } else { Back };
+        let seen = connection(seeking(&[(IdentifierType::Serial, SERIAL)]), 9000, &[(other, asks), (packs, &answer)]);
+        assert!(seen.iter().any(|o| matches!(o, Observation::Hit(hit) if hit.kind == IdentifierType::Position)), "they are found");
+        let limit = seen.iter().any(|o| matches!(o, Observation::Unparsed(u) if u.reason == crate::observation::NotParsed::Limit));
+        assert_eq!(limit, expect, "{packs:?}");
+    }
 }
 
 /// A stream that is silent for long is taken apart as far as it came; what comes after it is kept afresh.
