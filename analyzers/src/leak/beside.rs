@@ -5,7 +5,8 @@ use std::ops::Range;
 use policies::IdentifierType as Kind;
 use smallvec::SmallVec;
 
-use super::shapes::{Shape, distinct, placeholder, secret};
+use super::shapes::{Shape, distinct, secret};
+use super::stand_ins::placeholder;
 
 /// What the last word of a name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use super::keys::{self, Promise};
 use super::rows;
 use super::signs::Signs;
 use super::sip;
+use super::stand_ins::{self, is_button, is_label, placeholder};
 
 /// A value told by its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -456,7 +457,8 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         }
         let promise = keys::promise(&text[key.clone()]);
         let word = last_word(promise, &text[key.clone()]);
-        if promise.is_none() && word.is_none() {
+        // What ends in a bracket that is not its own is the end of a selector: `input[type=password]:focus`.
+        if promise.is_none() && word.is_none() || text[key.clone()].ends_with(b"]") && !text[key.clone()].contains(&b'[') {
             continue;
         }
         let value = if is_quoted { cdata(text, sign + 1 + CDATA.len()) } else { value(text, sign + 1) };
@@ -488,6 +490,9 @@ fn named(text: &[u8], sink: &mut dyn FnMut(Shape)) {
         // A dictionary of what a page says.
         let quoted = || matches!(at(text, value.start.checked_sub(1)), Some(b'"' | b'\''));
         if promise == Promise::Kind(Kind::Password) && quoted() && is_label(said) {
+            continue;
+        }
+        if !sure && matches!(promise, Promise::Kind(Kind::Password | Kind::UserName)) && stand_ins::is_source(text, &key, sign, &value) {
             continue;
         }
         match promise {
@@ -682,78 +687,6 @@ fn keyed(promise: Promise, said: &[u8], sure: bool) -> Option<(Kind, Option<&'st
 pub(super) fn distinct(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
     bytes.iter().filter(|b| !std::mem::replace(&mut seen[usize::from(**b)], true)).count()
-}
-
-/// What programs write where a value should stand and none does: a word for nothing, or a mask.
-pub(crate) fn is_stand_in(said: &[u8]) -> bool {
-    const WORDS: [&str; 14] =
-        ["null", "(null)", "none", "true", "false", "undefined", "nil", "unknown", "string", "string!", "n/a", "nan", "yes", "no"];
-    WORDS.iter().any(|word| said.eq_ignore_ascii_case(word.as_bytes()))
-        || said.iter().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'#'))
-        || is_redacted(said)
-}
-
-/// Whether a form says which button was pressed: `Login=Login`, `login=Submit`.
-pub(crate) fn is_button(name: &[u8], said: &[u8]) -> bool {
-    const WORDS: [&str; 12] =
-        ["login", "log in", "log+in", "log%20in", "sign in", "sign+in", "submit", "ok", "go", "enter", "anmelden", "connexion"];
-    let is = |said: &[u8], word: &str| said.eq_ignore_ascii_case(word.as_bytes());
-    (is(name, "login") || is(name, "log")) && WORDS.iter().any(|word| is(said, word))
-}
-
-/// Whether a value in quotes is what a page calls the field of a password. In small letters `password` is what careless people choose.
-fn is_label(said: &[u8]) -> bool {
-    const WORDS: [&str; 24] = [
-        "password",
-        "passwort",
-        "kennwort",
-        "passphrase",
-        "passcode",
-        "login",
-        "wachtwoord",
-        "lösenord",
-        "adgangskode",
-        "passord",
-        "salasana",
-        "contraseña",
-        "senha",
-        "hasło",
-        "heslo",
-        "jelszó",
-        "parola",
-        "şifre",
-        "пароль",
-        "密码",
-        "密碼",
-        "パスワード",
-        "비밀번호",
-        "palavra-passe",
-    ];
-    let Ok(text) = std::str::from_utf8(said) else { return false };
-    let text = text.trim_end_matches([':', '*', '…']);
-    let lower = text.to_lowercase();
-    (text != lower || !lower.is_ascii()) && WORDS.contains(&lower.as_str())
-}
-
-/// What a log's filter writes in place of a value: `[FILTERED]`, `<redacted>`; of `\u003credacted\u003e` what stands
-/// between its backslashes.
-fn is_redacted(said: &[u8]) -> bool {
-    const WORDS: [&str; 6] = ["redacted", "filtered", "masked", "hidden", "removed", "omitted"];
-    let between = |open: &[u8], close: &[u8]| said.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-    let inner = [(&b"["[..], &b"]"[..]), (b"<", b">"), (b"(", b")"), (b"{", b"}"), (b"***", b"***"), (b"u003c", b""), (b"&lt;", b"&gt;")]
-        .iter()
-        .find_map(|(open, close)| between(open, close));
-    said.eq_ignore_ascii_case(b"redacted")
-        || inner.is_some_and(|inner| WORDS.iter().any(|word| inner.eq_ignore_ascii_case(word.as_bytes())))
-}
-
-pub(super) fn placeholder(said: &[u8]) -> bool {
-    is_stand_in(said)
-        || said.starts_with(b"{")
-        || said.starts_with(b"$")
-        || said.starts_with(b"/")
-        || said.ends_with(b"!)")
-        || said.starts_with(b"%s")
 }
 
 /// Whether a value under the name of a password is one: not a sentence, not a command, not a stand-in.
