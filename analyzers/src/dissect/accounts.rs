@@ -3,6 +3,7 @@
 use policies::IdentifierType;
 
 use super::http::secrets::{Secret, base64};
+use crate::leak::is_stand_in;
 
 /// What of a stream's beginning names accounts.
 pub(super) fn in_stream(bytes: &[u8]) -> Vec<Secret> {
@@ -49,10 +50,26 @@ pub(super) fn in_token(token: &[u8], at: usize, out: &mut Vec<Secret>) {
 /// Longer names are none.
 const LONGEST: usize = 256;
 
+/// Accounts that every system has: the administrator's by the name that Windows gives it in its languages.
+const NOBODY: [&str; 12] = [
+    "anonymous",
+    "guest",
+    "root",
+    "admin",
+    "sysadmin",
+    "administrator",
+    "administrateur",
+    "administrador",
+    "amministratore",
+    "rendszergazda",
+    "Administratör",
+    "Администратор",
+];
+
 /// Whether a name may be of a person: not nobody's, not of a machine (`$`, `host/`), not a realm alone.
 fn is_account(name: &[u8]) -> bool {
     let local = name.split(|b| *b == b'@').next().unwrap_or_default();
-    let nobody = ["anonymous", "guest"].iter().any(|word| local.eq_ignore_ascii_case(word.as_bytes()));
+    let nobody = is_stand_in(local) || NOBODY.iter().any(|word| local.eq_ignore_ascii_case(word.as_bytes()));
     let machine = local.ends_with(b"$") || name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"host/"));
     let written = name.iter().all(|b| *b >= b' ' && *b != 0x7f) && name.iter().any(|b| b.is_ascii_alphanumeric() || *b >= 0x80);
     !local.is_empty() && name.len() <= LONGEST && written && !nobody && !machine
@@ -263,7 +280,7 @@ mod tests {
         let nas = (4, &[192, 0, 2, 1][..]);
         let ada = asks(&[(1, b"ada.l"), (2, &[5; 16]), nas]);
         assert_eq!(named(&ada, in_datagram(&ada)), [(USER, "ada.l".to_owned())]);
-        for name in [&b"anonymous@verso.example"[..], b"host/pc7.verso.example", b"@verso.example", b"PC-7$", b"\x01\x02"] {
+        for name in [&b"anonymous@verso.example"[..], b"host/pc7.verso.example", b"@verso.example", b"PC-7$", b"\x01\x02", b"xxxxxxxxx"] {
             assert_eq!(in_datagram(&asks(&[(1, name), nas])), None);
         }
         assert_eq!(in_datagram(&asks(&[(1, b"ada.l")])), None, "who asks says so");
@@ -291,7 +308,10 @@ mod tests {
         for unicode in [true, false] {
             let bytes = [&b"\0\0\x01\x02\xfeSMB\x40\0"[..], &authenticates("ada.l", "PC-7", unicode)].concat();
             assert_eq!(named(&bytes, in_stream(&bytes)), expect);
-            for nobody in ["", "PC-7$", "ANONYMOUS", "Guest"] {
+            for user in ["admina", "administratorin", "xaver", "rooth"] {
+                assert_eq!(in_stream(&authenticates(user, "PC-7", unicode)).len(), 2, "{user}");
+            }
+            for nobody in ["", "PC-7$", "ANONYMOUS", "Guest", "Administrator", "administrateur", "ADMIN", "root", "xxxxxxxxx"] {
                 assert_eq!(in_stream(&authenticates(nobody, "PC-7", unicode)), []);
             }
         }

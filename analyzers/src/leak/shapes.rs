@@ -113,8 +113,10 @@ fn addresses(text: &[u8], eager: bool, sink: &mut dyn FnMut(Shape)) {
             let service = spoken || [&b"xmpp:"[..], b"im:", b"ssh:", b"git+"].iter().any(|s| scheme(s)) || in_authority(front);
             let call = key.as_ref().is_some_and(|key| sip::is_call_id(text, key));
             let role = ROLES.iter().any(|role| local.eq_ignore_ascii_case(role.as_bytes()));
+            // `celery@host.example`: what works on a host has its name.
+            let host = key.as_ref().is_some_and(|key| text[key.clone()].to_ascii_lowercase().ends_with(b"hostname"));
             let vendor = NOT_MAIL.iter().any(|other| lower == other.as_bytes());
-            if service || call || role || vendor || named == Some(Promise::NotPersonal) || local.starts_with(b"aes") {
+            if service || call || role || host || vendor || named == Some(Promise::NotPersonal) || local.starts_with(b"aes") {
                 continue;
             }
         }
@@ -157,9 +159,10 @@ fn network_identity(local: &[u8], realm: &[u8]) -> Option<Range<usize>> {
 
 /// Mailboxes of functions, not of people (RFC 2142, and what shops and services use).
 #[rustfmt::skip]
-pub(super) const ROLES: [&str; 34] = [
+pub(super) const ROLES: [&str; 37] = [
     "info", "support", "admin", "webmaster", "postmaster", "hostmaster", "noreply", "no-reply", "donotreply", "do-not-reply", "contact", "help", "sales", "abuse", "root", "security",
     "privacy", "feedback", "service", "press", "office", "team", "hello", "billing", "marketing", "jobs", "careers", "legal", "dmca", "news", "newsletter", "git", "support-team", "anonymous",
+    "sysadmin", "administrator", "celery",
 ];
 /// Names in SSH algorithm lists (RFC 4251 §6) are not mailboxes.
 const NOT_MAIL: [&str; 6] = ["openssh.com", "libssh.org", "lysator.liu.se", "ssh.com", "putty.projects.tartarus.org", "tinyssh.org"];

@@ -960,6 +960,9 @@ fn shapes_without_a_persona() {
     check("https://user:pw@host.test/x, https://0123@o1.ingest.test/1", &[]);
     check("Message-ID: <a.b@mail.test>\r\nTo: <anna@mail.test>", &["email=anna@mail.test"]);
     check("mailto:support@shop.test", &[]);
+    check("mail=sysadmin@shop.test&to=Administrator@shop.test", &[]);
+    check(r#"{"hostname":"worker7@pc.shop.test","n":1}"#, &[]);
+    check(r#"{"host":"sysadmina@shop.test"}"#, &["email=sysadmina@shop.test"]);
     check(r#"{"imei":"490154203237518"}"#, &["imei=490154203237518"]);
     check(r#"{"order":"490154203237518"}"#, &[]);
     check("<DevId>x</DevId><imei>490154203237518</imei>", &["imei=490154203237518"]);
