@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::items::{is_far, is_item, is_short_item};
+use super::items::{is_far, is_item, is_parameter, is_short_item};
 use crate::ebcdic;
 
 /// So many bytes in front of an occurrence say whether it counts.
@@ -57,6 +57,7 @@ impl Edge {
                 !begins_before(head, coded) && ends
                     || is_framed(text, span, false, whole)
                     || is_behind_a_topic(text, span, ends)
+                    || is_parameter(text, span, ends, whole)
                     || is_item(text, span, whole)
             }
             // The length in front may be that of the whole address.
@@ -67,6 +68,7 @@ impl Edge {
                 self.allows_between(head.last().copied(), right)
                     || is_framed(text, span, ends, whole)
                     || is_behind_a_topic(text, span, ends)
+                    || is_parameter(text, span, ends, whole)
                     || is_item(text, span, whole)
                     || self == Edge::Lead && is_short_item(text, span, whole)
             }

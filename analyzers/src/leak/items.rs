@@ -12,6 +12,8 @@ const FAR: usize = 64;
 const HALF: usize = FAR / 2;
 /// And so far where the length may be the end of a line.
 const NEAR: usize = 3;
+/// Longer names of parameters stand in front of no value.
+const NAME: usize = 64;
 /// The mark of a property list or of Smile stands so far in front, at most: most messages are shorter, and each value looks back.
 const MARK: usize = 4096;
 /// So many fields of a message in Protocol Buffers are read, and so many are inside each other.
@@ -52,6 +54,30 @@ pub(super) fn is_far(head: &[u8], tail: &[u8], whole: bool) -> bool {
 fn is_near(head: &[u8], tail: &[u8], front: usize) -> bool {
     let is_binary = |text: &[u8], at: usize| edge::is_binary(text, at) && text.get(at) != Some(&0x1b);
     (head.len().saturating_sub(front)..head.len()).any(|at| is_binary(head, at)) || (1..BEHIND).any(|at| is_binary(tail, at))
+}
+
+/// Whether the value stands behind a name of CGI (RFC 3875 §4.1) in front of which stand the lengths of both, as FastCGI writes parameters (FastCGI 1.0,
+/// §3.4): in a byte each, that of the value also in four. `ends`: what is behind it may follow its last word, and the parameter may go on.
+pub(super) fn is_parameter(text: &[u8], span: &Range<usize>, ends: bool, whole: bool) -> bool {
+    let most = if whole { NAME + 5 } else { FRONT };
+    let head = text.get(span.start.saturating_sub(most)..span.start).unwrap_or_default();
+    let tail = text.get(span.end..).unwrap_or_default();
+    let is_said = |len: usize| len == span.len() || ends && len > span.len();
+    let name = head.iter().rev().take(NAME).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b'_').count();
+    // The length of the value may itself be a byte that a name has.
+    (2..=name).any(|len| {
+        let Some(front) = head.get(..head.len() - len) else { return false };
+        match front {
+            [.., of_name, high @ 0x80..=0xff, a, b, c] if usize::from(*of_name) == len => {
+                is_said(u32::from_be_bytes([high & 0x7f, *a, *b, *c]) as usize)
+            }
+            // Two lines, or the end of one, may look so in a text.
+            [before @ .., of_name, of_value @ 0..0x80] if usize::from(*of_name) == len && is_said(usize::from(*of_value)) => {
+                (before.len()..before.len() + 2).any(|at| edge::is_binary(front, at)) || is_near(before, tail, NEAR)
+            }
+            _ => false,
+        }
+    })
 }
 
 /// A string of a binary property list (`0101nnnn`, `bplist00`), or of Smile (short ASCII from 0x40 and 0x60 on, `:)\n`).
@@ -337,6 +363,37 @@ mod tests {
                 true
             ));
         }
+    }
+
+    /// Parameters of FastCGI, with another behind them or the end of the record; where the name is too long for a stream, only in a message.
+    #[test]
+    fn parameters_of_fastcgi() {
+        let user = "anselm.wolkenweg";
+        let named = |name: &str, len: usize| [&[name.len() as u8, len as u8], name.as_bytes()].concat();
+        for (edge, value) in [(Edge::Mailbox, MAIL), (Edge::Word, user), (Edge::Local, user), (Edge::Word, NINE), (Edge::Word, TEN)] {
+            let len = value.len();
+            for (name, expect) in [("REMOTE_USER", [true, true]), ("USER_7", [true, true]), ("HTTP_X_DEVICE_NAME", [true, false])] {
+                let head = [&b"\x0c\x00QUERY_STRING"[..], &named(name, len)].concat();
+                for tail in [&b"\x0e\x03REQUEST_METHODGET"[..], b"", b"0ABC", b"\0\0\0"] {
+                    check(edge, value, &head, tail, expect);
+                }
+                let long = [&[name.len() as u8, 0x80, 0, 0, len as u8], name.as_bytes()].concat();
+                is_found(edge, value, &long, b"\x0e\x03REQUEST_METHODGET");
+                // The value goes on: behind a word, and inside of it.
+                check(edge, value, &[&b"\0"[..], &named(name, len + 4)].concat(), b"; x=", expect);
+                check(edge, value, &[&b"\0"[..], &named(name, len + 4)].concat(), b"xyz1", [false, false]);
+                // Less than the value, and another name.
+                for (n, v) in [(0, -1), (1, 0), (-1, 0)] {
+                    let mut other = named(name, len);
+                    (other[0], other[1]) = (other[0].wrapping_add_signed(n), other[1].wrapping_add_signed(v));
+                    check(edge, value, &[&b"\x01"[..], &other].concat(), b"0ABC", [false, false]);
+                }
+            }
+        }
+        for (value, head) in [(TEN, &b"and so\n\nREMOTEUSER"[..]), (NINE, b"and so\r\n\tREMOTEUSR"), (MAIL, b"and so\n$REMOTEUSER")] {
+            check(Edge::Word, value, head, b"x and so on", [false, false]);
+        }
+        assert!(!Edge::Word.allows(b"\x02\x10xxanselm.wolkenwegA", &(4..20), true), "no name of CGI");
     }
 
     /// What is a head by chance is none in a text, or inside a longer value.
