@@ -100,6 +100,11 @@ impl<'a> Bytes<'a> {
     /// A tag of BER and the length behind it (X.690 §8.1.3).
     fn element(&mut self, tag: u8) -> Read<usize> {
         self.expect(&[tag])?;
+        self.length()
+    }
+
+    /// A length of BER.
+    fn length(&mut self) -> Read<usize> {
         match self.byte()? {
             len @ 0..=0x7f => Ok(usize::from(len)),
             long @ 0x81..=0x84 => self.number(usize::from(long & 0x7f)),
@@ -141,6 +146,8 @@ fn tell(kind: IdentifierType, value: &[u8], (at, len): (usize, usize), chain: &'
     }
 }
 
+/// Messages that come before the one with the password.
+const MOST_MESSAGES: usize = 8;
 /// No such opening is longer.
 const LONGEST: usize = 16 << 10;
 
@@ -154,7 +161,8 @@ fn mqtt(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
         _ => return Err(Stop::No),
     };
     it.expect(name)?;
-    let (level, flags) = (it.byte()?, it.byte()?);
+    // Bridges set the highest bit of the level (mosquitto, `try_private`).
+    let (level, flags) = (it.byte()? & 0x7f, it.byte()?);
     it.take(2)?;
     let properties = |it: &mut Bytes<'_>| if level >= 5 { varint(it).and_then(|len| it.take(len)).map(drop) } else { Ok(()) };
     let text = |it: &mut Bytes<'_>| it.number(2).and_then(|len| it.take(len)).map(drop);
@@ -203,22 +211,46 @@ fn socks(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     Ok(())
 }
 
-/// A simple bind of LDAP (RFC 4511 §4.2): the name, then the password.
+/// A simple bind of LDAP (RFC 4511 §4.2): the name, then the password. An anonymous one, a search or another request may come before it.
 fn ldap(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
-    it.element(0x30)?;
-    let number = it.element(2)?;
-    if !(1..=4).contains(&number) {
-        return Err(Stop::No);
+    const BIND: u8 = 0x60;
+    for _ in 0..MOST_MESSAGES {
+        let len = it.element(0x30)?;
+        let end = it.at + len;
+        let number = it.element(2)?;
+        if !(1..=4).contains(&number) {
+            return Err(Stop::No);
+        }
+        it.take(number)?;
+        let request = it.byte()?;
+        // The requests of a client (§4.2 to §4.14): of the class for applications.
+        if !matches!(request, BIND | 0x42 | 0x4a | 0x50 | 0x63 | 0x66 | 0x68 | 0x6c | 0x6e | 0x77) {
+            return Err(Stop::No);
+        }
+        if request == BIND {
+            it.length()?;
+            if it.element(2)? != 1 || !(2..=3).contains(&it.byte()?) {
+                return Err(Stop::No);
+            }
+            let user = it.element(4)?;
+            let (user_at, user) = (it.at, it.take(user)?);
+            let kind = it.byte()?;
+            let proof = it.length()?;
+            let (proof_at, proof) = (it.at, it.take(proof)?);
+            // SASL has a reader of its own.
+            if kind == 0x80 && !(user.is_empty() && proof.is_empty()) {
+                tell(IdentifierType::UserName, user, (user_at, user.len()), &[], out);
+                tell(IdentifierType::Password, proof, (proof_at, proof.len()), &[], out);
+                return Ok(());
+            }
+            if kind != 0x80 && kind != 0xa3 {
+                return Err(Stop::No);
+            }
+        }
+        // The rest of it, and controls behind it (§4.1.11).
+        it.take(end.checked_sub(it.at).ok_or(Stop::No)?)?;
     }
-    it.take(number)?;
-    it.element(0x60)?;
-    if it.element(2)? != 1 || !(2..=3).contains(&it.byte()?) {
-        return Err(Stop::No);
-    }
-    let len = it.element(4)?;
-    it.secret(IdentifierType::UserName, len, out)?;
-    let len = it.element(0x80)?;
-    it.secret(IdentifierType::Password, len, out)
+    Ok(())
 }
 
 /// A start-up message of PostgreSQL and the password behind it (protocol 3.0 §55.7), if that is none of a challenge's answers.
@@ -337,11 +369,26 @@ mod tests {
         use IdentifierType::{Password, UserName};
         check(b"\x10\x1f\0\x04MQTT\x04\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 19), (Password, "secret", 24)]);
         check(b"\x10\x20\0\x04MQTT\x05\xc2\0\x3c\0\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 20), (Password, "secret", 25)]);
+        check(b"\x10\x1f\0\x04MQTT\x84\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 19), (Password, "secret", 24)]);
+        check(b"\x10\x21\0\x06MQIsdp\x83\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 21), (Password, "secret", 26)]);
+        check(b"\x10\x20\0\x04MQTT\x85\xc2\0\x3c\0\0\x03dev\0\x03ada\0\x06secret", &[(UserName, "ada", 20), (Password, "secret", 25)]);
         check(b"\x05\x02\0\x02\x01\x03ada\x06secret", &[(UserName, "ada", 6), (Password, "secret", 10)]);
         check(
             b"\x30\x18\x02\x01\x01\x60\x13\x02\x01\x03\x04\x06cn=ada\x80\x06secret",
             &[(UserName, "cn=ada", 12), (Password, "secret", 20)],
         );
+        let secret = b"\x30\x18\x02\x01\x02\x60\x13\x02\x01\x03\x04\x06cn=ada\x80\x06secret";
+        let anonymous = b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0";
+        let search = b"\x30\x25\x02\x01\x01\x63\x20\x04\0\x0a\x01\0\x0a\x01\0\x02\x01\0\x02\x01\0\x01\x01\0\x87\x0bobjectclass\x30\0";
+        for before in [&anonymous[..], search, &[&search[..], anonymous].concat()] {
+            let at = before.len();
+            check(&[before, secret].concat(), &[(UserName, "cn=ada", at + 12), (Password, "secret", at + 20)]);
+        }
+        check(&anonymous.repeat(8), &[]);
+        none(anonymous);
+        // What no client says, and a length that is none.
+        none(&[&b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\0\x04\0\x04\0"[..], secret].concat());
+        none(&[&b"\x30\x08\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0"[..], secret].concat());
         check(b"\0\0\0\x12\0\x03\0\0user\0ada\0\0p\0\0\0\x0bsecret\0", &[(Password, "secret", 23)]);
         // Without a password, with a challenge's answer, and what only begins alike.
         check(b"\x10\x12\0\x04MQTT\x04\x02\0\x3c\0\x06device", &[]);

@@ -2,12 +2,9 @@
 
 use policies::IdentifierType::{Password, UserName};
 
-use super::{Bytes, Read, Stop, tell, varint};
+use super::{Bytes, MOST_MESSAGES, Read, Stop, tell, varint};
 use crate::dissect::http::secrets::Secret;
 use crate::dissect::login::plain_message;
-
-/// Messages that come before the one with the password.
-const MOST_MESSAGES: usize = 8;
 
 /// Whether a value is what somebody typed: text without controls.
 fn is_said(value: &[u8]) -> bool {
