@@ -3,6 +3,7 @@
 
 mod plain;
 mod prompts;
+mod readers;
 mod sasl;
 mod services;
 
@@ -10,10 +11,14 @@ use policies::IdentifierType;
 
 use super::opening::{self, Opening};
 
+use crate::leak::is_stand_in;
+
 use super::http::secrets::{self, Secret, Url, base64};
 
-pub(crate) use plain::{Plain, secrets as plain_message};
-pub(crate) use prompts::Prompts;
+use plain::Plain;
+pub(crate) use plain::secrets as plain_message;
+use prompts::Prompts;
+pub(crate) use readers::Readers;
 pub(crate) use sasl::in_elements;
 use sasl::{bearer, is_bearer};
 use services::Greeting;
@@ -39,6 +44,8 @@ pub(crate) struct Logins {
     patience: u8,
     /// What came as `PASS` without a user: IRC's if a nickname follows (RFC 2812 §3.1.1).
     held: Option<Box<(Secret, u64)>>,
+    /// What a line said that is a login to Redis if the answer is one of Redis.
+    inline: Option<Box<(Vec<Secret>, u64)>>,
     /// Strings that are left of an array of Redis.
     array: u32,
     /// The head of a first frame of STOMP is being said.
@@ -55,6 +62,8 @@ pub(crate) struct Around {
     pub(crate) port: u16,
     /// How the other direction began.
     pub(crate) greeted: Option<Greeting>,
+    /// The other direction has said something.
+    pub(crate) spoken: bool,
 }
 
 /// Commands that may stand between a user's name and the password.
@@ -80,6 +89,15 @@ impl Logins {
     /// How this direction began, for what the other says.
     pub(crate) fn greeting(&self) -> Option<Greeting> {
         self.greeting
+    }
+
+    /// What the other direction says to the last line.
+    fn answered(&mut self, bytes: &[u8], told: &mut dyn FnMut(Secret, u64)) {
+        let Some((secrets, line)) = self.inline.take().map(|inline| *inline) else { return };
+        const ANSWERS: [&[u8]; 5] = [b"+OK\r\n", b"-WRONGPASS ", b"-ERR invalid password", b"-ERR Client sent AUTH", b"-ERR AUTH "];
+        if ANSWERS.iter().any(|answer| bytes.starts_with(answer)) {
+            secrets.into_iter().for_each(|secret| told(secret, line));
+        }
     }
 
     /// Takes the bytes that stand at `offset`; hands over each secret with its place in the stream.
@@ -240,7 +258,13 @@ impl Logins {
             } else if !news {
                 self.held = Some(Box::new((password, self.start)));
             }
+        } else if is(first, "AUTH") && around.port == REDIS {
+            out.extend(inline(words).unwrap_or_default());
         } else if is(first, "AUTH") || is(first, "AUTHENTICATE") {
+            // Who greets before anybody says this is no Redis.
+            if is(first, "AUTH") && self.start == 0 && !around.spoken {
+                self.inline = inline(Words { line, at: words.at }).map(|secrets| Box::new((secrets, self.start)));
+            }
             // SMTP (RFC 4954), POP3 (RFC 5034); IRC (IRCv3 `sasl`), sieve scripts (RFC 5804 §2.1).
             self.mechanism(words, out);
         } else if first.ends_with(b":") {
@@ -295,6 +319,28 @@ impl Logins {
             }
         }
     }
+}
+
+const REDIS: u16 = 6379;
+
+/// What stands behind Redis' `AUTH` as one types it (its documentation, "Inline commands"): a password, or a user and a password.
+fn inline(words: Words<'_>) -> Option<Vec<Secret>> {
+    use IdentifierType::{Password, UserName};
+    let said: Vec<_> = words.take(3).collect();
+    let kinds = match said.len() {
+        1 => &[Password][..],
+        2 => &[UserName, Password],
+        _ => return None,
+    };
+    let secret = |(kind, (value, at)): (&IdentifierType, &(&[u8], usize))| Secret {
+        kind: *kind,
+        value: value.to_vec(),
+        at: *at,
+        len: value.len(),
+        chain: &[],
+    };
+    let all_said = said.iter().all(|(value, _)| is_secret(value)) && said.last().is_some_and(|(value, _)| !is_stand_in(value));
+    all_said.then(|| kinds.iter().zip(&said).map(secret).collect())
 }
 
 const AUTHENTICATE: &[u8] = b"AUTHENTICATE ";
@@ -454,7 +500,7 @@ mod tests {
             for (n, byte) in by.iter().enumerate() {
                 server.take(n as u64, &[*byte], Around::default(), &mut |_, _| ());
             }
-            Around { port: 8021, greeted: server.greeting() }
+            Around { port: 8021, greeted: server.greeting(), spoken: true }
         };
         let switch = greeted(b"Content-Type: auth/request\n\n");
         check_in(switch, b"auth secret\n\n", &[(Password, "secret", 5)]);
@@ -500,14 +546,21 @@ mod tests {
             (9092, &[(Out, kafka), (Back, b"\0\0\0\x06\0\0\0\x01\0\0"), (Out, answer)], ""),
             (2775, &[(Back, b"\0\0"), (Out, b"\0\0\0\x22\0\0\0\x09\0\0\0\0\0\0\0\x01ada\0Zk84qPw2x\0\0\x34\0\0\0..")], ""),
             (2776, &[(Back, b"\0\0"), (Out, b"\0\0\0\x23\0\0\0\x09\0\0\0\0\0\0\0\x01ada\0Zk84qPw2x\0\0\x34\0\0\0..")], ""),
+            (6379, &[(Out, b"AUTH Zk84qPw2x\r\n"), (Back, b"-LOADING\r\n")], ""),
+            (6379, &[(Out, b"PING\r\n"), (Back, b"+PONG\r\n"), (Out, b"auth ada \"Zk84qPw2x\"\r\n")], ""),
+            (6380, &[(Out, b"AUTH Zk84qPw2x\r\n"), (Back, b"+OK\r\n")], ""),
+            (6381, &[(Out, b"AUTH ada Zk84qPw2x\r\n"), (Back, b"-WRONGPASS invalid\r\n")], ""),
+            // Who asks for a mechanism, and who greets.
+            (9001, &[(Out, b"AUTH Zk84qPw2x\r\n"), (Back, b"+ \r\n")], ""),
+            (9002, &[(Back, b"+OK ready\r\n"), (Out, b"AUTH Zk84qPw2x\r\n"), (Back, b"+OK\r\n")], ""),
             (512, &[(Out, b"1022\0"), (Out, b"ada\0Zk84qPw2x\0id\0"), (Back, b"\0uid=0\n")], ""),
             (8021, &[(Back, b"Content-Type: auth/request\n\n"), (Out, b"auth Zk84qPw2x\n\n")], ""),
             (10011, &[(Back, b"TS3\n\rWelcome\n\r"), (Out, b"login ada Zk84qPw2x\n")], ""),
         ] {
             let find = |planted: &str| told(&connection(seeking(&[(IdentifierType::Password, planted)]), port, turns));
             let (place, other) = (format!("tcp.stream{expect}"), find("an0ther-One"));
-            if port == 2775 {
-                // One byte is too many.
+            if matches!(port, 2775 | 9001 | 9002) {
+                // One byte is too many; no Redis.
                 assert!(!other.contains(&format!("{place} ?")), "{port}: {other:?}");
             } else {
                 assert!(other.contains(&format!("{place} ?")), "{port}: {other:?}");
@@ -522,7 +575,7 @@ mod tests {
             let mut logins = Logins::default();
             let mut offset = 0;
             for piece in bytes.chunks(cut) {
-                logins.take(offset, piece, Around { port: 512, greeted: Some(Greeting::TeamSpeak) }, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
+                logins.take(offset, piece, Around { port: 512, greeted: Some(Greeting::TeamSpeak), spoken: false }, &mut |s, _| assert!(s.at + s.len <= bytes.len()));
                 offset += piece.len() as u64;
             }
         }

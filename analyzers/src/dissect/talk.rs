@@ -37,9 +37,7 @@ enum State {
 struct Opaque {
     trails: [search::Trail; 2],
     tails: [Tail; 2],
-    logins: [login::Logins; 2],
-    plain: [login::Plain; 2],
-    prompts: login::Prompts,
+    logins: login::Readers,
     rsync: rsync::Rsync,
     packs: packs::Packs,
     pieces: pieces::Pieces,
@@ -54,7 +52,7 @@ impl Opaque {
         if chunk.layer != Layer::Wire {
             return;
         }
-        let around = login::Around { port: cx.known.ends.addr(dir.other()).port(), greeted: self.logins[dir.other().index()].greeting() };
+        let port = cx.known.ends.addr(dir.other()).port();
         let mut tell = |dir: Dir, secret: http::secrets::Secret, line: u64| {
             let (at, len) = (line + secret.at as u64, secret.len as u64);
             let from = search::From::Decoded(marks::Origin { offset: at, len, frame: chunk.frame, time: chunk.time });
@@ -66,9 +64,7 @@ impl Opaque {
                 len,
             );
         };
-        self.logins[dir.index()].take(offset, bytes, around, &mut |secret, line| tell(dir, secret, line));
-        self.plain[dir.index()].take(offset, bytes, &mut |secret, from| tell(dir, secret, from));
-        self.prompts.take(dir, offset, bytes, &mut tell);
+        self.logins.take(dir, offset, bytes, port, &mut tell);
         let packed = self.rsync.take(dir, offset, bytes).max(self.packs.take(dir, offset, bytes));
         if packed > 0 {
             cx.unsearched(dir, chunk.layer, packed as u64);

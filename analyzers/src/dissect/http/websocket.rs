@@ -1,13 +1,14 @@
 //! WebSocket (RFC 6455) after an upgrade: frames joined to messages, unmasked, inflated where permessage-deflate was agreed (RFC 7692), and
-//! searched like bodies.
+//! searched like bodies; and read as a stream for logins.
 
 use smallvec::SmallVec;
 
 use super::head::Head;
+use super::secrets::Secret;
 use crate::chunk::{Chunk, Layer};
-use crate::dissect::Cx;
 use crate::dissect::marks::{Mark, Marks};
 use crate::dissect::search::{From, Place, Spot, Trail};
+use crate::dissect::{Cx, login};
 use crate::flow::Dir;
 use crate::observation::OddKind;
 
@@ -18,6 +19,7 @@ const PLACE: Place<'static> = Place::Of("http.websocket");
 pub struct Socket {
     layer: Layer,
     sides: [Side; 2],
+    said: Said,
     /// So much of a message is kept, and so much comes out of it.
     limit: usize,
 }
@@ -34,6 +36,14 @@ struct Side {
     lost: bool,
     trail: Trail,
     inflate: Inflate,
+}
+
+/// The messages of each direction as a stream, in which somebody may log in: MQTT, XMPP (RFC 7395), IRC and others speak so.
+#[derive(Debug, Default)]
+struct Said {
+    logins: login::Readers,
+    /// So long is the stream.
+    len: [u64; 2],
 }
 
 /// Two bytes, a length of eight and a mask of four (RFC 6455 §5.2).
@@ -54,6 +64,10 @@ struct Message {
     packed: bool,
     /// Marked by an extension nobody here knows.
     foreign: bool,
+    /// Text, and not bytes (RFC 6455 §5.6).
+    text: bool,
+    /// What stood before was searched already.
+    parted: bool,
     kept: Vec<u8>,
     marks: Marks,
     /// Coded bytes that found no room.
@@ -64,7 +78,7 @@ impl Socket {
     /// After the answer `head` that grants it, if what it grants is a WebSocket. Requests run in `client`.
     pub fn granted(head: &Head<'_>, client: Dir, layer: Layer, limit: usize) -> Option<Socket> {
         head.fields.iter().find(|f| f.is("upgrade") && f.value.eq_ignore_ascii_case(b"websocket"))?;
-        let mut socket = Socket { layer, sides: Default::default(), limit };
+        let mut socket = Socket { layer, sides: Default::default(), said: Said::default(), limit };
         for field in head.fields.iter().filter(|f| f.is("sec-websocket-extensions")) {
             for parameter in field.value.split(|b| *b == b';' || *b == b',') {
                 // RFC 7692 §7.1.1: whoever says so begins each message with an empty window.
@@ -105,7 +119,7 @@ impl Socket {
                 cx.analysed(n);
             }
             at += n;
-            self.sides[chunk.dir.index()].settle(chunk.dir, self.layer, self.limit, cx);
+            self.sides[chunk.dir.index()].settle(chunk.dir, self.layer, self.limit, &mut self.said, cx);
         }
     }
 
@@ -121,14 +135,16 @@ impl Socket {
     /// Bytes are missing.
     pub fn gap(&mut self, dir: Dir, len: u64, cx: &mut Cx<'_>) {
         let side = &mut self.sides[dir.index()];
-        side.flush(dir, self.layer, self.limit, cx);
+        side.flush(dir, self.layer, self.limit, &mut self.said, cx);
+        // What is not there may have been anything.
+        self.said.len[dir.index()] += len.max(1);
         // Nothing can be inflated across a hole.
         side.inflate.lost = true;
         match &mut side.frame {
             Some(frame) if len <= frame.left => {
                 frame.left -= len;
                 frame.at = (frame.at + (len % 4) as usize) % 4;
-                side.settle(dir, self.layer, self.limit, cx);
+                side.settle(dir, self.layer, self.limit, &mut self.said, cx);
             }
             _ => side.lost = true,
         }
@@ -137,7 +153,7 @@ impl Socket {
     pub fn close(&mut self, cx: &mut Cx<'_>) {
         for dir in Dir::BOTH {
             let side = &mut self.sides[dir.index()];
-            side.flush(dir, self.layer, self.limit, cx);
+            side.flush(dir, self.layer, self.limit, &mut self.said, cx);
             cx.search_end(&mut side.trail, PLACE, dir, self.layer);
         }
     }
@@ -179,30 +195,31 @@ impl Side {
             let message = self.message.get_or_insert_default();
             message.packed |= packed && opcode != 0;
             message.foreign |= foreign;
+            message.text |= opcode == 1;
         }
         self.frame = Some(Frame { left, mask, at: 0, control, last });
         1
     }
 
     /// Ends a frame that has all of its payload, and the message if it was the last.
-    fn settle(&mut self, dir: Dir, layer: Layer, limit: usize, cx: &mut Cx<'_>) {
+    fn settle(&mut self, dir: Dir, layer: Layer, limit: usize, said: &mut Said, cx: &mut Cx<'_>) {
         let Some(frame) = self.frame.filter(|f| f.left == 0) else { return };
         self.frame = None;
         if frame.control {
-            std::mem::take(&mut self.control).end(&mut self.inflate, dir, layer, limit, cx);
+            std::mem::take(&mut self.control).end(&mut self.inflate, dir, layer, limit, None, cx);
         } else if frame.last {
-            self.message.take().unwrap_or_default().end(&mut self.inflate, dir, layer, limit, cx);
+            self.message.take().unwrap_or_default().end(&mut self.inflate, dir, layer, limit, Some(said), cx);
         }
     }
 
     /// Searches what was kept of messages that are not over; what comes of them is searched by itself.
-    fn flush(&mut self, dir: Dir, layer: Layer, limit: usize, cx: &mut Cx<'_>) {
+    fn flush(&mut self, dir: Dir, layer: Layer, limit: usize, said: &mut Said, cx: &mut Cx<'_>) {
         if let Some(message) = self.message.take() {
-            let (packed, foreign) = (message.packed, message.foreign);
-            message.end(&mut self.inflate, dir, layer, limit, cx);
-            self.message = Some(Message { packed, foreign, ..Message::default() });
+            let (packed, foreign, text) = (message.packed, message.foreign, message.text);
+            message.end(&mut self.inflate, dir, layer, limit, Some(said), cx);
+            self.message = Some(Message { packed, foreign, text, parted: true, ..Message::default() });
         }
-        std::mem::take(&mut self.control).end(&mut self.inflate, dir, layer, limit, cx);
+        std::mem::take(&mut self.control).end(&mut self.inflate, dir, layer, limit, None, cx);
     }
 }
 
@@ -227,6 +244,7 @@ impl Message {
             // The limit is passed: the message is searched in parts.
             cx.search_whole(&Self::spot(chunk.dir, chunk.layer, From::Kept(&self.marks, 0), &[]), &self.kept);
             cx.streamed(chunk.dir, chunk.layer, later.len() as u64);
+            self.parted = true;
             let tail = self.kept.len().saturating_sub(OVERLAP);
             let from = self.marks.origin(tail as u64, 1);
             self.marks.clear();
@@ -241,7 +259,7 @@ impl Message {
     }
 
     /// The message is over: its content is searched.
-    fn end(self, inflate: &mut Inflate, dir: Dir, layer: Layer, limit: usize, cx: &mut Cx<'_>) {
+    fn end(self, inflate: &mut Inflate, dir: Dir, layer: Layer, limit: usize, said: Option<&mut Said>, cx: &mut Cx<'_>) {
         if self.over > 0 && !self.packed {
             cx.unsearched(dir, layer, self.over);
         }
@@ -253,6 +271,7 @@ impl Message {
         }
         if !self.packed {
             cx.search_whole(&Self::spot(dir, layer, From::Kept(&self.marks, 0), &[]), &self.kept);
+            self.tell(&self.kept, false, dir, layer, said, cx);
             return;
         }
         let (plain, whole) = inflate.message(&self.kept, limit);
@@ -263,6 +282,32 @@ impl Message {
         }
         let origin = self.marks.origin(0, self.kept.len() as u64);
         cx.search_whole(&Self::spot(dir, layer, From::Decoded(origin), &["deflate"]), &plain);
+        self.tell(&plain, true, dir, layer, said, cx);
+    }
+
+    /// Logins in the message, which may have begun in one before.
+    fn tell(&self, content: &[u8], inflated: bool, dir: Dir, layer: Layer, said: Option<&mut Said>, cx: &mut Cx<'_>) {
+        let Some(said) = said.filter(|_| layer == Layer::Wire) else { return };
+        let start = said.len[dir.index()] + u64::from(self.parted);
+        let port = cx.ends().addr(dir.other()).port();
+        let whole = self.marks.origin(0, self.kept.len() as u64);
+        let mut told = |whose: Dir, secret: Secret, from: u64| {
+            let at = (from + secret.at as u64)
+                .checked_sub(start)
+                .filter(|at| whose == dir && !inflated && at + secret.len as u64 <= content.len() as u64);
+            let origin = at.map_or(whole, |at| self.marks.origin(at, secret.len as u64));
+            cx.told(secret.kind, &secret.value, &Self::spot(whose, layer, From::Decoded(origin), secret.chain), 0, secret.len as u64);
+        };
+        if self.text {
+            login::in_elements(content).into_iter().for_each(|secret| told(dir, secret, start));
+        }
+        said.logins.take(dir, start, content, port, &mut told);
+        said.len[dir.index()] = start + content.len() as u64;
+        // A message is a line, to who says no end of it (IRC does, IRCv3 "WebSocket").
+        if self.text && !content.ends_with(b"\n") {
+            said.logins.end_line(dir, said.len[dir.index()], port, &mut told);
+            said.len[dir.index()] += 1;
+        }
     }
 }
 
@@ -429,6 +474,45 @@ mod tests {
         // More than is looked at.
         let bomb = Deflater::new().message(&vec![0; 300_000]);
         check("permessage-deflate", &[frame(0xc1, &bomb), frame(0x81, text.as_bytes())], &["http.websocket json:$.id", "unparsed limit"]);
+    }
+
+    /// Logins are told by their place whatever the persona, in messages that are cut anywhere; not where only the place is alike.
+    #[test]
+    fn logins() {
+        use crate::dissect::testing::{connection, seeking, told};
+        use policies::IdentifierType::Password;
+        let granted = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let mqtt = b"\x10\x22\0\x04MQTT\x04\xc2\0\x3c\0\x03dev\0\x03ada\0\x09Zk84qPw2x";
+        let element = b"<auth mechanism=\"PLAIN\">AGFkYQBaazg0cVB3Mng=</auth>";
+        let deflated = Deflater::new().message(element);
+        for (frames, expect) in [
+            (vec![frame(0x82, mqtt)], Some("http.websocket")),
+            (vec![frame(0x82, &mqtt[..20]), frame(0x89, b"ping"), frame(0x82, &mqtt[20..])], Some("http.websocket")),
+            (vec![frame(0x02, &mqtt[..20]), frame(0x80, &mqtt[20..])], Some("http.websocket")),
+            (vec![frame(0x81, b"<open/>"), frame(0x81, element)], Some("http.websocket base64")),
+            (vec![frame(0xc1, &deflated)], Some("http.websocket base64")),
+            (vec![frame(0x81, b"PASS Zk84qPw2x\r\n"), frame(0x81, b"NICK ada\r\n")], Some("http.websocket")),
+            (vec![frame(0x81, b"PASS Zk84qPw2x"), frame(0x81, b"NICK ada")], Some("http.websocket")),
+            (vec![frame(0x82, b"\0\0\0\x05PLAIN"), frame(0x82, b"\0\0\0\x0e\0ada\0Zk84qPw2x")], Some("http.websocket")),
+            // Something stands before it, or no name follows.
+            (vec![frame(0x82, b"\0"), frame(0x82, mqtt)], None),
+            (vec![frame(0x89, mqtt)], None),
+            (vec![frame(0x81, b"PASS Zk84qPw2x"), frame(0x81, b"hello")], None),
+            (vec![frame(0x82, b"PASS Zk84qPw2x"), frame(0x82, b"NICK ada")], None),
+        ] {
+            let said = frames.concat();
+            let find = |planted: &str| {
+                told(&connection(seeking(&[(Password, planted)]), 80, &[(Dir::Out, ASK), (Dir::Back, granted), (Dir::Out, &said)]))
+            };
+            let other = find("an0ther-One");
+            match expect {
+                Some(place) => assert!(other.contains(&format!("{place} ?")), "{}: {other:?}", said.escape_ascii()),
+                None => assert!(!other.iter().any(|t| t.starts_with("http.websocket")), "{}: {other:?}", said.escape_ascii()),
+            }
+            if expect.is_some() {
+                assert!(find("Zk84qPw2x").iter().any(|t| t.starts_with("http.websocket") && !t.ends_with('?')), "{}", said.escape_ascii());
+            }
+        }
     }
 
     #[test]
