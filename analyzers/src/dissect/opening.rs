@@ -26,7 +26,7 @@ enum Stop {
 }
 
 type Read<T> = Result<T, Stop>;
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     mqtt,
     socks,
     ldap,
@@ -35,6 +35,7 @@ const KINDS: [Kind; 15] = [
     veiled::tds,
     veiled::oscar,
     veiled::drda,
+    framed::amqp,
     framed::memcached,
     framed::cassandra,
     framed::mysql,
@@ -48,15 +49,38 @@ type Kind = fn(&mut Bytes<'_>, &mut Vec<Secret>) -> Read<()>;
 /// Looks at the first bytes of a stream, spoken to `port`.
 pub(crate) fn read(bytes: &[u8], port: u16) -> Opening {
     let mut more = false;
+    let at = match proxied(&mut Bytes { all: bytes, at: 0, port }) {
+        Ok(at) => at,
+        Err(Stop::More) => return Opening::More,
+        Err(Stop::No) => 0,
+    };
     for kind in KINDS {
         let mut found = Vec::new();
-        match kind(&mut Bytes { all: bytes, at: 0, port }, &mut found) {
+        match kind(&mut Bytes { all: bytes, at, port }, &mut found) {
             Ok(()) => return Opening::Is(found),
             Err(Stop::More) => more = true,
             Err(Stop::No) => {}
         }
     }
     if more { Opening::More } else { Opening::No }
+}
+
+/// Where a client is heard whose proxy says before who it is: in a line of text or a head of bytes (HAProxy, "The PROXY protocol" §2.1, §2.2).
+fn proxied(it: &mut Bytes<'_>) -> Read<usize> {
+    const LONGEST_LINE: usize = 107;
+    match it.expect(b"PROXY ") {
+        Ok(()) => {
+            let line = it.all.get(..it.all.len().min(LONGEST_LINE)).unwrap_or_default();
+            let end = memchr::memchr(b'\n', line);
+            return end.map(|end| end + 1).ok_or(if line.len() < LONGEST_LINE { Stop::More } else { Stop::No });
+        }
+        Err(Stop::More) => return Err(Stop::More),
+        Err(Stop::No) => it.expect(b"\r\n\r\n\0\r\nQUIT\n")?,
+    }
+    it.take(2)?;
+    let len = it.number(2)?;
+    it.take(len)?;
+    Ok(it.at)
 }
 
 struct Bytes<'a> {
@@ -253,15 +277,25 @@ fn ldap(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     Ok(())
 }
 
-/// A start-up message of PostgreSQL and the password behind it (protocol 3.0 §55.7), if that is none of a challenge's answers.
+/// A start-up message of PostgreSQL and the password behind it ("Message Formats"), if that is none of a challenge's answers.
 fn postgres(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
-    // A wish for TLS that was refused comes before it.
-    let asked = [0, 0, 0, 8, 4, 210, 22, 47];
-    if it.all.starts_with(&asked) {
-        it.at = asked.len();
+    // Wishes for TLS and for encryption by GSSAPI that were refused come before it.
+    let mut len = it.number(4)?;
+    for _ in 0..2 {
+        if len != 8 {
+            break;
+        }
+        it.expect(&[4, 210, 22])?;
+        if !matches!(it.byte()?, 47 | 48) {
+            return Err(Stop::No);
+        }
+        len = it.number(4)?;
     }
-    let len = it.number(4)?;
-    it.expect(&[0, 3, 0, 0])?;
+    it.expect(&[0, 3])?;
+    // 3.0 and 3.2, and the one that tests whether servers bear others.
+    if !matches!(it.number(2)?, 0 | 2 | 9999) {
+        return Err(Stop::No);
+    }
     it.take(len.checked_sub(8).ok_or(Stop::No)?)?;
     it.expect(b"p")?;
     let len = it.number(4)?.checked_sub(5).ok_or(Stop::No)?;
@@ -390,6 +424,26 @@ mod tests {
         none(&[&b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\0\x04\0\x04\0"[..], secret].concat());
         none(&[&b"\x30\x08\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0"[..], secret].concat());
         check(b"\0\0\0\x12\0\x03\0\0user\0ada\0\0p\0\0\0\x0bsecret\0", &[(Password, "secret", 23)]);
+        let (tls, gss) = (b"\0\0\0\x08\x04\xd2\x16\x2f", b"\0\0\0\x08\x04\xd2\x16\x30");
+        for minor in [b"\0\0", b"\0\x02", b"\x27\x0f"] {
+            let start = [b"\0\0\0\x12\0\x03", &minor[..], b"user\0ada\0\0p\0\0\0\x0bsecret\0"].concat();
+            for before in [&b""[..], tls, gss, &[&gss[..], tls].concat()] {
+                check(&[before, &start].concat(), &[(Password, "secret", before.len() + 23)]);
+            }
+        }
+        none(b"\0\0\0\x12\0\x03\0\x01user\0ada\0\0p\0\0\0\x0bsecret\0");
+        none(&[&tls[..], tls, tls, b"\0\0\0\x12\0\x03\0\0user\0ada\0\0p\0\0\0\x0bsecret\0"].concat());
+        // Behind a proxy.
+        let mqtt = b"\x10\x1f\0\x04MQTT\x04\xc2\0\x3c\0\x03dev\0\x03ada\0\x06secret";
+        for proxy in [
+            &b"PROXY TCP4 192.0.2.1 203.0.113.5 40001 1883\r\n"[..],
+            b"PROXY UNKNOWN\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xcb\0\x71\x05\x9c\x41\x07\x5b",
+        ] {
+            let at = proxy.len();
+            check(&[proxy, mqtt].concat(), &[(UserName, "ada", at + 19), (Password, "secret", at + 24)]);
+        }
+        none(&[&b"PROXY "[..], &[b'x'; 102], b"\r\n", mqtt].concat());
         // Without a password, with a challenge's answer, and what only begins alike.
         check(b"\x10\x12\0\x04MQTT\x04\x02\0\x3c\0\x06device", &[]);
         for other in

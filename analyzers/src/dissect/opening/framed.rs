@@ -1,4 +1,4 @@
-//! Logins in frames whose lengths and numbers say what they are: memcached, Cassandra, MySQL, ZooKeeper, ClickHouse, rexec, Dahua's recorders.
+//! Logins in frames whose lengths and numbers say what they are: AMQP, memcached, Cassandra, MySQL, ZooKeeper, ClickHouse, rexec, Dahua's recorders.
 
 use policies::IdentifierType::{Password, UserName};
 
@@ -9,6 +9,49 @@ use crate::dissect::login::plain_message;
 /// Whether a value is what somebody typed: text without controls.
 fn is_said(value: &[u8]) -> bool {
     std::str::from_utf8(value).is_ok_and(|text| !text.chars().any(char::is_control))
+}
+
+/// The mechanism AMQPLAIN of AMQP 0-8 and 0-9: a table with user and password in the answer to the start (RabbitMQ, "Access Control"; 0-9-1 §4.2.5.5).
+pub(super) fn amqp(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
+    it.expect(b"AMQP")?;
+    let version = it.number(4)?;
+    if !matches!(version, 0x0000_0901 | 0x0101_0009 | 0x0101_0800) {
+        return Err(Stop::No);
+    }
+    // A method on channel 0: connection.start-ok.
+    it.expect(&[1, 0, 0])?;
+    it.take(4)?;
+    it.expect(&[0, 10, 0, 11])?;
+    let client = it.number(4)?;
+    it.take(client)?;
+    it.expect(b"\x08AMQPLAIN")?;
+    let len = it.number(4)?;
+    if len > super::LONGEST {
+        return Err(Stop::No);
+    }
+    let end = it.at + len;
+    let mut found = Vec::new();
+    while it.at < end {
+        let name = it.number(1)?;
+        let name = it.take(name)?;
+        // Texts alone.
+        it.expect(b"S")?;
+        let len = it.number(4)?;
+        let at = it.at;
+        let value = it.take(len)?;
+        match name {
+            b"LOGIN" => found.push((UserName, value, at)),
+            b"PASSWORD" => found.push((Password, value, at)),
+            _ => {}
+        }
+    }
+    if it.at != end {
+        return Err(Stop::No);
+    }
+    for (kind, value, at) in found.into_iter().filter(|(_, value, _)| is_said(value)) {
+        tell(kind, value, (at, value.len()), &[], out);
+    }
+    Ok(())
 }
 
 /// The binary protocol of memcached: a request to authenticate by SASL PLAIN, maybe behind others (memcached `SASLAuthProtocol`).
@@ -274,6 +317,29 @@ pub(super) fn dvrip(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
 mod tests {
     use super::super::tests::{check, check_at, none};
     use super::*;
+
+    #[test]
+    fn logins_of_amqp() {
+        let long = |text: &[u8]| [&[0, 0, 0, text.len() as u8], text].concat();
+        let start = |head: &[u8], mechanism: &[u8], said: &[u8]| {
+            let client = long(b"\x07productS\0\0\0\x01x");
+            let body = [b"\0\x0a\0\x0b", &client[..], &[mechanism.len() as u8], mechanism, &long(said), b"\x05en_US"].concat();
+            [head, &[1, 0, 0], &long(&body), b"\xce"].concat()
+        };
+        let said = b"\x05LOGINS\0\0\0\x03ada\x08PASSWORDS\0\0\0\x06secret";
+        for head in [b"AMQP\0\0\x09\x01", b"AMQP\x01\x01\0\x09", b"AMQP\x01\x01\x08\0"] {
+            // What stands behind the answer is not waited for.
+            let all = start(head, b"AMQPLAIN", said);
+            check(&all[..all.len() - 7], &[(UserName, "ada", 61), (Password, "secret", 78)]);
+        }
+        let head = b"AMQP\0\0\x09\x01";
+        none(&start(head, b"PLAIN", said));
+        none(&start(b"AMQP\x03\x01\0\0", b"AMQPLAIN", said));
+        none(&start(head, b"AMQPLAIN", b"\x05LOGINS\0\0\0\x03ada\x08PASSWORDI\0\0\0\x06secret"));
+        none(&start(head, b"AMQPLAIN", b"\x08PASSWORDS\0\0\0\x0dsecret"));
+        let hidden = start(head, b"AMQPLAIN", b"\x05LOGINS\0\0\0\x03ada\x08PASSWORDS\0\0\0\x06******");
+        check(&hidden[..hidden.len() - 7], &[(UserName, "ada", 61)]);
+    }
 
     #[test]
     fn requests_of_memcached() {

@@ -11,15 +11,31 @@ use crate::scramble;
 pub(super) fn tds(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     const PRELOGIN: u8 = 0x12;
     const LOGIN: u8 = 0x10;
+    // Each packet of the message: where it stands in the login, and in the stream.
+    let (mut login, mut parts) = (Vec::new(), Vec::new());
     let mut kind = it.byte()?;
     if kind == PRELOGIN {
-        packet(it)?;
+        if !packet(it)?.0 {
+            return Err(Stop::No);
+        }
         kind = it.byte()?;
     }
-    if kind != LOGIN {
-        return Err(Stop::No);
+    loop {
+        if kind != LOGIN {
+            return Err(Stop::No);
+        }
+        let (last, from, part) = packet(it)?;
+        parts.push((login.len(), from));
+        login.extend_from_slice(part);
+        if last {
+            break;
+        }
+        if part.is_empty() {
+            return Err(Stop::No);
+        }
+        kind = it.byte()?;
     }
-    let (from, login) = packet(it)?;
+    let stands = |at: usize| parts.iter().rev().find(|(start, _)| *start <= at).map_or(at, |(start, from)| from + at - start);
     let two = |at: usize| login.get(at..at + 2).and_then(|b| b.first_chunk()).map(|b| usize::from(u16::from_le_bytes(*b)));
     let whole = login.first_chunk().is_some_and(|len| u32::from_le_bytes(*len) as usize == login.len());
     let version = login.get(7).copied().unwrap_or_default();
@@ -31,7 +47,10 @@ pub(super) fn tds(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     let value = |at: usize| {
         let (start, units) = (two(at)?, two(at + 2)?);
         let bytes = login.get(start..start.checked_add(units * 2)?)?;
-        (start >= fixed).then_some((bytes, (from + start, bytes.len())))
+        let from = stands(start);
+        // The head of a packet may stand in it.
+        let len = bytes.len().checked_sub(1).map_or(0, |last| stands(start + last) + 1 - from);
+        (start >= fixed).then_some((bytes, (from, len)))
     };
     if let Some((bytes, place)) = value(40)
         && let Some(user) = scramble::utf16(bytes.iter().copied()).filter(|text| is_said(text))
@@ -46,15 +65,19 @@ pub(super) fn tds(it: &mut Bytes<'_>, out: &mut Vec<Secret>) -> Read<()> {
     Ok(())
 }
 
-/// What a packet of TDS holds that is a whole message, behind the byte that says its kind (MS-TDS §2.2.3.1); and where it begins.
-fn packet<'a>(it: &mut Bytes<'a>) -> Read<(usize, &'a [u8])> {
-    it.expect(&[1])?;
+/// What a packet of TDS holds behind the byte that says its kind (MS-TDS §2.2.3.1); whether it is the last of its message, and where it begins.
+fn packet<'a>(it: &mut Bytes<'a>) -> Read<(bool, usize, &'a [u8])> {
+    let last = match it.byte()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Stop::No),
+    };
     let len = it.number(2)?.checked_sub(8).ok_or(Stop::No)?;
     // Process, number and window, of which nobody makes use.
     it.take(3)?;
     it.expect(&[0])?;
     let from = it.at;
-    Ok((from, it.take(len)?))
+    Ok((last, from, it.take(len)?))
 }
 
 /// The first frame of OSCAR (AIM, ICQ), where it has the login in it: FLAP on channel 1, then a version and type-length-values to its end.
@@ -201,6 +224,18 @@ mod tests {
         check(&packet_of(0x10, &new), &[(UserName, "ada", at), (Password, "se cret", at + 6), (Password, "other", at + 20)]);
         let behind = [packet_of(0x12, b"\0\0\x06\0\x06\xff\x0b\0\x0c\x38\0\0"), packet_of(0x10, &body)].concat();
         check(&behind, &[(UserName, "ada", at + 20), (Password, "se cret", at + 26)]);
+        // In packets: before the user, within the password, and with a pre-login.
+        for cut in [40, 94, 104] {
+            let mut first = packet_of(0x10, &body[..cut]);
+            first[1] = 0;
+            let (user, before) = (at + if cut <= 94 { 8 } else { 0 }, at + 6 + if cut <= 94 { 8 } else { 0 });
+            let packets = [first, packet_of(0x10, &body[cut..])].concat();
+            check(&packets, &[(UserName, "ada", user), (Password, "se cret", before)]);
+        }
+        let mut open = packet_of(0x10, &body[..40]);
+        open[1] = 0;
+        none(&[&open[..], &packet_of(0x11, &body[40..])].concat());
+        none(&open.repeat(9));
         // Without a password, as Windows logs in; and one that was masked.
         check(&packet_of(0x10, &login(0x74, 94, "", b"", b"")), &[]);
         check(&packet_of(0x10, &login(0x74, 94, "ada", &scramble::tds("********"), b"")), &[(UserName, "ada", at)]);
