@@ -93,10 +93,12 @@ impl Logins {
 
     /// What the other direction says to the last line.
     fn answered(&mut self, bytes: &[u8], told: &mut dyn FnMut(Secret, u64)) {
-        let Some((secrets, line)) = self.inline.take().map(|inline| *inline) else { return };
         const ANSWERS: [&[u8]; 5] = [b"+OK\r\n", b"-WRONGPASS ", b"-ERR invalid password", b"-ERR Client sent AUTH", b"-ERR AUTH "];
+        let Some((secrets, line)) = self.inline.take().map(|inline| *inline) else { return };
         if ANSWERS.iter().any(|answer| bytes.starts_with(answer)) {
-            secrets.into_iter().for_each(|secret| told(secret, line));
+            for secret in secrets {
+                told(secret, line);
+            }
         }
     }
 

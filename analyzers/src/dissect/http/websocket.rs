@@ -299,7 +299,9 @@ impl Message {
             cx.told(secret.kind, &secret.value, &Self::spot(whose, layer, From::Decoded(origin), secret.chain), 0, secret.len as u64);
         };
         if self.text {
-            login::in_elements(content).into_iter().for_each(|secret| told(dir, secret, start));
+            for secret in login::in_elements(content) {
+                told(dir, secret, start);
+            }
         }
         said.logins.take(dir, start, content, port, &mut told);
         said.len[dir.index()] = start + content.len() as u64;
