@@ -131,10 +131,10 @@ impl Issuer {
     /// An issuer under this one, of its own name and key; `ca` is what its basicConstraints say.
     pub fn authorise(&self, cn: &str, not_before: Time, not_after: Time, ca: bool) -> Result<Issuer, Error> {
         let subject = Name(vec![(ORGANIZATION, "Overhear test authority".to_owned()), (COMMON_NAME, cn.to_owned())]);
-        self.issue(Template { subject, ca: Some(ca), ..authority_template(not_before, not_after)? })
+        self.issue(&Template { subject, ca: Some(ca), ..authority_template(not_before, not_after)? })
     }
 
-    fn issue(&self, template: Template) -> Result<Issuer, Error> {
+    fn issue(&self, template: &Template) -> Result<Issuer, Error> {
         let key = Key::fresh(KeyKind::P256)?;
         let certificate = template.signed(&key, &self.subject, &self.key)?;
         Ok(Issuer { subject: template.subject_der(), key: Arc::new(key), certificate: certificate.into() })
@@ -145,7 +145,7 @@ impl Issuer {
 pub fn impostor(of: &[u8], issuer_id: Option<Vec<u8>>, called: &[u8], not_before: Time, not_after: Time) -> Result<Issuer, Error> {
     let nobody =
         Issuer { subject: of.to_owned(), key: Arc::new(Key::fresh(KeyKind::P256)?), certificate: CertificateDer::from(Vec::new()) };
-    nobody.issue(Template { called: Some(called.to_owned()), issuer_id, ..authority_template(not_before, not_after)? })
+    nobody.issue(&Template { called: Some(called.to_owned()), issuer_id, ..authority_template(not_before, not_after)? })
 }
 
 /// 16 random bytes, positive and without a leading zero (RFC 5280 §4.1.2.2 allows 20 octets).
