@@ -302,7 +302,7 @@ mod tests {
                     offset += piece.len() as u64;
                 }
             }
-            // In pieces what is over first is told, and so it is what somebody acts for that decides.
+            // In pieces the message that is whole first is told, which may be another one.
             prop_assert_eq!(told[0] > 0, told[1] > 0);
         }
     }
