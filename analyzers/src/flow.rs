@@ -51,6 +51,11 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Whether it is said on the link itself: no protocol of IP has such a number.
+    pub fn is_link(self) -> bool {
+        matches!(self, Transport::Other(0x100..))
+    }
+
     /// The IP protocol number; ICMP stands for both its versions.
     pub fn number(self) -> u8 {
         match self {
@@ -70,8 +75,7 @@ impl fmt::Display for Transport {
             Transport::Udp => f.write_str("udp"),
             Transport::Icmp => f.write_str("icmp"),
             Transport::Sctp => f.write_str("sctp"),
-            // No protocol of IP has such a number: it is the type of a frame, or PPP's protocol.
-            Transport::Other(n @ 0x100..) => write!(f, "link-{n:04x}"),
+            Transport::Other(n) if self.is_link() => write!(f, "link-{n:04x}"),
             Transport::Other(n) => write!(f, "ip-{n}"),
         }
     }

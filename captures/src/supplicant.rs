@@ -3,12 +3,9 @@
 
 use std::ops::Range;
 
-use crate::slice::half;
+use analyzers::dissect::supplicant::{CHAP, EAP, EAPOL, PAP};
 
-const PAP: u16 = 0xc023;
-const CHAP: u16 = 0xc223;
-const EAP: u16 = 0xc227;
-const EAPOL: u16 = 0x888e;
+use crate::slice::half;
 
 /// Where such words stand in a frame of this EtherType, or of PPP of this protocol; they may go on beyond what was captured.
 pub(crate) fn words(kind: u16, frame: &[u8]) -> Option<Range<usize>> {

@@ -200,7 +200,7 @@ pub(super) fn on_link(ends: &Ends) -> bool {
         IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_unspecified(),
         IpAddr::V6(v6) => v6.is_multicast() || v6.is_unspecified(),
     };
-    if matches!(ends.transport, Transport::Other(0x100..)) {
+    if ends.transport.is_link() {
         return false;
     }
     let (a, b) = (ends.a.ip(), ends.b.ip());

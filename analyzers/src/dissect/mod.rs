@@ -3,7 +3,7 @@
 use policies::Time;
 
 use crate::chunk::{Chunk, Gap, Layer, Want};
-use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Transport};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey};
 use crate::keys::Keys;
 use crate::observation::{
     App, Attribution, Bound, Coverage, Exposure, Missed, NameSource, Neighbour, NotOpened, NotParsed, Observation, Odd, OddKind,
@@ -31,7 +31,7 @@ pub mod search;
 pub mod sniff;
 pub mod snmp;
 mod stretches;
-mod supplicant;
+pub mod supplicant;
 mod talk;
 #[cfg(test)]
 mod testing;
@@ -249,8 +249,7 @@ impl Cx<'_> {
         let at = ends.addr(peer_dir);
         let (name, named_by) = hint.name.map_or((None, None), |(n, by)| (Some(n), Some(by)));
         // Who lets in has no address that such a frame tells.
-        let link = matches!(ends.transport, Transport::Other(0x100..));
-        let name = name.or_else(|| link.then(|| Text::ours("(the link)")));
+        let name = name.or_else(|| ends.transport.is_link().then(|| Text::ours("(the link)")));
         let peer = Peer {
             addr: (name.is_none() || hint.hidden).then_some(at.ip()),
             name,

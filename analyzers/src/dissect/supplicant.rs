@@ -5,6 +5,12 @@ use policies::IdentifierType::{self, Password, UserName};
 use super::http::secrets::Secret;
 use crate::flow::Transport;
 
+/// Protocols of PPP (RFC 1334 §2, RFC 1994 §3, RFC 3748 §7), and the EtherType of EAP over LAN.
+pub const PAP: u16 = 0xc023;
+pub const CHAP: u16 = 0xc223;
+pub const EAP: u16 = 0xc227;
+pub const EAPOL: u16 = 0x888e;
+
 /// Who a message says to be, and his password where that is in it.
 pub(crate) fn read(transport: Transport, message: &[u8]) -> Vec<Secret> {
     let Transport::Other(kind) = transport else { return Vec::new() };
@@ -12,9 +18,9 @@ pub(crate) fn read(transport: Transport, message: &[u8]) -> Vec<Secret> {
     let len = usize::from(u16::from_be_bytes([high, low])).saturating_sub(4);
     let body = rest.get(..len).unwrap_or(rest);
     match (kind, code) {
-        (0xc023, 1) => request(body),
-        (0xc223, 2) => behind_value(body, 4),
-        (0xc227 | 0x888e, 2) => response(body),
+        (PAP, 1) => request(body),
+        (CHAP, 2) => behind_value(body, 4),
+        (EAP | EAPOL, 2) => response(body),
         _ => Vec::new(),
     }
 }

@@ -410,7 +410,7 @@ pub(crate) fn search_opaque(trails: &mut [search::Trail; 2], dir: Dir, unit: Uni
     let place = search::Place::Of(match (unit, cx.ends().transport) {
         (Unit::Datagram, Transport::Icmp) => "icmp.message",
         (Unit::Datagram, Transport::Sctp) => "sctp.chunk",
-        (Unit::Datagram, Transport::Other(0x100..)) => LINK,
+        (Unit::Datagram, transport) if transport.is_link() => LINK,
         (Unit::Datagram, Transport::Other(_)) => "ip.payload",
         (Unit::Datagram, _) => "udp.datagram",
         _ => "frame",
