@@ -329,7 +329,7 @@ impl<'a> Work<'a> {
         }
         let planted = self.spotted.len();
         let eager = self.aim == Aim::Hide { shapes: true };
-        if eager || self.aim == Aim::All || self.aim == Aim::Coded && at > 0 && regions::mostly_text(bytes) {
+        if eager || self.aim == Aim::All || self.aim == Aim::Coded && at > 0 {
             shapes::find(bytes, signs, eager, &mut |shape| {
                 let hidden = self.spotted[first..planted].iter().any(|p| p.span.start < shape.span.end && shape.span.start < p.span.end);
                 if self.shapes < MOST_FINDS && (!hidden || eager) {

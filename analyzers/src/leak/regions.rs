@@ -333,16 +333,8 @@ fn deflated_member(member: &[u8]) -> Option<usize> {
 
 /// Whether nearly all of it is text.
 fn readable_share(bytes: &[u8]) -> bool {
-    readable(bytes) * 10 >= bytes.len() * 9
-}
-
-/// Whether three quarters of it are. What binary bytes decode to by chance is no text: of random bytes less than three fifths look so.
-pub(super) fn mostly_text(bytes: &[u8]) -> bool {
-    readable(bytes) * 4 >= bytes.len() * 3
-}
-
-fn readable(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0xc2..=0xf4)).count()
+    let readable = bytes.iter().filter(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0xc2..=0xf4)).count();
+    readable * 10 >= bytes.len() * 9
 }
 
 /// What lies further from a coded place than this is the same decoded or not, and has been searched: longer than any needle, and than a value
