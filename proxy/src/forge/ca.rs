@@ -49,9 +49,9 @@ impl Authority {
         let key = Key::fresh(KeyKind::P256)?;
         let (not_before, not_after) = (now.minus(BACKDATED), now.plus(lifetime));
         let subject = Name(vec![(ORGANIZATION, "Overhear test authority".to_owned()), (COMMON_NAME, format!("Overhear root {label}"))]);
-        let template = Template { subject, ..authority_template(not_before, not_after)? };
-        let certificate = template.signed(&key, &template.subject.der(), &key)?;
-        let root = Issuer { subject: template.subject.der(), key: Arc::new(key), certificate: certificate.into() };
+        let template = Template { subject: subject.der(), ..authority_template(not_before, not_after)? };
+        let certificate = template.signed(&key, &template.subject, &key)?;
+        let root = Issuer { subject: template.subject, key: Arc::new(key), certificate: certificate.into() };
         Authority::with_root(root, label, not_before, not_after)
     }
 
@@ -131,21 +131,21 @@ impl Issuer {
     /// An issuer under this one, of its own name and key; `ca` is what its basicConstraints say.
     pub fn authorise(&self, cn: &str, not_before: Time, not_after: Time, ca: bool) -> Result<Issuer, Error> {
         let subject = Name(vec![(ORGANIZATION, "Overhear test authority".to_owned()), (COMMON_NAME, cn.to_owned())]);
-        self.issue(&Template { subject, ca: Some(ca), ..authority_template(not_before, not_after)? })
+        self.issue(Template { subject: subject.der(), ca: Some(ca), ..authority_template(not_before, not_after)? })
     }
 
-    fn issue(&self, template: &Template) -> Result<Issuer, Error> {
+    fn issue(&self, template: Template) -> Result<Issuer, Error> {
         let key = Key::fresh(KeyKind::P256)?;
         let certificate = template.signed(&key, &self.subject, &self.key)?;
-        Ok(Issuer { subject: template.subject_der(), key: Arc::new(key), certificate: certificate.into() })
+        Ok(Issuer { subject: template.subject, key: Arc::new(key), certificate: certificate.into() })
     }
 }
 
 /// An issuer that says it is `called` so (DER) and stands under the authority of this name (DER) and key identifier, and was signed by nobody known.
-pub fn impostor(of: &[u8], issuer_id: Option<Vec<u8>>, called: &[u8], not_before: Time, not_after: Time) -> Result<Issuer, Error> {
+pub fn impostor(of: &[u8], issuer_id: Option<Vec<u8>>, called: Vec<u8>, not_before: Time, not_after: Time) -> Result<Issuer, Error> {
     let nobody =
         Issuer { subject: of.to_owned(), key: Arc::new(Key::fresh(KeyKind::P256)?), certificate: CertificateDer::from(Vec::new()) };
-    nobody.issue(&Template { called: Some(called.to_owned()), issuer_id, ..authority_template(not_before, not_after)? })
+    nobody.issue(Template { subject: called, issuer_id, ..authority_template(not_before, not_after)? })
 }
 
 /// 16 random bytes, positive and without a leading zero (RFC 5280 §4.1.2.2 allows 20 octets).
@@ -161,8 +161,7 @@ pub fn serial() -> Result<Vec<u8>, Error> {
 fn authority_template(not_before: Time, not_after: Time) -> Result<Template, Error> {
     Ok(Template {
         serial: serial()?,
-        subject: Name(Vec::new()),
-        called: None,
+        subject: Vec::new(),
         not_before,
         not_after,
         ca: Some(true),

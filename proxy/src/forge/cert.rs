@@ -80,9 +80,8 @@ const UNKNOWN: [u128; 8] = [1, 3, 6, 1, 4, 1, 32_473, 1];
 #[derive(Clone, Debug)]
 pub struct Template {
     pub serial: Vec<u8>,
-    pub subject: Name,
-    /// A subject of another certificate, DER, in place of `subject`.
-    pub called: Option<Vec<u8>>,
+    /// A Name, DER.
+    pub subject: Vec<u8>,
     pub not_before: Time,
     pub not_after: Time,
     /// `None` leaves basicConstraints out.
@@ -98,11 +97,6 @@ pub struct Template {
 }
 
 impl Template {
-    /// The subject as it is written, DER.
-    pub fn subject_der(&self) -> Vec<u8> {
-        self.called.clone().unwrap_or_else(|| self.subject.der())
-    }
-
     /// Writes it for `subject_key` and signs it as `issuer` (a Name, DER).
     pub fn signed(&self, subject_key: &Key, issuer: &[u8], issuer_key: &Key) -> Result<Vec<u8>, Error> {
         let algorithm = issuer_key.algorithm();
@@ -112,7 +106,7 @@ impl Template {
             &algorithm,
             issuer,
             &der::seq(&[&moment(self.not_before), &moment(self.not_after)]),
-            &self.subject_der(),
+            &self.subject,
             subject_key.spki(),
             &der::of(0xa3, &[&self.extensions(subject_key, issuer_key)]),
         ]);

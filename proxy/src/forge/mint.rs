@@ -149,9 +149,9 @@ impl Mint {
         let server_key = Arc::new(Key::fresh(KeyKind::P256)?);
         let host = format!("shop-{}.invalid", short_label()?);
         let template =
-            Template { subject: Name::common(&host), names: vec![San::Dns(host)], ..leaf_template(&authority, KeyKind::P256, now)? };
+            Template { subject: Name::common(&host).der(), names: vec![San::Dns(host)], ..leaf_template(&authority, KeyKind::P256, now)? };
         let certificate = template.signed(&server_key, &authority.intermediate.subject, &authority.intermediate.key)?;
-        let server = Issuer { subject: template.subject.der(), key: server_key, certificate: certificate.into() };
+        let server = Issuer { subject: template.subject, key: server_key, certificate: certificate.into() };
         Ok(Mint {
             authority,
             stranger,
@@ -203,7 +203,7 @@ impl Mint {
         };
         let good = &self.authority.intermediate;
         let base = Template {
-            subject: Name::common(common_name(&mirror.host)),
+            subject: Name::common(common_name(&mirror.host)).der(),
             names: names(mirror),
             ..leaf_template(&self.authority, mirror.key, now)?
         };
@@ -213,7 +213,7 @@ impl Mint {
             None => (base, good),
             Some(Defect::SelfSigned) => {
                 let own = Arc::new(Key::fresh(mirror.key)?);
-                let leaf = base.signed(&own, &base.subject.der(), &own)?;
+                let leaf = base.signed(&own, &base.subject, &own)?;
                 return Ok(Chain::new(vec![leaf.into()], own));
             }
             Some(Defect::UntrustedCa) => (base, &self.stranger.intermediate),
@@ -243,7 +243,7 @@ impl Mint {
                 let leaf = cert::with_bit_turned(base.signed(&key, &good.subject, &good.key)?);
                 return Ok(Chain::new(vec![leaf.into(), good.certificate.clone()], key));
             }
-            Some(Defect::HostnameMismatch) => (Template { subject: Name::common(OTHER), names: others(&mirror.host), ..base }, good),
+            Some(Defect::HostnameMismatch) => (Template { subject: Name::common(OTHER).der(), names: others(&mirror.host), ..base }, good),
             Some(Defect::HostnameCnOnly) => {
                 if mirror.host.len() > LONGEST_CN {
                     return Err(not_forgeable(&Defect::HostnameCnOnly, "the name is longer than a common name may be"));
@@ -290,7 +290,7 @@ impl Mint {
             _ => None,
         });
         let Authority { not_before, not_after, .. } = self.authority;
-        impostor(top.issuer().as_raw(), id, &called, not_before, not_after)
+        impostor(top.issuer().as_raw(), id, called, not_before, not_after)
     }
 
     /// The campaign's RSA key for this leaf: made once, when a server with RSA is first met.
@@ -377,7 +377,7 @@ pub fn covers(name: &San, host: &str) -> bool {
 fn leaf_template(authority: &Authority, key: KeyKind, now: Time) -> Result<Template, Error> {
     Ok(Template {
         serial: serial()?,
-        subject: Name(Vec::new()),
+        subject: Vec::new(),
         not_before: now.minus(LEAF_BACKDATED).max(authority.not_before),
         not_after: now.plus(LEAF_LIFE).min(authority.not_after),
         ca: Some(false),
@@ -387,7 +387,6 @@ fn leaf_template(authority: &Authority, key: KeyKind, now: Time) -> Result<Templ
         names: Vec::new(),
         unknown_critical: false,
         issuer_id: None,
-        called: None,
     })
 }
 
