@@ -164,11 +164,12 @@ impl Met {
         self.0.is_empty()
     }
 
-    /// Whether it was attacked, if the flow that began at this time on the wire was met at all. The gateway begins a flow when its first words
-    /// have come, which is later, and before the next one of the same ends.
+    /// Whether it was attacked, if a flow of these ends was met at all. The gateway begins a flow when its first words have come, which is later
+    /// than it began on the wire, and before the next one of the same ends; one whose first packets were lost begins later in a capture.
     pub fn find(&self, community_id: &str, began: Time) -> Option<bool> {
         let all = self.0.get(community_id)?;
-        all.iter().filter(|(at, _)| *at >= began).min_by_key(|(at, _)| *at).map(|(_, attacked)| *attacked)
+        let next = all.iter().filter(|(at, _)| *at >= began).min_by_key(|(at, _)| *at);
+        next.or_else(|| all.iter().max_by_key(|(at, _)| *at)).map(|(_, attacked)| *attacked)
     }
 }
 
@@ -429,7 +430,7 @@ mod tests {
         met.add("1:a", at(20), true);
         met.add("1:a", at(10), false);
         for (id, began, expect) in
-            [("1:a", 9, Some(false)), ("1:a", 10, Some(false)), ("1:a", 19, Some(true)), ("1:a", 21, None), ("1:b", 9, None)]
+            [("1:a", 9, Some(false)), ("1:a", 10, Some(false)), ("1:a", 19, Some(true)), ("1:a", 21, Some(true)), ("1:b", 9, None)]
         {
             assert_eq!(met.find(id, at(began)), expect, "{id} {began}");
         }
