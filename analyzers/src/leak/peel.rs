@@ -19,6 +19,7 @@ use policies::IdentifierType as Kind;
 use super::Engine;
 use super::budget::{Budget, FLOOR, Stop};
 use super::charset::{self, Charsets};
+use super::clean::Mark;
 use super::coding::{Coding, Unsigned};
 use super::fields::Fields;
 use super::found::{Found, Secret};
@@ -149,6 +150,11 @@ impl Engine {
 
     fn peel_for(&self, aim: Aim, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
         Work::new(self, budget, message, aim).done(packed, sink)
+    }
+
+    /// What a text is known by in which there is nothing to hide: most that is written down was written before.
+    pub(super) fn harmless_mark(&self, text: &[u8]) -> Option<Mark> {
+        self.clean.mark(Aim::Hide { shapes: true }.number(), text)
     }
 
     /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.

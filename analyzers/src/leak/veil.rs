@@ -11,8 +11,15 @@ use crate::text::{Text, Veil, Veiled};
 
 impl Veil for Engine {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
+        let mark = self.harmless_mark(bytes);
+        if mark.is_some_and(|mark| self.clean.has(mark)) {
+            return;
+        }
         if let Some(mut hidden) = self.hide(bytes) {
             self.hide_names(bytes, &mut hidden);
+            if let Some(mark) = mark.filter(|_| hidden.is_empty()) {
+                self.clean.keep(mark);
+            }
             join(hidden, out);
         } else {
             // Coded so deeply that it could not be searched to the end: what is not known to be harmless is not shown.
