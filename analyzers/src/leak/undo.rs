@@ -67,6 +67,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// For a text of so many bytes of which no byte becomes more than one.
+    fn with_room(len: usize) -> Writer {
+        Writer { bytes: Vec::with_capacity(len), ..Writer::default() }
+    }
+
     pub(super) fn copy(&mut self, byte: u8) {
         self.copying();
         self.bytes.push(byte);
@@ -74,6 +79,9 @@ impl Writer {
     }
 
     fn copy_all(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.copying();
         self.bytes.extend_from_slice(bytes);
         self.at += bytes.len() as u32;
@@ -113,26 +121,17 @@ fn pair(bytes: &[u8]) -> Option<u8> {
 
 /// Percent-encoding (RFC 3986 §2.1), and `%uNNNN` as the old `escape` of scripts has it; with `plus` a `+` is a space (HTML forms).
 pub(super) fn percent(text: &[u8], plus: bool) -> Option<Undone> {
-    let mut out = Writer::default();
-    let mut at = 0;
-    while let Some(&b) = text.get(at) {
-        match b {
-            b'%' if let Some(byte) = text.get(at + 1..).and_then(pair) => {
-                out.decoded(&[byte], 3);
-                at += 3;
-            }
-            b'%' if let Some(c) = text.get(at + 1..).and_then(escaped) => {
-                out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), 6);
-                at += 6;
-            }
-            b'+' if plus => {
-                out.decoded(b" ", 1);
-                at += 1;
-            }
-            b => {
-                out.copy(b);
-                at += 1;
-            }
+    let mut out = Writer::with_room(text.len());
+    while let Some(rest) = text.get(out.at()..) {
+        let sign = if plus { memchr::memchr2(b'%', b'+', rest) } else { memchr::memchr(b'%', rest) };
+        let (plain, coded) = rest.split_at(sign.unwrap_or(rest.len()));
+        out.copy_all(plain);
+        match coded {
+            [b'%', code @ ..] if let Some(byte) = pair(code) => out.decoded(&[byte], 3),
+            [b'%', code @ ..] if let Some(c) = escaped(code) => out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), 6),
+            [b'%', ..] => out.copy(b'%'),
+            [_, ..] => out.decoded(b" ", 1),
+            [] => break,
         }
     }
     out.done()
@@ -170,34 +169,30 @@ pub(super) fn typographic(text: &[u8]) -> Option<(u8, usize)> {
 
 /// The escapes of a JSON string (RFC 8259 §7), and `\xNN` and `\'` as scripts have them.
 pub(super) fn json(text: &[u8]) -> Option<Undone> {
-    let mut out = Writer::default();
-    let unit = |at: usize| -> Option<u32> {
-        let digits = text.get(at..at + 6)?;
-        let hex = digits.strip_prefix(b"\\u")?;
+    let mut out = Writer::with_room(text.len());
+    let unit = |code: &[u8]| -> Option<u32> {
+        let hex = code.strip_prefix(b"\\u")?.get(..4)?;
         hex.iter().try_fold(0, |sum, d| Some(sum << 4 | u32::from(nibble(*d)?)))
     };
-    let mut at = 0;
-    while let Some(&b) = text.get(at) {
-        if b != b'\\' {
-            out.copy(b);
-            at += 1;
-            continue;
+    while let Some(rest) = text.get(out.at()..) {
+        let (plain, code) = rest.split_at(memchr::memchr(b'\\', rest).unwrap_or(rest.len()));
+        out.copy_all(plain);
+        if code.is_empty() {
+            break;
         }
-        let (decoded, len): (char, usize) = match text.get(at + 1) {
-            Some(b'u') => match (unit(at), unit(at + 6)) {
+        let (decoded, len): (char, usize) = match code.get(1) {
+            Some(b'u') => match (unit(code), code.get(6..).and_then(unit)) {
                 (Some(high @ 0xd800..0xdc00), Some(low @ 0xdc00..0xe000)) => {
                     (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)).unwrap_or('\u{fffd}'), 12)
                 }
                 (Some(unit), _) => (char::from_u32(unit).unwrap_or('\u{fffd}'), 6),
                 (None, _) => {
-                    out.copy(b);
-                    at += 1;
+                    out.copy(b'\\');
                     continue;
                 }
             },
-            Some(b'x') if let Some(byte) = text.get(at + 2..).and_then(pair) => {
+            Some(b'x') if let Some(byte) = code.get(2..).and_then(pair) => {
                 out.decoded(&[byte], 4);
-                at += 4;
                 continue;
             }
             Some(b'n') => ('\n', 2),
@@ -207,31 +202,25 @@ pub(super) fn json(text: &[u8]) -> Option<Undone> {
             Some(b'f') => ('\u{c}', 2),
             Some(c @ (b'"' | b'\\' | b'/' | b'\'')) => (char::from(*c), 2),
             _ => {
-                out.copy(b);
-                at += 1;
+                out.copy(b'\\');
                 continue;
             }
         };
         out.decoded(decoded.encode_utf8(&mut [0; 4]).as_bytes(), len);
-        at += len;
     }
     out.done()
 }
 
 /// Character references of HTML and XML: numeric ones, and the named ones that stand for ASCII or letters of Latin-1.
 pub(super) fn html(text: &[u8]) -> Option<Undone> {
-    let mut out = Writer::default();
-    let mut at = 0;
-    while let Some(&b) = text.get(at) {
-        match text.get(at..).and_then(reference) {
-            Some((c, len)) if b == b'&' => {
-                out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), len);
-                at += len;
-            }
-            _ => {
-                out.copy(b);
-                at += 1;
-            }
+    let mut out = Writer::with_room(text.len());
+    while let Some(rest) = text.get(out.at()..) {
+        let (plain, code) = rest.split_at(memchr::memchr(b'&', rest).unwrap_or(rest.len()));
+        out.copy_all(plain);
+        match reference(code) {
+            Some((c, len)) => out.decoded(c.encode_utf8(&mut [0; 4]).as_bytes(), len),
+            None if code.is_empty() => break,
+            None => out.copy(b'&'),
         }
     }
     out.done()
@@ -273,27 +262,16 @@ const NAMED: [(&str, char); 94] = [
 
 /// Quoted-printable (RFC 2045 §6.7), soft line breaks included.
 pub(super) fn quoted_printable(text: &[u8]) -> Option<Undone> {
-    let mut out = Writer::default();
-    let mut at = 0;
-    while let Some(&b) = text.get(at) {
-        let rest = text.get(at + 1..).unwrap_or_default();
-        match b {
-            b'=' if let Some(byte) = pair(rest) => {
-                out.decoded(&[byte], 3);
-                at += 3;
-            }
-            b'=' if rest.starts_with(b"\r\n") => {
-                out.decoded(b"", 3);
-                at += 3;
-            }
-            b'=' if rest.starts_with(b"\n") => {
-                out.decoded(b"", 2);
-                at += 2;
-            }
-            b => {
-                out.copy(b);
-                at += 1;
-            }
+    let mut out = Writer::with_room(text.len());
+    while let Some(rest) = text.get(out.at()..) {
+        let (plain, code) = rest.split_at(memchr::memchr(b'=', rest).unwrap_or(rest.len()));
+        out.copy_all(plain);
+        match code {
+            [b'=', rest @ ..] if let Some(byte) = pair(rest) => out.decoded(&[byte], 3),
+            [b'=', b'\r', b'\n', ..] => out.decoded(b"", 3),
+            [b'=', b'\n', ..] => out.decoded(b"", 2),
+            [b, ..] => out.copy(*b),
+            [] => break,
         }
     }
     out.done()
