@@ -115,7 +115,8 @@ fn declared(text: &[u8], signs: Signs, out: &mut Charsets) {
     let xml = text.get(..XML_LINE).unwrap_or(text);
     let xml = xml.strip_prefix(b"\xef\xbb\xbf").unwrap_or(xml).starts_with(b"<?xml").then_some(xml);
     let xml = xml.and_then(|line| label(line.get(memchr::memmem::find(line, b"encoding=")? + 9..)?));
-    let words = WORD.find_iter(text).take(MOST_READ).filter_map(|at| {
+    let words = if signs.has(Signs::QUESTION) { text } else { &[] };
+    let words = WORD.find_iter(words).take(MOST_READ).filter_map(|at| {
         let label = label(text.get(at + 2..)?)?;
         matches!(text.get(at + 2 + label.len()..), Some([b'?', b'B' | b'b' | b'Q' | b'q', b'?', ..])).then_some(label)
     });

@@ -48,11 +48,15 @@ pub(super) fn positions(text: &[u8], signs: Signs, places: &[Place], sink: &mut 
     }
     let mut seen = Seen { places, known: SmallVec::from_elem([None, None], places.len()), sink };
     if signs.has(Signs::DIGIT) {
-        for at in SENTENCE.find_iter(text).take(MOST) {
-            sentence(text, at, &mut |told| seen.take(&told));
+        if signs.has(Signs::DOLLAR) {
+            for at in SENTENCE.find_iter(text).take(MOST) {
+                sentence(text, at, &mut |told| seen.take(&told));
+            }
         }
-        for at in XMP.find_iter(text).take(MOST) {
-            seen.take_all(attribute(text, at));
+        if signs.has(Signs::GPS) {
+            for at in XMP.find_iter(text).take(MOST) {
+                seen.take_all(attribute(text, at));
+            }
         }
         if signs.has(Signs::WIDE) {
             for at in DEGREE.find_iter(text).take(MOST) {

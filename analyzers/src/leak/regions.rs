@@ -113,14 +113,16 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
             });
         }
     }
-    names(text, give);
-    if CARD.find(text).is_some() {
+    if signs.has(Signs::HYPHEN) {
+        names(text, give);
+    }
+    if signs.has(Signs::CARD) && CARD.find(text).is_some() {
         let real = |rest: &[u8]| matches!(rest, [_, b' ' | b'\t', ..]);
         around(text, b'\n', real, |_| false, &mut |region| {
             undo::folded(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Folded, undone))
         });
     }
-    if signs.has(Signs::EQUALS) && quoted_printable(text) {
+    if signs.has(Signs::EQUALS) && quoted_printable(text, signs) {
         let real = |rest: &[u8]| match rest {
             [_, b'\n', ..] | [_, b'\r', b'\n', ..] => true,
             [_, a, b, ..] => nibble(*a).is_some() && nibble(*b).is_some(),
@@ -130,7 +132,7 @@ fn textual(text: &[u8], signs: Signs, mut give: &mut dyn FnMut(Range<usize>, Cod
             undo::quoted_printable(&text[region.clone()]).is_none_or(|undone| give(region, Coding::QuotedPrintable, undone))
         });
     }
-    if signs.has(Signs::EQUALS) && WORD.find(text).is_some() {
+    if signs.has(Signs::EQUALS) && signs.has(Signs::QUESTION) && WORD.find(text).is_some() {
         around(text, b'=', words::begins, |_| false, &mut |region| {
             words::undo(&text[region.clone()]).is_none_or(|undone| give(region, Coding::Word, undone))
         });
@@ -385,7 +387,7 @@ fn ends_markup(b: u8) -> bool {
 }
 
 /// Signs of quoted-printable that forms and base64 do not have.
-fn quoted_printable(text: &[u8]) -> bool {
+fn quoted_printable(text: &[u8], signs: Signs) -> bool {
     let told = memchr::memchr_iter(b'=', text).any(|at| match &text[at + 1..] {
         [b'\r', b'\n', ..] | [b'\n', ..] | [b'3', b'D', ..] | [b'4', b'0', ..] => true,
         // A word of a mail's head (RFC 2047 §2).
@@ -398,7 +400,7 @@ fn quoted_printable(text: &[u8]) -> bool {
         _ => false,
     });
     // Or a part's head says it (RFC 2045 §6.1).
-    told || QUOTED.find(text).is_some_and(|head| memchr::memchr(b'=', &text[head..]).is_some())
+    told || signs.has(Signs::HYPHEN) && QUOTED.find(text).is_some_and(|head| memchr::memchr(b'=', &text[head..]).is_some())
 }
 
 static QUOTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"uoted-printable"));

@@ -52,11 +52,13 @@ pub(super) fn find(text: &[u8], signs: Signs, eager: bool, sink: &mut dyn FnMut(
     if text.len() >= PUSH_TOKEN {
         push_tokens(text, sink);
     }
-    if signs.has(Signs::QUOTE) {
+    if signs.has(Signs::QUOTE) && signs.has(Signs::HYPHEN) {
         parts(text, sink);
     }
     if signs.has(Signs::NAME) {
         named(text, sink);
+    }
+    if signs.has(Signs::TAG) {
         members(text, sink);
     }
 }

@@ -34,6 +34,15 @@ impl Signs {
     pub(super) const WIDE: Signs = Signs(1 << 17);
     /// Bytes beyond ASCII, and the escape by which character sets of seven bits shift.
     pub(super) const UPPER: Signs = Signs(1 << 18);
+    pub(super) const HYPHEN: Signs = Signs(1 << 19);
+    /// The second sign of an encoded word.
+    pub(super) const QUESTION: Signs = Signs(1 << 20);
+    /// The `V` of `BEGIN:VCARD`.
+    pub(super) const CARD: Signs = Signs(1 << 21);
+    pub(super) const TAG: Signs = Signs(1 << 22);
+    pub(super) const DOLLAR: Signs = Signs(1 << 23);
+    /// The `G` of `GPSLatitude`.
+    pub(super) const GPS: Signs = Signs(1 << 24);
 
     pub(super) fn of(text: &[u8]) -> Signs {
         let mut lanes = [0u32; 8];
@@ -63,7 +72,12 @@ static TABLE: [u32; 256] = {
         (b'@', Signs::AT),
         (b'+', Signs::PLUS),
         (b':', Signs::PART.or(Signs::NAME)),
-        (b'-', Signs::PART),
+        (b'-', Signs::PART.or(Signs::HYPHEN)),
+        (b'?', Signs::QUESTION),
+        (b'V', Signs::CARD),
+        (b'<', Signs::TAG),
+        (b'$', Signs::DOLLAR),
+        (b'G', Signs::GPS),
         (b' ', Signs::PART),
         (b'=', Signs::NAME.or(Signs::EQUALS)),
         (b'>', Signs::NAME),
