@@ -14,6 +14,22 @@ const MOST: usize = 1 << 16;
 /// So many threads may look at once without waiting for each other.
 const STRIPES: usize = 16;
 
+/// What a message was searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// What is personal; or of the shapes those in decoded layers only.
+    All,
+    Coded,
+    /// What must not be shown; or of that what may be planted.
+    Hide,
+    HidePlanted,
+    /// Planted values; or those in decoded layers only.
+    Planted,
+    Decoded,
+    /// Parts of planted values.
+    Parts,
+}
+
 /// What a message is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u128);
@@ -31,9 +47,9 @@ impl Clean {
     }
 
     /// The mark of a message that was searched for `purpose`.
-    pub(super) fn mark(&self, purpose: u8, message: &[u8]) -> Option<Mark> {
+    pub(super) fn mark(&self, purpose: Purpose, message: &[u8]) -> Option<Mark> {
         // One nonce for many messages: the marks stay here, so nobody can learn the key from two of them.
-        let nonce = Nonce::assume_unique_for_key([purpose; 12]);
+        let nonce = Nonce::assume_unique_for_key([purpose as u8; 12]);
         let tag = self.key.as_ref()?.seal_in_place_separate_tag(nonce, Aad::from(message), &mut []).ok()?;
         tag.as_ref().first_chunk::<16>().map(|tag| Mark(u128::from_le_bytes(*tag)))
     }
@@ -70,21 +86,21 @@ mod tests {
         let clean = Clean::new(&[3; 16]);
         let message = |n: u32| format!("GET /poll?n={n} HTTP/1.1\r\n\r\n").into_bytes();
         for n in 0..100 {
-            let mark = clean.mark(0, &message(n)).unwrap();
+            let mark = clean.mark(Purpose::All, &message(n)).unwrap();
             assert!(!clean.has(mark));
             clean.keep(mark);
-            assert!(clean.has(mark) && clean.has(clean.mark(0, &message(n)).unwrap()));
-            assert!(!clean.has(clean.mark(1, &message(n)).unwrap()), "searched for something else");
+            assert!(clean.has(mark) && clean.has(clean.mark(Purpose::All, &message(n)).unwrap()));
+            assert!(!clean.has(clean.mark(Purpose::Hide, &message(n)).unwrap()), "searched for something else");
         }
         let other = Clean::new(&[4; 16]);
-        assert_ne!(other.mark(0, b"x"), clean.mark(0, b"x"));
+        assert_ne!(other.mark(Purpose::All, b"x"), clean.mark(Purpose::All, b"x"));
     }
 
     #[test]
     fn memory_is_bounded() {
         let clean = Clean::new(&[3; 16]);
         for n in 0u32..3 * MOST as u32 {
-            clean.keep(clean.mark(0, &n.to_le_bytes()).unwrap());
+            clean.keep(clean.mark(Purpose::All, &n.to_le_bytes()).unwrap());
         }
         assert!(clean.stripes.iter().all(|stripe| stripe.lock().unwrap().len() == MOST / STRIPES));
     }

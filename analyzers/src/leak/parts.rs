@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 use policies::IdentifierType as Kind;
 
+use super::clean::Purpose;
 use super::forms::{forms, nibbles};
 use super::{Engine, Found};
 use crate::observation::Grade;
@@ -187,6 +188,10 @@ impl Engine {
         if self.parts.is_empty() {
             return;
         }
+        let mark = self.clean.mark(Purpose::Parts, name);
+        if mark.is_some_and(|mark| self.clean.has(mark)) {
+            return;
+        }
         let name = Name { told: name, lower: name.to_ascii_lowercase() };
         let mut told: Vec<(u32, Range<usize>)> = Vec::new();
         for part in &self.parts {
@@ -216,6 +221,9 @@ impl Engine {
                 detail: None,
                 value: planted.value.clone(),
             });
+        }
+        if let Some(mark) = mark.filter(|_| told.is_empty()) {
+            self.clean.keep(mark);
         }
     }
 }

@@ -19,7 +19,7 @@ use policies::IdentifierType as Kind;
 use super::Engine;
 use super::budget::{Budget, FLOOR, Stop};
 use super::charset::{self, Charsets};
-use super::clean::Mark;
+use super::clean::Purpose;
 use super::coding::{Coding, Unsigned};
 use super::fields::Fields;
 use super::found::{Found, Secret};
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     fn once(&self, aim: Aim, message: &[u8], sink: &mut dyn Finds) -> Peeled {
-        let mark = self.clean.mark(aim.number(), message);
+        let mark = self.clean.mark(aim.purpose(), message);
         if mark.is_some_and(|mark| self.clean.has(mark)) {
             return Peeled::default();
         }
@@ -150,11 +150,6 @@ impl Engine {
 
     fn peel_for(&self, aim: Aim, message: &[u8], packed: Option<Packed>, budget: Budget, sink: &mut dyn Finds) -> Peeled {
         Work::new(self, budget, message, aim).done(packed, sink)
-    }
-
-    /// What a text is known by in which there is nothing to hide: most that is written down was written before.
-    pub(super) fn harmless_mark(&self, text: &[u8]) -> Option<Mark> {
-        self.clean.mark(Aim::Hide { shapes: true }.number(), text)
     }
 
     /// Where a text holds what must not be shown, with its mask; `None`: it could not be searched to the end.
@@ -192,13 +187,14 @@ enum Aim {
 }
 
 impl Aim {
-    fn number(self) -> u8 {
+    fn purpose(self) -> Purpose {
         match self {
-            Aim::All => 0,
-            Aim::Hide { shapes: true } => 1,
-            Aim::Hide { shapes: false } => 4,
-            Aim::Planted { scanned } => 2 + u8::from(scanned),
-            Aim::Coded => 5,
+            Aim::All => Purpose::All,
+            Aim::Coded => Purpose::Coded,
+            Aim::Hide { shapes: true } => Purpose::Hide,
+            Aim::Hide { shapes: false } => Purpose::HidePlanted,
+            Aim::Planted { scanned: false } => Purpose::Planted,
+            Aim::Planted { scanned: true } => Purpose::Decoded,
         }
     }
 }

@@ -5,13 +5,15 @@ use std::ops::Range;
 use policies::IdentifierType as Kind;
 
 use super::Engine;
+use super::clean::Purpose;
 use super::labels::{Labels, SHORTEST_JOIN};
 use super::table::Hit;
 use crate::text::{Text, Veil, Veiled};
 
 impl Veil for Engine {
     fn spans(&self, bytes: &[u8], out: &mut Vec<Veiled>) {
-        let mark = self.harmless_mark(bytes);
+        // Most that is written down was written before.
+        let mark = self.clean.mark(Purpose::Hide, bytes);
         if mark.is_some_and(|mark| self.clean.has(mark)) {
             return;
         }
