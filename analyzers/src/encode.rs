@@ -32,6 +32,12 @@ pub fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
+/// How many bytes are such, counted many at once.
+pub(crate) fn count(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    // No block has more than a byte can count.
+    bytes.chunks(255).map(|block| usize::from(block.iter().map(|b| u8::from(is(*b))).sum::<u8>())).sum()
+}
+
 /// RFC 4648 §4, padded.
 pub fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);

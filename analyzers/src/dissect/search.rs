@@ -10,6 +10,7 @@ use crate::dissect::hits::{Find, again_key};
 use crate::dissect::http::secrets::Secret;
 use crate::dissect::marks::{Mark, Marks, Origin};
 use crate::dissect::{Cx, accounts, login, stretches};
+use crate::encode::count;
 use crate::flow::Dir;
 use crate::leak::{Carry, Charset, Engine, Finds, Found, Glance, Names, Peeled};
 use crate::observation::Grade;
@@ -171,7 +172,7 @@ impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
 
 /// Whether bytes are what people write or programs write as people do: at most one byte in 32 is a control or no UTF-8 of ours to know.
 fn is_text(bytes: &[u8]) -> bool {
-    let odd = bytes.iter().filter(|b| !matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0x80..)).count();
+    let odd = count(bytes, |b| !matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0x80..));
     odd <= bytes.len() / 32 && (bytes.is_ascii() || std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to() + 4 > bytes.len(), |_| true))
 }
 

@@ -14,7 +14,7 @@ use super::rows;
 use super::signs::Signs;
 use super::undo::{self, Packed, SEXTET, Undone};
 use super::words;
-use crate::encode::nibble;
+use crate::encode::{self, nibble};
 
 /// Twelve bytes: shorter runs of base64 are words, and what they could hide is sought in its coded forms.
 pub(super) const SHORTEST_BASE64: usize = 16;
@@ -235,12 +235,16 @@ fn compressed(
     };
     // Whatever is packed has bytes beyond ASCII.
     let packed = signs.has(Signs::UPPER);
-    if packed && sniffed.is_none() && (least..=LONGEST_UNSIGNED).contains(&text.len()) && !readable_share(text) {
-        if heads::may_be_deflate(text) {
-            unpack(Packed::Deflate, 0, false);
-        }
-        if unsigned == Unsigned::All && heads::may_be_brotli(text, limit(text.len())) {
-            unpack(Packed::Brotli, 0, false);
+    if packed && sniffed.is_none() && (least..=LONGEST_UNSIGNED).contains(&text.len()) {
+        let deflate = heads::may_be_deflate(text);
+        let brotli = unsigned == Unsigned::All && heads::may_be_brotli(text, limit(text.len()));
+        if (deflate || brotli) && !readable_share(text) {
+            if deflate {
+                unpack(Packed::Deflate, 0, false);
+            }
+            if brotli {
+                unpack(Packed::Brotli, 0, false);
+            }
         }
     }
     if packed
@@ -335,7 +339,7 @@ fn deflated_member(member: &[u8]) -> Option<usize> {
 
 /// Whether nearly all of it is text.
 fn readable_share(bytes: &[u8]) -> bool {
-    let readable = bytes.iter().filter(|b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0xc2..=0xf4)).count();
+    let readable = encode::count(bytes, |b| matches!(b, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0xc2..=0xf4));
     readable * 10 >= bytes.len() * 9
 }
 

@@ -34,11 +34,14 @@ impl Work<'_> {
                     (What::Planted(_) | What::Place(_) | What::Name(..), What::Shape) => return None,
                     _ => next.kind == other.kind,
                 };
+                if !same_value {
+                    return None;
+                }
                 // Compared in the innermost layer that both were coded in.
                 let common = lineage.iter().zip(theirs).take_while(|(a, b)| a == b).count().checked_sub(1)?;
                 let (mine, other_span) = (self.at_level(&lineage, common, &next.span), self.at_level(theirs, common, &other.span));
                 let overlap = mine.start < other_span.end && other_span.start < mine.end;
-                if !same_value || !overlap {
+                if !overlap {
                     return None;
                 }
                 // Whether the new one says it better: in fewer steps, or in as many and reaching further, or naming an inner field.
