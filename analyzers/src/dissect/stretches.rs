@@ -39,27 +39,31 @@ const CLASSES: [Class; 256] = {
 pub(super) fn of_text(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = Vec::new();
     let (mut at, mut start, mut score, mut end) = (0, 0, 0, None);
-    while let Some(first) = bytes.get(at) {
-        let len = match CLASSES[usize::from(*first)] {
-            Class::Text => 1,
-            Class::Odd => 0,
-            Class::Lead => character(bytes.get(at..).unwrap_or_default()),
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let plain = rest.iter().take_while(|b| CLASSES[usize::from(**b)] == Class::Text).count();
+        let (units, len) = match (plain, character(rest)) {
+            (0, len) => (usize::from(len > 0), len),
+            (plain, _) => (plain, plain),
         };
-        if len > 0 {
+        if units > 0 {
             if score == 0 {
                 start = at;
             }
-            score = (score + 1).min(MOST);
+            score += units;
             if score >= LEAST || end.is_some() {
                 end = Some(at + len);
             }
+            score = score.min(MOST);
+            at += len;
         } else if score > 0 {
             score = score.saturating_sub(ODD);
             if score == 0 {
                 put(&mut out, start, end.take());
             }
+            at += 1;
+        } else {
+            at += 1 + rest.iter().skip(1).take_while(|b| CLASSES[usize::from(**b)] == Class::Odd).count();
         }
-        at += len.max(1);
     }
     put(&mut out, start, end);
     out
@@ -134,7 +138,42 @@ mod tests {
         assert_eq!((all.len(), all.last().map(|last| last.end)), (MOST_STRETCHES, Some(bytes.len() - 3)));
     }
 
+    /// The same, one character after the other.
+    fn slowly(bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut out: Vec<Range<usize>> = Vec::new();
+        let (mut at, mut start, mut score, mut end) = (0, 0, 0, None);
+        while let Some(first) = bytes.get(at) {
+            let len = match CLASSES[usize::from(*first)] {
+                Class::Text => 1,
+                Class::Odd => 0,
+                Class::Lead => character(&bytes[at..]),
+            };
+            if len > 0 {
+                start = if score == 0 { at } else { start };
+                score = (score + 1).min(MOST);
+                end = (score >= LEAST || end.is_some()).then_some(at + len);
+            } else if score > 0 {
+                score = score.saturating_sub(ODD);
+                if score == 0 {
+                    put(&mut out, start, end.take());
+                }
+            }
+            at += len.max(1);
+        }
+        put(&mut out, start, end);
+        out
+    }
+
     proptest! {
+        #[test]
+        fn runs_at_once_are_one_character_after_the_other(
+            pieces in prop::collection::vec(prop_oneof!["[a-z ]{1,40}", "\\PC{1,20}", "[\x01-\x08]{1,9}"], 0..30),
+            raw in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let bytes = [pieces.concat().into_bytes(), raw, pieces.concat().into_bytes()].concat();
+            prop_assert_eq!(of_text(&bytes), slowly(&bytes));
+        }
+
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut before = 0;

@@ -15,6 +15,9 @@ pub(super) fn find(text: &[u8], take: &mut dyn FnMut(u8, Range<usize>) -> bool) 
     let (mut done, mut last) = (0, 0);
     for probe in (0..text.len()).step_by(STRIDE) {
         let Some(sample) = text.get(probe..probe + 6) else { return };
+        if !repeats(text, probe) {
+            continue;
+        }
         for k in 0..3 {
             let (mut first, by) = (probe + k, sample[k]);
             if sample[k + 3] != by || !matches!(by, b':' | b'-' | b' ') || (first < done && by == last) {
@@ -36,6 +39,16 @@ pub(super) fn find(text: &[u8], take: &mut dyn FnMut(u8, Range<usize>) -> bool) 
             }
         }
     }
+}
+
+/// Whether one of the three bytes at `probe` may be the same as the third behind it, looked at together.
+fn repeats(text: &[u8], probe: usize) -> bool {
+    const ONES: u64 = 0x01_01_01;
+    let Some(eight) = text.get(probe..).and_then(<[u8]>::first_chunk::<8>) else { return true };
+    let bytes = u64::from_le_bytes(*eight);
+    let differ = bytes ^ bytes >> 24;
+    // A byte of nothing borrows from above.
+    differ.wrapping_sub(ONES) & !differ & ONES << 7 != 0
 }
 
 #[cfg(test)]

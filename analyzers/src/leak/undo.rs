@@ -320,9 +320,33 @@ pub(super) fn base64(text: &[u8]) -> Undone {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut points = vec![(0, 0)];
     let (mut bits, mut held, mut broken) = (0u32, 0u32, false);
-    let mut used = 0;
-    for (at, b) in (0u32..).zip(text) {
+    let (mut at, mut used) = (0, 0);
+    while let Some(b) = text.get(at) {
+        // After a line break the next whole group starts a stretch of its own.
+        if held == 0 {
+            let (groups, _) = text.get(at..).unwrap_or_default().as_chunks::<4>();
+            let begins = bytes.len() as u32;
+            let from = at;
+            for group in groups {
+                let [a, b, c, d] = group.map(|b| u32::from(SEXTET[usize::from(b)]));
+                if (a | b | c | d) > 63 {
+                    break;
+                }
+                let bits = a << 18 | b << 12 | c << 6 | d;
+                bytes.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
+                at += 4;
+            }
+            if at > from {
+                if broken {
+                    points.push((begins, from as u32));
+                    broken = false;
+                }
+                used = at;
+                continue;
+            }
+        }
         let value = SEXTET[usize::from(*b)];
+        at += 1;
         if value == 0xff {
             if matches!(b, b'\r' | b'\n') {
                 broken = true;
@@ -330,14 +354,13 @@ pub(super) fn base64(text: &[u8]) -> Undone {
             }
             break;
         }
-        // After a line break the next whole group starts a stretch of its own.
         if broken && held == 0 {
-            points.push((bytes.len() as u32, at));
+            points.push((bytes.len() as u32, at as u32 - 1));
             broken = false;
         }
         bits = bits << 6 | u32::from(value);
         held += 1;
-        used = at + 1;
+        used = at;
         if held == 4 {
             bytes.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
             (bits, held) = (0, 0);
@@ -348,7 +371,7 @@ pub(super) fn base64(text: &[u8]) -> Undone {
         3 => bytes.extend_from_slice(&[(bits >> 10) as u8, (bits >> 2) as u8]),
         _ => {}
     }
-    points.push((bytes.len() as u32, used));
+    points.push((bytes.len() as u32, used as u32));
     Undone { bytes, map: Map { points, unit: Some((3, 4)) }, cut: false }
 }
 

@@ -26,6 +26,9 @@ const LONGEST_ANSWER: usize = 256;
 /// A prompt with the controls of a terminal in it.
 const LAST_WORDS: usize = 512;
 
+/// "Interpret as command" (RFC 854).
+const IAC: u8 = 255;
+
 impl Prompts {
     /// Takes the bytes that stand at `offset`; hands over each secret with the place in the stream of `dir`.
     pub(crate) fn take(&mut self, dir: Dir, offset: u64, bytes: &[u8], told: &mut dyn FnMut(Dir, Secret, u64)) {
@@ -34,18 +37,17 @@ impl Prompts {
         }
         self.seen += bytes.len() as u64;
         // Of what is no answer the last words count.
-        let skipped = if self.asked.is_some_and(|(who, _)| who == dir) { 0 } else { bytes.len().saturating_sub(LAST_WORDS) };
-        for (at, byte) in said(bytes.get(skipped..).unwrap_or_default()) {
-            match self.asked {
-                Some((who, password)) if who == dir => self.hear(password, dir, offset + at as u64, byte, told),
-                _ => {
-                    let tail = &mut self.tails[dir.index()];
-                    if tail.len() >= LONGEST_PROMPT {
-                        tail.drain(..LONGEST_PROMPT / 2);
-                    }
-                    tail.push(byte.to_ascii_lowercase());
+        let answers = self.asked.is_some_and(|(who, _)| who == dir);
+        let last = bytes.get(bytes.len().saturating_sub(LAST_WORDS)..).unwrap_or_default();
+        if answers || last.contains(&IAC) {
+            for (at, byte) in said(if answers { bytes } else { last }) {
+                match self.asked {
+                    Some((who, password)) if who == dir => self.hear(password, dir, offset + at as u64, byte, told),
+                    _ => self.remember(dir, &[byte]),
                 }
             }
+        } else {
+            self.remember(dir, last.get(last.len().saturating_sub(LONGEST_PROMPT)..).unwrap_or_default());
         }
         let tail = self.tails[dir.index()].trim_ascii_end();
         let asks = |words: &[&[u8]]| words.iter().any(|word| tail.ends_with(word));
@@ -55,6 +57,15 @@ impl Prompts {
             self.answer.clear();
             self.tails[dir.index()].clear();
         }
+    }
+
+    /// What is no answer may end in a prompt.
+    fn remember(&mut self, dir: Dir, bytes: &[u8]) {
+        let tail = &mut self.tails[dir.index()];
+        if tail.len() + bytes.len() > LONGEST_PROMPT {
+            tail.drain(..tail.len().saturating_sub(LONGEST_PROMPT / 2));
+        }
+        tail.extend(bytes.iter().map(u8::to_ascii_lowercase));
     }
 
     /// A byte of an answer.
@@ -93,7 +104,6 @@ impl Prompts {
 
 /// What is said, without telnet's commands (RFC 854, RFC 855), with the place of each byte.
 fn said(bytes: &[u8]) -> impl Iterator<Item = (usize, u8)> {
-    const IAC: u8 = 255;
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
