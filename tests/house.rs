@@ -294,6 +294,7 @@ fn files_keep_to_the_rules() {
     let machine = ["home", "root", "work", "Users"].map(|dir| format!("/{dir}/"));
     let unfinished = ["todo", "unimplemented"].map(|name| format!("{name}!"));
     let ignored = format!("#[{}]", "ignore");
+    let key = format!("PRIVATE {}-----", "KEY");
     let mut wrong = Vec::new();
     for name in tracked() {
         let Ok(text) = std::fs::read_to_string(root().join(&name)) else { continue };
@@ -301,6 +302,9 @@ fn files_keep_to_the_rules() {
         for (n, line) in (1..).zip(text.lines()) {
             if machine.iter().any(|path| names_path(line, path)) {
                 wrong.push(format!("{name}:{n}: names a path of one machine"));
+            }
+            if line.contains(&key) {
+                wrong.push(format!("{name}:{n}: is a private key; tests make theirs"));
             }
             if !rust {
                 continue;
