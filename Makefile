@@ -4,6 +4,8 @@ CARGO ?= cargo
 LOCKED := --locked
 CAPTURES ?= ../shared/captures
 SECONDS_EACH ?= 60
+# Where Debian keeps nft; the path of an ordinary user does not lead there, and tests call it.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help run test check audit bench fuzz docs corpus setup setup-test
 

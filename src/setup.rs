@@ -142,17 +142,12 @@ struct Need {
 
 pub(crate) fn doctor(args: &cli::Doctor) -> Result<u8, Fault> {
     let best = lab::rung::best();
-    let tool = |name: &str| {
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        let usual = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
-        std::env::split_paths(&paths).chain(usual).any(|dir| dir.join(name).is_file())
-    };
     let root = nix::unistd::geteuid().is_root();
     let namespaces = best.rung == lab::rung::Rung::Namespaces;
     let needs = [
         Need { mode: "analyze", what: "nothing beside this program", there: true, how: "" },
-        Need { mode: "lab", what: "ip (iproute2)", there: tool("ip"), how: "apt install iproute2" },
-        Need { mode: "lab", what: "nft (nftables)", there: tool("nft"), how: "apt install nftables" },
+        Need { mode: "lab", what: "ip (iproute2)", there: lab::tool::is_there("ip"), how: "apt install iproute2" },
+        Need { mode: "lab", what: "nft (nftables)", there: lab::tool::is_there("nft"), how: "apt install nftables" },
         Need {
             mode: "lab",
             what: "user namespaces, or root",
@@ -160,7 +155,7 @@ pub(crate) fn doctor(args: &cli::Doctor) -> Result<u8, Fault> {
             how: "sysctl kernel.unprivileged_userns_clone=1, or run as root",
         },
         Need { mode: "intercept", what: "root (or CAP_NET_ADMIN and CAP_NET_RAW)", there: root, how: "run as root, or use --listen" },
-        Need { mode: "intercept", what: "nft (nftables)", there: tool("nft"), how: "apt install nftables" },
+        Need { mode: "intercept", what: "nft (nftables)", there: lab::tool::is_there("nft"), how: "apt install nftables" },
     ];
     let mut out = String::new();
     if args.json {

@@ -17,6 +17,7 @@ pub mod pem;
 pub mod rung;
 pub mod stage;
 pub mod store;
+pub mod tool;
 pub mod toys;
 pub mod world;
 

@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::Fault;
+use crate::{Fault, tool};
 
 /// Where iproute2 looks for names; `/run` is our own by then, so `ip -n NAME` works inside the lab and nowhere else.
 pub(crate) const NAMES: &str = "/run/netns";
@@ -108,8 +108,8 @@ fn ip_here(batch: &str) -> Result<(), Fault> {
 pub(crate) fn fed(command: &[&str], input: &str, package: &str, refused: &str) -> Result<(), Fault> {
     let what = format!("running `{}`", command.join(" "));
     let missing = |error| Fault::new(&what, error, format!("install {package} (Debian: apt install {package})"));
-    let (tool, args) = command.split_first().unwrap_or((&"false", &[]));
-    let child = Command::new(tool).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let (program, args) = command.split_first().unwrap_or((&"false", &[]));
+    let child = tool::command(program).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(missing)?;
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(input.as_bytes()); // what it did not read, it complains about itself

@@ -1,8 +1,8 @@
 //! How much of a lab this machine allows, and what keeps it from allowing more.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::{Fault, stage};
+use crate::{Fault, stage, tool};
 
 /// From the real thing down to what nearly always works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +31,13 @@ pub struct Best {
 
 /// Tries, in children; takes some ten milliseconds and leaves nothing behind.
 pub fn best() -> Best {
-    let tool = |name: &str, package: &str| {
-        let found = Command::new(name).arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let runs = |name: &str, package: &str| {
+        let found = tool::command(name).arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         found
             .map(|_| ())
             .map_err(|error| Fault::new(format!("looking for `{name}`"), error, format!("install it (Debian: apt install {package})")))
     };
-    let namespaces = [stage::move_in_possible(), tool("ip", "iproute2"), tool("nft", "nftables")];
+    let namespaces = [stage::move_in_possible(), runs("ip", "iproute2"), runs("nft", "nftables")];
     let why_not: Vec<Fault> = namespaces.into_iter().filter_map(Result::err).collect();
     Best { rung: if why_not.is_empty() { Rung::Namespaces } else { Rung::Loopback }, why_not }
 }

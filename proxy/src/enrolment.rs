@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use analyzers::flow::Mac;
@@ -15,6 +15,7 @@ use analyzers::text::Text;
 use nix::sys::socket::LinkAddr;
 
 use crate::error::Error;
+use crate::tool;
 
 /// Addresses of one device that are followed: a phone has one IPv4 and a handful of IPv6 addresses. More is a router in disguise.
 const MOST_ADDRESSES: usize = 32;
@@ -278,7 +279,7 @@ pub fn networks(interface: &str) -> Result<Vec<Network>, Error> {
 
 /// The system's neighbour table of an interface: who uses which address there, as far as it was asked lately.
 pub fn neighbours(interface: &str) -> Vec<(Mac, IpAddr)> {
-    let asked = Command::new("ip").args(["-j", "neigh", "show", "dev", interface]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let asked = tool::command("ip").args(["-j", "neigh", "show", "dev", interface]).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let Ok(said) = asked else { return Vec::new() };
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&said.stdout).unwrap_or_default();
     let text = |row: &serde_json::Value, name: &str| row.get(name).and_then(|v| v.as_str()).map(str::to_owned);

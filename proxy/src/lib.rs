@@ -18,6 +18,7 @@ pub mod serve;
 #[cfg(test)]
 mod serve_tests;
 pub mod synthesis;
+mod tool;
 pub mod treatment;
 pub mod upstream;
 pub mod wire;

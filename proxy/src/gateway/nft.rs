@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::error::Error;
+use crate::tool;
 
 /// Our table. A table of this name that is found at the start was left by a run that was killed, and goes.
 pub const TABLE: &str = "overhear";
@@ -125,7 +126,7 @@ fn apply(text: &str) -> Result<(), Error> {
 
 fn run(args: &[&str], input: &str) -> Result<String, Error> {
     let failed = |said: String| Error::Tool { command: "nft", said };
-    let mut child = Command::new("nft")
+    let mut child = tool::command("nft")
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
