@@ -87,7 +87,17 @@ struct Client {
     /// The truth: attacks under which it gives its request away (or, for TLS 1.1, goes on with the key exchange). It refuses the others.
     accepts: &'static [&'static [&'static str]],
     open: &'static [Open],
+    /// Builds of it differ in whether they offer TLS 1.1 and its suites: this, asked without the lab, succeeds where they do.
+    offers_tls11: &'static [&'static str],
 }
+
+/// As Python is built upstream, its contexts offer neither; built for Debian, they offer what the system's OpenSSL does.
+const PYTHON_TLS11: &[&str] = &[
+    "python3",
+    "-c",
+    "import ssl; c = ssl.create_default_context(); \
+     exit(c.minimum_version > ssl.TLSVersion.TLSv1_1 or not any(s['protocol'] in ('SSLv3', 'TLSv1.0') for s in c.get_ciphers()))",
+];
 
 const ZOO: &[Client] = &[
     Client {
@@ -96,6 +106,7 @@ const ZOO: &[Client] = &[
         command: &["node", "-e", "require('https').get('https://shop.test/', r => r.resume()).on('error', () => process.exit(1))"],
         accepts: &[CN_ONLY],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "node, no checks",
@@ -107,6 +118,7 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[ANY_CHAIN],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "python",
@@ -114,6 +126,7 @@ const ZOO: &[Client] = &[
         command: &["python3", "-c", "import urllib.request as u; u.urlopen('https://shop.test/').read()"],
         accepts: &[CN_ONLY],
         open: &[NO_OLD_SUITE],
+        offers_tls11: PYTHON_TLS11,
     },
     Client {
         name: "python, no checks",
@@ -125,14 +138,16 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[ANY_CHAIN],
         open: &[NO_OLD_SUITE],
+        offers_tls11: PYTHON_TLS11,
     },
-    Client { name: "strict-phone", needs: &[], command: &[], accepts: &[], open: &[NO_OLD_SUITE] },
+    Client { name: "strict-phone", needs: &[], command: &[], accepts: &[], open: &[NO_OLD_SUITE], offers_tls11: &[] },
     Client {
         name: "gnutls-cli",
         needs: &["gnutls-cli"],
         command: &["sh", "-c", "printf 'GET / HTTP/1.0\\r\\nHost: shop.test\\r\\n\\r\\n' | gnutls-cli shop.test"],
         accepts: &[CN_ONLY, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "gnutls-cli --insecure",
@@ -140,6 +155,7 @@ const ZOO: &[Client] = &[
         command: &["sh", "-c", "printf 'GET / HTTP/1.0\\r\\nHost: shop.test\\r\\n\\r\\n' | gnutls-cli --insecure shop.test"],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         // GnuTLS programs have to ask for the purpose to be checked, and this one does not.
@@ -148,6 +164,7 @@ const ZOO: &[Client] = &[
         command: &["wget", "-q", "-O", "/dev/null", "--tries=1", "https://shop.test/"],
         accepts: &[CN_ONLY, EKU, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "wget, no checks",
@@ -155,6 +172,7 @@ const ZOO: &[Client] = &[
         command: &["wget", "-q", "-O", "/dev/null", "--tries=1", "--no-check-certificate", "https://shop.test/"],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "openssl s_client",
@@ -166,6 +184,7 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "openssl s_client, checks",
@@ -178,6 +197,7 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[CN_ONLY, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "curl",
@@ -185,6 +205,7 @@ const ZOO: &[Client] = &[
         command: &["curl", "-s", "-o", "/dev/null", "https://shop.test/"],
         accepts: &[CN_ONLY, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "curl -k",
@@ -192,6 +213,7 @@ const ZOO: &[Client] = &[
         command: &["curl", "-k", "-s", "-o", "/dev/null", "https://shop.test/"],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         // The oldest that many devices still have. Its suite is one of TLS 1.1 too, but with a signature over SHA-1, which OpenSSL refuses.
@@ -200,6 +222,7 @@ const ZOO: &[Client] = &[
         command: &["curl", "-s", "-o", "/dev/null", "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-SHA", "https://shop.test/"],
         accepts: &[CN_ONLY],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "curl -k, CBC and P-521 alone",
@@ -220,6 +243,7 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[ANY_CHAIN],
         open: &[NO_CURVE],
+        offers_tls11: &[],
     },
     Client {
         // The pin is looked at after the handshake: the TLS 1.1 flight itself would be gone along with.
@@ -228,6 +252,7 @@ const ZOO: &[Client] = &[
         command: &["sh", "-c", "exec curl -s -o /dev/null --pinnedpubkey \"sha256//$OVERHEAR_ORIGIN_SPKI\" https://shop.test/"],
         accepts: &[TLS11],
         open: &[OWN_PIN],
+        offers_tls11: &[],
     },
     Client {
         name: "curl, pinned wrong",
@@ -243,6 +268,7 @@ const ZOO: &[Client] = &[
         ],
         accepts: &[TLS11],
         open: &[NO_PIN_FITS, DEAD],
+        offers_tls11: &[],
     },
     Client {
         // It lets `openssl s_client` do its TLS, and asks it to verify.
@@ -251,6 +277,7 @@ const ZOO: &[Client] = &[
         command: &["busybox", "wget", "-q", "-O", "/dev/null", "https://shop.test/"],
         accepts: &[CN_ONLY, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
     Client {
         name: "busybox wget, no checks",
@@ -258,6 +285,7 @@ const ZOO: &[Client] = &[
         command: &["busybox", "wget", "-q", "-O", "/dev/null", "--no-check-certificate", "https://shop.test/"],
         accepts: &[ANY_CHAIN, TLS11],
         open: &[],
+        offers_tls11: &[],
     },
 ];
 
@@ -304,9 +332,13 @@ fn zoo_core() {
 
 fn judge(client: &Client, answers: &Answers, wrong: &mut Vec<String>) {
     let mut pins = 0;
+    let offers_tls11 = match client.offers_tls11 {
+        [] => false,
+        [program, args @ ..] => std::process::Command::new(program).args(args).status().is_ok_and(|status| status.success()),
+    };
     for (attack, words) in answers {
         let attack = attack.as_str();
-        let accepts = client.accepts.iter().any(|some| some.contains(&attack));
+        let accepts = client.accepts.iter().any(|some| some.contains(&attack)) || offers_tls11 && TLS11.contains(&attack);
         let mut say = |what: String| wrong.push(format!("{}: {attack}: {what}", client.name));
         if words.is_empty() {
             say("no answer at all".to_owned());
