@@ -157,6 +157,12 @@ impl Talk {
     pub fn chunk(&mut self, chunk: &Chunk<'_>, cx: &mut Cx<'_>) -> Want {
         self.layer = chunk.layer;
         match &mut self.state {
+            State::Known(dissector) if is_anothers(dissector.app(), chunk, cx) => {
+                // Nothing that carries datagrams asks how its flow ended.
+                dissector.close(FlowEnd::Idle, &Counts::default(), cx);
+                self.state = State::New;
+                self.sniff(chunk, cx)
+            }
             State::Known(dissector) => dissector.chunk(chunk, cx),
             State::Opaque(_) => self.opaque(chunk, chunk.unit, chunk.bytes, cx),
             State::New | State::Sniffing(_) => self.sniff(chunk, cx),
@@ -377,6 +383,19 @@ impl Talk {
         }
         self.state = State::Opaque(it);
     }
+}
+
+/// Whether a datagram begins DTLS or QUIC, which no datagram of the protocol does that was told from earlier ones: between two ports one may
+/// come after the other, and what is said in a handshake must not be hidden by a question before it.
+fn is_anothers(app: App, chunk: &Chunk<'_>, cx: &Cx<'_>) -> bool {
+    let is_dns = || matches!(dns::looks_like(&cx.known.ends, chunk, chunk.bytes), sniff::Guess::Is(_));
+    chunk.unit == Unit::Datagram
+        && match app {
+            App::Tls => false,
+            App::Quic => tls::dtls::is_dtls(chunk.bytes),
+            App::Dns | App::Mdns => (quic::is_certain(chunk.bytes) || tls::dtls::is_dtls(chunk.bytes)) && !is_dns(),
+            _ => quic::is_certain(chunk.bytes) || tls::dtls::is_dtls(chunk.bytes),
+        }
 }
 
 /// Whether a datagram is one in which every host must name its link address, and says nothing else: router and neighbour discovery

@@ -607,6 +607,12 @@ fn dtls_associations() {
     let alert = record(0xfeff, 0, 21, &[2, 70]);
     let refused = format!("{old} refused");
     assert_eq!(told(&[(Sent, &first), (Back, &older), (Sent, &alert)]), ["hello a.test", &refused]);
+    // Behind a datagram of a protocol that is known.
+    let notice = b"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNT: upnp:rootdevice\r\n\r\n";
+    let discover = [&[1, 1, 6][..], &[0; 25], &[2, 0, 0, 0, 0, 7], &[0; 202], &[0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255]].concat();
+    for before in [&notice[..], &discover] {
+        assert_eq!(told(&[(Sent, before), (Sent, &first), (Back, &older), (Sent, &exchange)]), ["hello a.test", old], "{before:?}");
+    }
     // DTLS 1.3: the rest of the server's flight is sealed, and begins right behind its hello.
     let modern = |group: u16| {
         let share = [&[0, 51, 0, 36][..], &group.to_be_bytes(), &[0, 32], &[4; 32]].concat();
