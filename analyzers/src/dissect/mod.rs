@@ -175,8 +175,8 @@ impl Cx<'_> {
         Text::veiled(bytes, &*self.tools.veil)
     }
 
-    /// Tells who the flow is about, before anything is said of it. Changes nothing once the flow is bound; a name that is known stays until
-    /// another is.
+    /// Tells who the flow is about, before anything is said of it. Changes nothing once the flow is bound; what is known stays until
+    /// something else is told.
     pub fn hint(&mut self, hint: Hint) {
         if !self.known.bound {
             let known = self.known.hint.get_or_insert_default();
@@ -184,6 +184,7 @@ impl Cx<'_> {
             if known.name.is_none() {
                 known.name = before.name;
             }
+            known.client = known.client.or(before.client);
             known.class = known.class.or(before.class);
             known.device = known.device.or(before.device);
         }
