@@ -482,9 +482,6 @@ pub struct Flow {
     /// Somebody else opened it: the device is at `b`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called: bool,
-    /// The TLS application protocol carried on a port where the policy expects TLS, as seen by bytes; absent for other ports.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub odd: Vec<Tally>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -356,14 +356,13 @@ impl Pipeline {
             community_id: Text::ours(known.ends.community_id()),
             app: if app == App::Empty && known.delivered > 0 { App::Unknown } else { app },
             first: known.first,
-            last: known.last.max(time.min(known.last)),
+            last: known.last,
             first_frame: known.first_frame,
             counts: *counts,
             coverage,
             end,
             from_start: known.ends.from_start,
             called: known.side == Some(Dir::Back),
-            odd: Vec::new(),
         };
         cx.see(seen);
     }
