@@ -73,9 +73,9 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
     out
 }
 
-/// Text files that belong to the project: what git tracks, else everything but build output.
+/// Text files that belong to the project: what git tracks or would, else everything but build output.
 fn tracked() -> Vec<String> {
-    let git = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
+    let git = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root()).output();
     let names: Vec<String> = match git {
         Ok(out) if out.status.success() && !out.stdout.is_empty() => {
             String::from_utf8_lossy(&out.stdout).split('\0').filter(|n| !n.is_empty()).map(str::to_owned).collect()
