@@ -31,7 +31,7 @@ test: setup-test ## all tests that need no captures of others
 check: setup ## format, clippy, house rules, docs, licences and duplicate crates
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
-	$(CARGO) test $(LOCKED) --test house
+	$(CARGO) test --workspace $(LOCKED) --test house
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps $(LOCKED)
 
 audit: ## known advisories, with cargo-deny (installed when missing; needs the network)
@@ -45,7 +45,7 @@ fuzz: ## every fuzz target for SECONDS_EACH=60 seconds, with cargo-fuzz on night
 	$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
 corpus: setup ## compare with the truth of real captures in $(CAPTURES)
-	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test $(LOCKED) --test corpus -- --nocapture
+	OVERHEAR_CORPUS=all OVERHEAR_CAPTURES=$(CAPTURES) $(CARGO) test --workspace $(LOCKED) --test corpus -- --nocapture
 
 bench: ## throughput beside peers (tshark, ndpiReader, tcpflow, sslsplit, mitmproxy where installed)
 	@benches/run.sh
