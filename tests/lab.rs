@@ -58,7 +58,6 @@ fn sound_devices_fail_nothing() {
     }
 }
 
-/// What is said of one check, by peer: verdict, or the reason there is none.
 /// `nft` stands where the path of an ordinary user of Debian does not lead.
 #[test]
 fn tools_of_administrators_are_found() {
@@ -66,6 +65,7 @@ fn tools_of_administrators_are_found() {
     assert_eq!(doctor("/usr/local/bin:/usr/bin:/bin"), doctor("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
 }
 
+/// What is said of one check, by peer: verdict, or the reason there is none.
 fn said_of(report: &Value, check: &str) -> BTreeSet<(String, String)> {
     let lists = ["findings", "not_tested", "not_applicable"].into_iter().flat_map(|l| report[l].as_array().unwrap());
     let of = lists.filter(|row| row["check"] == check);
