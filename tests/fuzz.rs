@@ -12,7 +12,7 @@ use std::sync::Once;
 fn corpus(name: &str) -> PathBuf {
     static WRITTEN: Once = Once::new();
     WRITTEN.call_once(|| {
-        if std::env::var_os("UPDATE").is_some() {
+        if std::env::var_os("UPDATE").is_some_and(|v| !v.is_empty()) {
             for (target, name, bytes) in targets::seeds::all() {
                 std::fs::create_dir_all(folder(target)).unwrap();
                 std::fs::write(folder(target).join(format!("seed-{name}")), &bytes).unwrap();

@@ -8,17 +8,6 @@ use std::path::{Path, PathBuf};
 use captures::{Block, Options, Reader, Summary, analyse};
 use support::Recorder;
 
-/// `../shared/captures` beside the workspace; these files are not ours to commit.
-fn corpus() -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
-    let dir = if dir.is_dir() { dir } else { Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures") };
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    eprintln!("skipped: no ../shared/captures beside the workspace");
-    None
-}
-
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir.join("pcap")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -53,7 +42,7 @@ const EXPLAINED: &[(&str, &str)] = &[
 /// Cut anywhere, or with any bit flipped, a capture still reads to its end.
 #[test]
 fn cut_and_flipped_files_read_too() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     // A fixed sequence (Knuth's MMIX multiplier), so that a failure comes again.
     let mut state = 1_u64;
     let mut below = |n: usize| {
@@ -91,7 +80,7 @@ fn cut_and_flipped_files_read_too() {
 
 #[test]
 fn packets_are_those_of_the_truth() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     let mut wrong = Vec::new();
     let (mut agreed, mut explained) = (0, 0);
     for file in files(&dir) {
@@ -120,7 +109,7 @@ fn packets_are_those_of_the_truth() {
 /// TCP and UDP flows as tshark counts them: it ends none for silence, so only captures without long silences can agree.
 #[test]
 fn flows_are_near_those_of_the_truth() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     let (mut same, mut other) = (0, Vec::new());
     for file in files(&dir) {
         let name = file.file_name().unwrap().to_str().unwrap();
@@ -147,7 +136,7 @@ fn flows_are_near_those_of_the_truth() {
 /// The output must not know how many threads made it.
 #[test]
 fn any_number_of_jobs_says_the_same() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     for file in files(&dir) {
         let bytes = std::fs::read(&file).unwrap();
         let say = |jobs| {

@@ -1,8 +1,10 @@
 //! HTTP requests, names and hits of every real capture, against what tshark read and what people found by hand.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests read files and say what they skip")]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use analyzers::chunk::Layer;
@@ -13,16 +15,6 @@ use analyzers::text::Text;
 use captures::{Options, analyse};
 use policies::IdentifierType;
 use serde_json::Value;
-
-/// `../shared/captures` beside the workspace; these files are not ours to commit.
-fn corpus() -> Option<PathBuf> {
-    let dirs = ["../../shared/captures", "../../../shared/captures"].map(|d| Path::new(env!("CARGO_MANIFEST_DIR")).join(d));
-    let found = dirs.into_iter().find(|d| d.is_dir());
-    if found.is_none() {
-        eprintln!("skipped: no ../shared/captures beside the workspace");
-    }
-    found
-}
 
 #[derive(Default)]
 struct Seen {
@@ -130,7 +122,7 @@ const EXPLAINED_REQUESTS: &[(&str, &str)] = &[
 
 #[test]
 fn http_requests_agree() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     let tools = Arc::new(Tools::default());
     let (mut same, mut explained, mut wrong) = (0, BTreeMap::<&str, i64>::new(), Vec::new());
     for file in files(&dir) {
@@ -167,7 +159,7 @@ const EXPLAINED_NAMES: &[(&str, &str)] = &[
 
 #[test]
 fn names_agree() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     let tools = Arc::new(Tools::default());
     let (mut same, mut explained, mut wrong) = (0, 0, Vec::new());
     for file in files(&dir) {
@@ -238,7 +230,7 @@ fn parts(value: &str) -> Vec<String> {
 
 #[test]
 fn leaks_are_found() {
-    let Some(dir) = corpus() else { return };
+    let Some(dir) = support::corpus() else { return };
     let list: toml::Table = std::fs::read_to_string(dir.join("leaks.toml")).unwrap().parse().unwrap();
     let text = |t: &toml::Value, name: &str| t.get(name).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let mut by_file: BTreeMap<String, Vec<toml::Value>> = BTreeMap::new();

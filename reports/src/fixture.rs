@@ -256,7 +256,7 @@ pub(crate) fn report() -> Report {
 #[expect(clippy::disallowed_methods, reason = "golden files of tests are read and rewritten on disk")]
 pub(crate) fn golden(path: &str, got: &str) {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE").is_some() {
+    if std::env::var_os("UPDATE").is_some_and(|v| !v.is_empty()) {
         std::fs::write(&path, got).unwrap();
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();

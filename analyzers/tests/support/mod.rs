@@ -22,10 +22,12 @@ use analyzers::keys::{Keys, Secret, SecretLabel};
 use analyzers::pipeline::{Out, Pipeline, Tools};
 use policies::Time;
 
-/// Where captures with truth lie, if they do.
+/// Where captures with truth lie, if they do: where `OVERHEAR_CAPTURES` says (from the workspace's root), or beside the workspace.
 pub fn captures() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
-    ["shared/captures", "../shared/captures"].iter().map(|p| root.join(p)).find(|p| p.join("MANIFEST.toml").exists())
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let told = std::env::var_os("OVERHEAR_CAPTURES").map(PathBuf::from);
+    let places = told.map_or_else(|| vec!["../shared/captures".into(), "../../shared/captures".into()], |dir| vec![dir]);
+    places.iter().map(|p| root.join(p)).find(|p| p.join("MANIFEST.toml").exists())
 }
 
 pub struct Packet {

@@ -1,7 +1,8 @@
 //! What the tests share: packets in compact notation, captures in memory, and a pipeline that writes down what it hears.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "tests; not every test uses everything")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr, reason = "tests; not every test uses everything")]
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use analyzers::chunk::{Chunk, Gap, Unit, Want};
 use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey};
@@ -9,6 +10,18 @@ use analyzers::keys::Secret;
 use analyzers::observation::{Neighbour, OddKind};
 use captures::{Drive, Options, Outs, Report, analyse};
 use policies::Time;
+
+/// Captures with truth, which are not ours to commit: where `OVERHEAR_CAPTURES` says (from the workspace's root), or beside the workspace.
+pub fn corpus() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let told = std::env::var_os("OVERHEAR_CAPTURES").map(PathBuf::from);
+    let places = told.map_or_else(|| vec!["../shared/captures".into(), "../../shared/captures".into()], |dir| vec![dir]);
+    let found = places.iter().map(|dir| root.join(dir)).find(|dir| dir.is_dir());
+    if found.is_none() {
+        eprintln!("skipped: no captures; OVERHEAR_CAPTURES names their folder");
+    }
+    found
+}
 
 /// Says everything it is told as a line of text.
 #[derive(Debug, Default)]
