@@ -433,6 +433,7 @@ fn heed() -> Arc<AtomicBool> {
     let wait = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
+            crate::urge::survive_file_limits();
             let of = |kind| signal(kind).ok();
             let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
             let mut urge = Urge::default();

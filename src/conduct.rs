@@ -177,6 +177,7 @@ fn listen(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
 
 /// Ctrl-C and its like end the run in good order; the second one ends it at once. A terminal that goes away ends it in good order too.
 async fn heed(stop: Arc<AtomicBool>, table: Table, signalled: Arc<AtomicBool>) {
+    crate::urge::survive_file_limits();
     let of = |kind| signal(kind).ok();
     let (mut int, mut term, mut hup) = (of(SignalKind::interrupt()), of(SignalKind::terminate()), of(SignalKind::hangup()));
     let mut urge = Urge::default();

@@ -30,6 +30,7 @@ impl Fault {
             std::io::ErrorKind::NotFound => "check the path",
             std::io::ErrorKind::PermissionDenied if doing == "read" => "check who may read it",
             std::io::ErrorKind::PermissionDenied => "check who owns it, or choose another place",
+            std::io::ErrorKind::FileTooLarge => "raise the limit of `ulimit -f`; what was written so far is kept",
             std::io::ErrorKind::StorageFull => "free some space; what was written so far is kept",
             _ => "",
         };

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::SignalKind;
+
 /// Who ends a whole process group (`timeout`, a CI runner) signals the process and then the group: within this it is the same wish.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
@@ -20,6 +22,13 @@ impl Urge {
             Some(first) => now.duration_since(first) > ONE_WISH,
         }
     }
+}
+
+/// A file that may not grow (`ulimit -f`) is from now on a write that fails, which is told, and not a signal that kills without a word.
+/// Wants a runtime that takes signals.
+pub(crate) fn survive_file_limits() {
+    // Whoever listened once has replaced the default for good.
+    let _ = tokio::signal::unix::signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32));
 }
 
 /// Ends the program at once.
