@@ -148,6 +148,12 @@ impl<W: Write> Page<'_, W> {
         } else {
             let subjects = words::count(fails.len() as u64, "failure", "failures");
             self.title(Ink::Worst, "FAILED", &subjects)?;
+            let places = words::places(report);
+            for place in places.iter().take(SHOWN) {
+                let label = format!("{} at", words::number(place.failures as u64));
+                self.row(Some(Ink::of(place.severity)), &label, &format!("{}: {}", place.subject, place.checks))?;
+            }
+            self.more(places.len(), SHOWN, "places")?;
         }
         for (check, of_check) in by_check(&fails) {
             let Some(first) = of_check.first() else { continue };

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use analyzers::observation::{Exposure, Grade, HitDirection, RunKind, RunMode};
+use analyzers::subject::DeviceId;
 use indexmap::IndexMap;
-use policies::Time;
 use policies::identifier::About;
+use policies::{Severity, Time};
 
-use crate::json::Report;
-use crate::rows::{LeakRow, TreatmentRow};
+use crate::json::{FindingRow, FindingVerdict, Report};
+use crate::rows::{LeakRow, SubjectRow, TreatmentRow};
 
 /// Decimal units, as disks and captures are measured: `148.9 kB`.
 pub(crate) fn bytes(n: u64) -> String {
@@ -198,6 +199,57 @@ pub(crate) fn leaks(report: &Report) -> Vec<Leaked<'_>> {
     out
 }
 
+/// What failed with one peer, or with one device where no peer is to blame.
+pub(crate) struct Place {
+    pub subject: SubjectRow,
+    pub severity: Severity,
+    pub failures: usize,
+    /// `cert.* ×15, tls.negotiated-version`.
+    pub checks: String,
+}
+
+/// So many checks of one family are named together.
+const FAMILY: usize = 3;
+
+/// Where failures gather, worst and fullest first; waived ones do not count, and clients of one peer are one place. Empty where each place
+/// has one failure: it would say nothing that the failures do not.
+pub(crate) fn places(report: &Report) -> Vec<Place> {
+    let mut gathered: IndexMap<(Option<DeviceId>, Option<&str>, Option<u16>), Vec<&FindingRow>> = IndexMap::new();
+    for row in report.findings.iter().filter(|f| f.verdict == FindingVerdict::Fail && f.waived.is_none()) {
+        gathered.entry((row.subject.device, row.subject.peer.as_deref(), row.subject.port)).or_default().push(row);
+    }
+    let place = |((device, peer, port), rows): (_, Vec<&FindingRow>)| {
+        let peer: Option<&str> = peer;
+        let mut families: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for row in &rows {
+            families.entry(row.check.split('.').next().unwrap_or_default()).or_default().push(&row.check);
+        }
+        let mut checks = Vec::new();
+        for (family, mut ids) in families {
+            let all = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            if ids.len() >= FAMILY {
+                checks.push(format!("{family}.*\u{a0}×{all}"));
+            } else {
+                checks.extend(ids.into_iter().map(str::to_owned));
+            }
+        }
+        Place {
+            subject: SubjectRow { device, peer: peer.map(str::to_owned), port, client: None },
+            severity: rows.iter().map(|r| r.severity).max().unwrap_or(Severity::Info),
+            failures: rows.len(),
+            checks: checks.join(", "),
+        }
+    };
+    if gathered.values().all(|rows| rows.len() == 1) {
+        return Vec::new();
+    }
+    let mut places: Vec<Place> = gathered.into_iter().map(place).collect();
+    places.sort_by_key(|p| std::cmp::Reverse((p.severity, p.failures)));
+    places
+}
+
 /// Breaks words into lines of at most `width` characters; a word that is longer is broken where it must.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(8);
@@ -231,7 +283,10 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use analyzers::board::Finding;
+
     use super::*;
+    use crate::fixture;
 
     #[test]
     fn says_sizes() {
@@ -272,6 +327,30 @@ mod tests {
         {
             assert_eq!(span(Time(0), Time(nanos)), expect);
         }
+    }
+
+    #[test]
+    fn failures_gather_at_peers() {
+        let at = |rows: &str, name: &str, client| {
+            let mut out = fixture::findings(rows);
+            out.iter_mut().for_each(|f| f.subject = fixture::subject(name, 443, client).into());
+            out
+        };
+        let of = |findings: &[Finding]| -> Vec<String> {
+            let places = places(&fixture::report_of(&[], findings));
+            places.iter().map(|p| format!("{} {} at {}: {}", p.severity.word(), p.failures, p.subject, p.checks)).collect()
+        };
+        let all =
+            "cert.expired fail@critical, cert.self-signed fail@critical, cert.user-ca-trusted fail!, cert.hostname-mismatch fail@critical";
+        let bad = [
+            at("leak.a fail@low, leak.b fail@low, leak.c pass@low", "quiet.test", false),
+            at(all, "bad.test", true),
+            // Two clients of one peer fail the same.
+            at("channel.x fail, cert.expired fail", "bad.test", false),
+        ]
+        .concat();
+        assert_eq!(of(&bad), ["critical 5 at d1 bad.test:443: cert.*\u{a0}×4, channel.x", "low 2 at d1 quiet.test:443: leak.a, leak.b"]);
+        assert_eq!(of(&[at("leak.a fail", "a.test", false), at("leak.a fail", "b.test", false)].concat()), [""; 0]);
     }
 
     #[test]

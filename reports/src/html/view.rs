@@ -37,6 +37,8 @@ pub(super) struct Page<'r> {
     sentence_more: String,
     notices: Vec<String>,
     tiles: Vec<Tile>,
+    places: Vec<words::Place>,
+    places_more: usize,
     fails: Vec<Failed<'r>>,
     errors: Vec<Answer<'r>>,
     answers: Vec<Answers<'r>>,
@@ -184,6 +186,7 @@ struct Input {
 impl<'r> Page<'r> {
     pub(super) fn of(report: &'r Report, catalogue: &'r Catalogue, css: &'static str, style_hash: String) -> Page<'r> {
         let leaks = words::leaks(report);
+        let places = words::places(report);
         let exit = &report.aside.exit;
         Page {
             css,
@@ -197,6 +200,8 @@ impl<'r> Page<'r> {
             sentence_more: sentence_more(report),
             notices: notices(report),
             tiles: tiles(report),
+            places_more: places.len().saturating_sub(ROWS),
+            places: places.into_iter().take(ROWS).collect(),
             fails: fails(report, catalogue),
             errors: of(report, FindingVerdict::Error).take(ANSWERS).map(answer).collect(),
             answers: answers(report),
