@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use analyzers::chunk::Lost;
 use analyzers::encode::Digest;
 use analyzers::keys::{Keys, Secret};
 use analyzers::observation::{self, Asked, Ledger, Missed, Observation, RunKind, RunMode, Standing};
-use analyzers::pipeline::{Pipeline, Tools, Window};
+use analyzers::pipeline::{Pipeline, Told, Tools, Window};
 use analyzers::scribe::{Briefing, Desk, Masks, Scribe};
 use analyzers::text::{Text, Veil};
 use captures::Known;
@@ -178,6 +179,8 @@ impl Job<'_> {
         };
         let (in_file, secrets_known) = source.secrets(input, walk)?;
         secrets.extend(in_file);
+        let jobs = self.args.jobs.map_or_else(default_jobs, usize::from);
+        let same = crate::source::aliases(input, &self.args.device, jobs, limits(self.known.policy()))?;
         let frame_times = self.frame_times(input)?;
         let (events, windows) = match &self.args.events {
             Some(path) => knowledge::events(path, &self.known.engine, &|n| frame_times.get(&n).copied())?,
@@ -195,6 +198,7 @@ impl Job<'_> {
         let analysis = Analysis {
             known: self.known,
             devices: &self.args.device,
+            same,
             kind: RunKind::Capture,
             label: None,
             secrets,
@@ -202,7 +206,7 @@ impl Job<'_> {
             events: events.into_iter().map(Observation::from).collect(),
             windows,
             actors,
-            jobs: self.args.jobs.map_or_else(default_jobs, usize::from),
+            jobs,
             limits,
             asked: Asked { keylog: self.args.keylog.is_some(), actors: self.args.actors.is_some(), ..render::asked(self.gates, limits) },
         };
@@ -310,6 +314,8 @@ fn default_jobs() -> usize {
 pub(crate) struct Analysis<'a> {
     pub(crate) known: &'a Knowledge,
     pub(crate) devices: &'a [String],
+    /// Addresses of one device each.
+    pub(crate) same: Vec<Vec<IpAddr>>,
     pub(crate) kind: RunKind,
     pub(crate) label: Option<Text>,
     pub(crate) secrets: Vec<Secret>,
@@ -344,7 +350,12 @@ impl Analysis<'_> {
         for secret in &self.secrets {
             keys.insert(secret.clone());
         }
-        let told = knowledge::told(self.devices)?;
+        let mut told = knowledge::told(self.devices)?;
+        for ip in self.same.iter().flatten().copied().map(Told::Ip) {
+            if !told.contains(&ip) {
+                told.push(ip);
+            }
+        }
         let tools = Arc::new(Tools {
             veil: Arc::clone(&self.known.engine) as Arc<dyn Veil>,
             keys: Arc::new(keys),
@@ -356,6 +367,7 @@ impl Analysis<'_> {
         let mut scribe = Scribe::new(Briefing {
             told,
             label: self.label.clone(),
+            same: self.same.clone(),
             actors: self.actors.clone(),
             masks: Masks(Some(tools.veil.clone())),
             ..Briefing::default()

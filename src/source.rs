@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use analyzers::encode::Digest;
 use analyzers::keys::Secret;
+use analyzers::pipeline::Told;
 use captures::Known;
 
 use crate::analyze::FORMATS;
@@ -64,6 +66,18 @@ impl Source {
         };
         found.map(|(known, found)| (found, known)).map_err(|e| Fault::io("read", path, &e))
     }
+}
+
+/// Addresses of one device each, for devices that were named by one of theirs; none where the capture cannot be read twice.
+pub(crate) fn aliases(path: &Path, devices: &[String], jobs: usize, limits: captures::Limits) -> Result<Vec<Vec<IpAddr>>, Fault> {
+    let told = crate::knowledge::told(devices)?;
+    if !path.is_file() || !told.iter().any(|t| matches!(t, Told::Ip(_))) {
+        return Ok(Vec::new());
+    }
+    let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+    let options = captures::Options { jobs, limits, secrets: Known::All };
+    // What is no capture is told when it is read.
+    Ok(captures::links(file, &options).map_or_else(|_| Vec::new(), |links| links.groups(&told)))
 }
 
 /// How captures begin: pcap in both byte orders, of microseconds, nanoseconds and with longer heads; pcapng; gzip (RFC 1952) and zstd (RFC 8878).

@@ -564,6 +564,7 @@ fn capture(folder: &Folder, run: &RunFile, args: &cli::Verify, told: &Told, chec
     let analysis = Analysis {
         known: &known,
         devices: &run.devices,
+        same: crate::source::aliases(path, &run.devices, 1, crate::analyze::limits(known.policy()))?,
         kind: RunKind::Capture,
         label: None,
         secrets_known: if is_pcapng { Known::All } else { Known::None },

@@ -14,6 +14,7 @@ pub mod flow;
 pub mod journal;
 pub mod keys;
 pub mod leak;
+pub mod links;
 pub mod observation;
 pub mod outcome;
 pub mod pipeline;

@@ -12,6 +12,7 @@ use policies::{ActorOf, ActorRow, Time};
 use crate::encode::Digest;
 use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
+use crate::links::Links;
 use crate::observation::{
     Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local,
 };
@@ -103,6 +104,8 @@ pub struct Scribe {
     certificates: HashSet<Digest, foldhash::fast::FixedState>,
     ledger: Ledger,
     apps: HashMap<&'static str, u64>,
+    /// Where a device was named by an IP address: who speaks from behind its link address.
+    links: Option<Links>,
 }
 
 impl Scribe {
@@ -114,8 +117,10 @@ impl Scribe {
             own: briefing.own.clone(),
             ..Devices::default()
         };
+        let by_ip = briefing.told.iter().any(|t| matches!(t, Told::Ip(_)));
         Scribe {
             briefing,
+            links: by_ip.then(Links::default),
             flows: HashMap::default(),
             flows_seen: 0,
             closed: HashMap::default(),
@@ -186,6 +191,9 @@ impl Scribe {
             Observation::Neighbour(fact) => {
                 let grown = self.devices.neighbour(&fact);
                 self.device_line(grown, at, frame, desk);
+                if let Some(links) = &mut self.links {
+                    links.neighbour(&fact);
+                }
                 Observation::Neighbour(Neighbour { mac: self.briefing.masks.hide(fact.mac), ..fact })
             }
             Observation::Lease(lease) => Observation::Lease(Lease { mac: self.briefing.masks.hide(lease.mac), ..lease }),
@@ -240,6 +248,9 @@ impl Scribe {
             bound.device = known.map(|(id, _)| id);
             bound.attribution = Attribution::Told;
         }
+        if let Some(links) = &mut self.links {
+            links.flow(&ends);
+        }
         let mut answers = None;
         bound.elsewhere = bound.device.is_none() && !self.briefing.told.is_empty();
         if bound.device.is_none() {
@@ -254,6 +265,9 @@ impl Scribe {
                 self.ledger.unattributed += 1;
             } else {
                 self.ledger.elsewhere += 1;
+                if let Some(links) = &mut self.links {
+                    links.elsewhere(&ends);
+                }
                 answers = bound.side.filter(|side| own && !self.is_here(ends.addr(*side).ip())).map(Dir::other);
             }
         }
@@ -336,7 +350,11 @@ impl Scribe {
         if self.devices.dropped > 0 {
             folded.push(Tally { name: Text::ours("devices"), count: self.devices.dropped });
         }
-        Ledger { by_app, folded, ..self.ledger.clone() }
+        // They may be a named device's under an address of which nobody knew.
+        let doubtful = self.links.as_ref().map_or(0, |links| links.doubtful(&self.briefing.told));
+        let unattributed = self.ledger.unattributed.saturating_add(doubtful);
+        let elsewhere = self.ledger.elsewhere.saturating_sub(doubtful);
+        Ledger { by_app, folded, unattributed, elsewhere, ..self.ledger.clone() }
     }
 
     /// The number of a flow that is open.
@@ -653,6 +671,32 @@ mod tests {
             scribe.take(it, &mut lines);
         }
         assert_eq!((scribe.ledger().unattributed, scribe.ledger().elsewhere), (0, 1));
+    }
+
+    /// A device was named by one address, and its link address speaks under another of which nobody knew: it may be the device.
+    #[test]
+    fn another_address_of_the_named_devices_link_address_is_nobodys() {
+        let told = Told::Ip("10.0.0.5".parse().unwrap());
+        let ledger = |link: u8| {
+            let mut pipeline =
+                crate::pipeline::Pipeline::new(std::sync::Arc::new(crate::pipeline::Tools { told: vec![told], ..Default::default() }));
+            let mut out = Vec::new();
+            for (n, from, link) in [(1, "10.0.0.5:4000", 1), (2, "10.0.0.6:4000", link)] {
+                let (a, b) = (from.parse().unwrap(), "198.51.100.9:80".parse().unwrap());
+                let ends = Ends { transport: Transport::Udp, a, b, a_mac: mac(link), b_mac: mac(9), from_start: true };
+                let (flow, at) = (FlowKey::new(1, n), Time::default());
+                pipeline.open(flow, &ends, at, 1, &mut out);
+                let counts = crate::flow::Counts { bytes: [9, 0], ..Default::default() };
+                pipeline.close(flow, crate::flow::FlowEnd::Idle, &counts, at, 2, &mut out);
+            }
+            let mut scribe = Scribe::new(Briefing { told: vec![told], ..Briefing::default() });
+            let mut lines = Vec::new();
+            for it in out {
+                scribe.take(it, &mut lines);
+            }
+            (scribe.ledger().unattributed, scribe.ledger().elsewhere)
+        };
+        assert_eq!((ledger(1), ledger(2)), ((1, 0), (0, 1)));
     }
 
     #[test]

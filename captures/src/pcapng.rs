@@ -256,8 +256,15 @@ impl Pcapng {
         Some(())
     }
 
-    fn old_packet(&self, block: &[u8], at: usize, found: &mut Found<'_>) -> Option<()> {
-        let interface = self.interfaces.get(self.half(block, 8)? as usize)?;
+    fn old_packet(&mut self, block: &[u8], at: usize, found: &mut Found<'_>) -> Option<()> {
+        let which = self.half(block, 8)? as usize;
+        // All ones: not known.
+        let dropped = u64::from(self.half(block, 10)?.checked_add(1).map_or(0, |n| n - 1));
+        if let Some(interface) = self.interfaces.get_mut(which).filter(|_| dropped > 0) {
+            interface.dropped = interface.dropped.saturating_add(dropped);
+            found.dropped(dropped);
+        }
+        let interface = self.interfaces.get(which)?;
         let units = u64::from(self.word(block, 12)?) << 32 | u64::from(self.word(block, 16)?);
         let (caplen, len) = (self.word(block, 20)?, self.word(block, 24)?);
         if caplen as usize > block.len() - 32 {

@@ -196,6 +196,42 @@ fn long_options() {
     }
 }
 
+/// The obsolete Packet Block says how many were lost before it, or that nobody knows.
+#[test]
+fn packets_of_old_say_what_was_dropped() {
+    let block = |kind: u32, body: &[u8]| {
+        let len = (body.len() as u32 + 12).to_le_bytes();
+        [&kind.to_le_bytes()[..], &len, body, &len].concat()
+    };
+    let section = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    let packet = |drops: u16| {
+        let body = [&[0, 0][..], &drops.to_le_bytes(), &[0; 8], &4_u32.to_le_bytes(), &4_u32.to_le_bytes(), b"abcd"].concat();
+        block(2, &body)
+    };
+    let start = [block(0x0a0d_0d0a, &section), block(1, &[1, 0, 0, 0, 0, 0, 0, 0])].concat();
+    for (drops, expect) in [(&[9, 0xffff, 2][..], 11), (&[0xffff], 0), (&[0], 0)] {
+        let file = [start.clone(), drops.iter().flat_map(|n| packet(*n)).collect()].concat();
+        let (frames, _, summary) = read(&file);
+        assert_eq!((frames.len(), summary.dropped.unwrap_or(0)), (drops.len(), expect), "{drops:?}");
+    }
+}
+
+/// One link address, two addresses of its own.
+#[test]
+fn who_stands_behind_a_link_address() {
+    use analyzers::pipeline::Told;
+    let (named, other) = ([192, 0, 2, 1], [169, 254, 9, 9]);
+    let mut capture = Pcap::new(1);
+    capture.frame(T0, &udp(true, (4000, 53), b"one"));
+    let mut frame = udp(true, (4000, 53), b"two");
+    frame[26..30].copy_from_slice(&other);
+    capture.frame(T0 + 1, &frame);
+    let links = captures::links(&capture.0[..], &Options::default()).unwrap();
+    let groups = links.groups(&[Told::Ip(named.into())]);
+    assert_eq!(groups, [[other.into(), std::net::IpAddr::from(named)]]);
+    assert!(links.groups(&[Told::Ip([192, 0, 2, 9].into())]).is_empty());
+}
+
 #[test]
 fn wrapped_and_concatenated() {
     let plain = fifty();
