@@ -20,7 +20,7 @@
 //! EN 303 645 provision 5.5-1, OWASP MASVS-NETWORK-1, RFC 9325 §3.2.
 
 use policies::Severity;
-use policies::declaration::Signature;
+use policies::declaration::{Signature, Transport};
 use policies::policy::Content;
 
 use crate::case::{Case, Concern};
@@ -96,9 +96,27 @@ fn is_signed_update(request: &RequestFact, case: &Case, declared: Option<&polici
         Signature::Manifest => part != UpdatePart::Payload,
         Signature::None => false,
     };
+    // What was declared as going over TLS is not excused elsewhere.
+    let carried = |part: UpdatePart| match declared.transport {
+        Transport::Clear => true,
+        Transport::TlsManifest => part == UpdatePart::Payload,
+        Transport::Tls => false,
+    };
     let updates = case.seen::<Update>();
     let mut fetched = updates.iter().filter(|(u, _)| u.layer == Layer::Wire && u.path == request.path).peekable();
-    !updates.overflowed() && fetched.peek().is_some() && fetched.all(|(u, _)| u.signature.is_some() && checked(u.part))
+    let all = fetched.peek().is_some() && fetched.all(|(u, _)| u.signature.is_some() && checked(u.part) && carried(u.part));
+    all && !updates.overflowed() && is_update_each_time(request, case)
+}
+
+/// Whether each answer under the path of `request` was known as part of an update: the same place may give something else the next time. Parts
+/// of a file are those of the one that begins with what was known.
+pub(crate) fn is_update_each_time(request: &RequestFact, case: &Case) -> bool {
+    let requests = case.seen::<Request>();
+    let whole = |r: &RequestFact| {
+        r.layer == Layer::Wire && r.path == request.path && r.host == request.host && r.status == Some(200) && r.method == "GET"
+    };
+    let known = case.seen::<Update>().count(|u| u.layer == Layer::Wire && u.path == request.path);
+    !requests.overflowed() && requests.count(whole) <= known
 }
 
 /// Whether a rule covers requests that were not read: one that asks nothing of their content.
@@ -129,6 +147,7 @@ fn is_revocation(request: &RequestFact) -> bool {
 
 const CHECKED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"payload\"\n";
 const MANIFEST_CHECKED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"manifest\"\n";
+const OVER_TLS: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"tls\"\nsignature = \"payload\"\n";
 const SIGNED_IMAGE: &str = r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
            {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#;
 
@@ -155,6 +174,23 @@ const EXAMPLES: &[Example] = &[
            {"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip"}}
            {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}"#,
         "fail",
+    )
+    .declared(CHECKED),
+    Example::new("the same, where TLS is declared", SIGNED_IMAGE, "fail").declared(OVER_TLS),
+    Example::new(
+        "something else under the same path",
+        r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":50,"query":false,"body":false}}"#,
+        "fail",
+    )
+    .declared(CHECKED),
+    Example::new(
+        "a part of the image",
+        r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"magic","host":"shop.test","path":"/u.zip","signature":"pkcs7-footer"}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
+           {"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/u.zip","host":"shop.test","path":"/u.zip","status":206,"request_bytes":0,"response_bytes":500,"query":false,"body":false}}"#,
+        "pass",
     )
     .declared(CHECKED),
     Example::new("only TLS", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":200,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),

@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Fail*: a flow on such a port carries another protocol, also after it began as TLS, or clear bytes nobody knows, and no declaration
 //! names it. *Pass*: TLS or
-//! QUIC in all of them. A flow picked up in its middle, one whose bytes came twice and differed, or UDP that no dissector knows, leaves it
+//! QUIC in all of them. A flow picked up in its middle that shows no TLS there, one whose bytes came twice and differed, or UDP that no dissector knows, leaves it
 //! undecided.
 //!
 //! # Evidence
@@ -57,7 +57,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let (host, port) = host_and_port(cx.subject);
     let declared = cx.declaration.is_some_and(|d| d.channels_for(&host, port).any(|c| !c.protocol.is_protected()));
     if !declared && let Some(proof) = flows.proof(|f| wrong(f) && !unclear(f)) {
-        let app = flows.iter().find(|(f, _)| wrong(f) && !unclear(f)).map_or("something", |(f, _)| f.app.word());
+        // Where the device is the server, the port is its own.
+        let first = flows.iter().find(|(f, _)| wrong(f) && !unclear(f));
+        let (app, port) = first.map_or(("something", port), |(f, _)| (f.app.word(), f.port));
         let n = flows.count(|f| wrong(f) && !unclear(f));
         return Outcome::fail(proof, EXPECTED, format!("{} to port {port}, not TLS ({app})", counted(n, "flow")));
     }

@@ -9,7 +9,9 @@
 //! # How it is judged
 //! *Fail*: static RSA, static (EC)DH, anonymous, null, or a pre-shared key without (EC)DHE. *Pass*: (EC)DHE everywhere, and no
 //! handshake hidden. A handshake whose key exchange the wire does not show leaves it undecided, and so does a connection that goes on
-//! under a choice that was not seen; one that the device broke off over the server's choice does not count.
+//! under a choice that was not seen; one that the device broke off over the server's choice does not count. A session that is resumed in TLS 1.2
+//! and older has the keys of an earlier handshake of the same suite (RFC 5246 §7.3): it is judged by that suite, and the observed text says
+//! how many were.
 //!
 //! # Evidence
 //! The `served` lines.
@@ -48,7 +50,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
     }
     let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{}, all with (EC)DHE", counted(served.count(|s| !s.refused), "handshake"));
+    let mut observed = format!("{}, all with (EC)DHE", counted(served.count(|s| !s.refused), "handshake"));
+    let resumed = served.count(|s| !s.refused && s.resumed && s.version != 0x0304);
+    if resumed > 0 {
+        observed = format!("{observed}; {resumed} of them under keys of an earlier one (resumed)");
+    }
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
@@ -63,6 +69,7 @@ const EXAMPLES: &[Example] = &[
     Example::new("early data that nobody answered", r#"{"undecrypted":{"protocol":"tls","reason":"no-key","bytes":69}}"#, "not-tested not-exercised"),
     Example::new("static RSA chosen, and refused", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false,"refused":true}}"#, "not-tested not-exercised"),
     Example::new("ECDHE", r#"{"served":{"version":772,"suite":4865,"key_exchange":"ecdhe","resumed":false}}"#, "pass"),
+    Example::new("a session of TLS 1.2, resumed", r#"{"served":{"version":771,"suite":49199,"key_exchange":"ecdhe","resumed":true}}"#, "pass"),
     Example::new("static RSA", r#"{"served":{"version":771,"suite":47,"key_exchange":"rsa","resumed":false}}"#, "fail"),
     Example::new("a private suite", r#"{"served":{"version":771,"suite":65000,"key_exchange":"unknown","resumed":false}}"#, "inconclusive unparsed"),
     Example::new("no handshake", "", "not-tested not-exercised"),

@@ -23,7 +23,7 @@ use policies::declaration::{Signature, Transport, Update as Declared};
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
-use crate::checks::channel::cleartext_http::excuse;
+use crate::checks::channel::cleartext_http::{excuse, is_update_each_time};
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle, unseen};
 use crate::observation::{Request, RequestFact, Update, UpdatePart};
 use crate::outcome::{Outcome, Proof, Reason};
@@ -66,11 +66,12 @@ pub(crate) fn asked_in_clear<'d>(case: &Case, cx: &Context<'d>) -> Option<(&'d D
     let (host, _) = host_and_port(cx.subject);
     let declared = cx.declaration.and_then(|d| d.update_for(&host))?;
     let updates = case.seen::<Update>();
-    let known = |path: &Text| updates.iter().any(|(u, _)| u.layer == Layer::Wire && u.path == *path);
+    let named = |path: &Text| updates.iter().any(|(u, _)| u.layer == Layer::Wire && u.path == *path);
+    let known = |r: &RequestFact| named(&r.path) && is_update_each_time(r, case);
     let requests = case.seen::<Request>();
     let asked = |r: &RequestFact| r.layer == Layer::Wire && !r.by_peer && r.method != "CONNECT";
     // A probe of the network or for revocations goes to the same hosts.
-    let unknown = requests.proof(|r| asked(r) && !known(&r.path) && excuse(r, case, cx).is_none());
+    let unknown = requests.proof(|r| asked(r) && !known(r) && excuse(r, case, cx).is_none());
     let proof = unknown.or_else(|| requests.proof(|_| true).filter(|_| requests.overflowed()))?;
     Some((declared, proof))
 }

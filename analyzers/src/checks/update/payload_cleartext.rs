@@ -9,7 +9,7 @@
 //!
 //! # How it is judged
 //! *Pass*: under TLS; or in clear, a signature was seen, and the declaration says that the device checks it. *Fail*: in clear, and
-//! the declaration says that nothing is signed. Otherwise undecided, and so where a declared
+//! the declaration says that nothing is signed, or that images go over TLS. Otherwise undecided, and so where a declared
 //! update host is asked in clear for what has no known form: whether the device checks a signature does not show in a
 //! capture (the update attacks ask that).
 //!
@@ -20,7 +20,7 @@
 //! EN 18031 SUM-2, NIAP FPT_TUD_EXT.2, EN 303 645 provision 5.3-9.
 
 use policies::Severity;
-use policies::declaration::Signature;
+use policies::declaration::{Signature, Transport};
 
 use crate::case::{Case, Concern};
 use crate::chunk::Layer;
@@ -52,7 +52,11 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     };
     let (host, _) = host_and_port(cx.subject);
     let signed = updates.iter().filter(|(u, _)| clear(u)).all(|(u, _)| u.signature.is_some());
-    match cx.declaration.and_then(|d| d.update_for(&host)).map(|u| u.signature) {
+    let declared = cx.declaration.and_then(|d| d.update_for(&host));
+    if declared.is_some_and(|u| u.transport == Transport::Tls) {
+        return Outcome::fail(open, EXPECTED, "images in clear, from a host whose transport is declared as TLS");
+    }
+    match declared.map(|u| u.signature) {
         Some(Signature::None) => Outcome::fail(open, EXPECTED, "images in clear, declared as not signed"),
         Some(Signature::Payload | Signature::Both) if signed => {
             if let Some(undecided) = unknown() {
@@ -65,6 +69,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 const UNSIGNED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"none\"\n";
+const OVER_TLS: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"tls\"\nsignature = \"payload\"\n";
 const SIGNED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"payload\"\n";
 
 const EXAMPLES: &[Example] = &[
@@ -72,6 +77,7 @@ const EXAMPLES: &[Example] = &[
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
     Example::new("in clear and declared unsigned", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "fail").declared(UNSIGNED),
     Example::new("in clear, signed and declared as checked", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u","signature":"pkcs7-footer"}}"#, "pass").declared(SIGNED),
+    Example::new("the same, where TLS is declared", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u","signature":"pkcs7-footer"}}"#, "fail").declared(OVER_TLS),
     Example::new("in clear, nothing declared", r#"{"update":{"part":"payload","system":"android-ota","layer":"wire","by":"path","host":"ota.test","path":"/u"}}"#, "inconclusive signed-out-of-sight"),
     Example::new(
         "in clear, signed and declared as checked, and something else in clear",
