@@ -258,6 +258,10 @@ impl Cx<'_> {
 
     fn peel<'s>(&mut self, bytes: &[u8], at: impl Fn(u64, u64) -> (Spot<'s>, Origin)) {
         let Some(engine) = self.tools.engine.clone() else { return };
+        if crate::leak::stays_packed(bytes) {
+            let (spot, _) = at(0, 0);
+            self.unsearched(spot.dir, spot.layer, bytes.len() as u64);
+        }
         let peeled = engine.peel_once(bytes, &mut Telling { cx: self, at });
         if peeled.stopped.is_some() {
             self.known.hits().unpeeled += bytes.len() as u64;

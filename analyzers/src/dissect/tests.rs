@@ -347,6 +347,16 @@ fn hits_and_holes(port: u16, said: &[Vec<u8>]) -> (usize, bool) {
     (lines.iter().filter(|line| line.starts_with("hit ")).count(), lines.iter().any(|line| line.contains("Limit")))
 }
 
+/// What is packed in a way that nobody undoes was not searched.
+#[test]
+fn what_stays_packed_is_a_hole() {
+    for (bytes, hole) in
+        [(&b"\xfd7zXZ\0\0\x04rest"[..], true), (b"BZh91AY&SYrest", true), (b"7z\xbc\xaf\x27\x1crest", true), (b"BZh9 is a word", false)]
+    {
+        assert_eq!(hits_and_holes(5000, &[bytes.to_vec()]), (0, hole), "{}", bytes.escape_ascii());
+    }
+}
+
 /// GELF in chunks is joined, in whatever order they come; what is not whole was not searched.
 #[test]
 fn chunks_of_a_log_message() {

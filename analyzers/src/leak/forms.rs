@@ -118,10 +118,11 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
         Kind::BirthDate => birth(value, &mut out),
         Kind::Position => position(value, &mut out),
         Kind::PostalAddress => {
-            out.push(Form::text(value));
-            out.push(Form::text(value.split_whitespace().collect::<Vec<_>>().join(" ")));
-            out.push(Form::text(value.replace(", ", ",")));
-            out.push(Form::text(value.replace([',', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")));
+            // No other number of the same street.
+            out.push(Form::text(value).edge(Edge::Digit));
+            out.push(Form::text(value.split_whitespace().collect::<Vec<_>>().join(" ")).edge(Edge::Digit));
+            out.push(Form::text(value.replace(", ", ",")).edge(Edge::Digit));
+            out.push(Form::text(value.replace([',', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ")).edge(Edge::Digit));
         }
         Kind::Password | Kind::Token | Kind::PushToken => {
             out.push(Form::text(value).exact().edge(guard(kind, value)));
@@ -143,13 +144,13 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
             out.push(Form::text(value).edge(guard(kind, value)));
             named(value, &mut out);
         }
+        Kind::CellId => cell(value, &mut out),
         Kind::Ssid
         | Kind::UserName
         | Kind::Serial
         | Kind::DeviceId
         | Kind::DeviceModel
         | Kind::Build
-        | Kind::CellId
         | Kind::NationalId
         | Kind::Biometric
         | Kind::Text => {
@@ -158,6 +159,10 @@ pub(super) fn forms(kind: Kind, value: &str) -> Vec<Form> {
                 separated(value, &mut out);
             }
         }
+    }
+    if matches!(kind, Kind::PersonName | Kind::Contact | Kind::PostalAddress) {
+        let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(apostrophes).collect();
+        out.extend(others);
     }
     let others: Vec<Form> = out.iter().filter(|f| f.text).flat_map(|f| spellings(f).into_iter().chain(number(f))).collect();
     out.extend(others);
@@ -180,15 +185,45 @@ const DISTINCT_DIGITS: usize = 12;
 /// Eight letters and digits taken at random are about 40 bits.
 const DISTINCT_TEXT: usize = 8;
 
+/// Seven digits between others that are none, beside nothing else.
+const DISTINCT_CELL: usize = 7;
 /// Fewer bytes that are no text are found in anything.
 const SHORTEST_SCRAMBLED: usize = 6;
 /// Shorter family names are words of many languages.
 const DISTINCT_NAME: usize = 6;
 
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '\u{2019}')
+}
+
+/// The same with the other of the two apostrophes: keyboards have the one, what corrects their texts writes the other.
+fn apostrophes(form: &Form) -> Vec<Form> {
+    let Ok(text) = std::str::from_utf8(&form.bytes) else { return Vec::new() };
+    let told = |other: char| text.chars().map(|c| if is_apostrophe(c) { other } else { c }).collect::<String>();
+    let others = ['\'', '\u{2019}'].into_iter().map(told).filter(|other| other != text);
+    others.map(|other| Form { bytes: other.into_bytes(), hashed: false, ..form.clone() }).collect()
+}
+
+/// A cell's four numbers, written beside each other; the last alone says something where it is long (an E-UTRAN or NR cell, 3GPP TS 23.003 §19.6).
+fn cell(value: &str, out: &mut Vec<Form>) {
+    out.push(Form::text(value).edge(Edge::Digit));
+    let parts: Vec<&str> = value.split('-').collect();
+    let [country, network, area, cell] = parts.as_slice() else { return };
+    let short = network.trim_start_matches('0');
+    for joined in ["-", ",", ":", "/", "_", " ", ".", ";", "|"] {
+        for network in [*network, if short.is_empty() { "0" } else { short }] {
+            out.push(Form::text([country, network, area, cell].join(joined)).edge(Edge::Digit).unhashed());
+        }
+        out.push(Form::text(format!("{country}{network}{joined}{area}{joined}{cell}")).edge(Edge::Digit).unhashed());
+    }
+    if cell.len() >= DISTINCT_CELL {
+        out.push(Form { step: Some("cell"), ..Form::text(*cell).edge(Edge::Digit).partial() });
+    }
+}
+
 /// A device's name as its settings show it, and as devices make a host name of it (RFC 952 has letters, digits and hyphens): without
 /// apostrophes, its blanks as hyphens, underscores or nothing; and with the other of the two apostrophes.
 fn named(name: &str, out: &mut Vec<Form>) {
-    let is_apostrophe = |c: char| matches!(c, '\'' | '\u{2019}');
     let bare: String = name.chars().filter(|c| !is_apostrophe(*c)).collect();
     let told = |other: char| name.chars().map(|c| if is_apostrophe(c) { other } else { c }).collect::<String>();
     for text in [told('\''), told('\u{2019}'), bare.clone(), name.replace(is_apostrophe, "-")] {
@@ -572,7 +607,38 @@ fn birth(value: &str, out: &mut Vec<Form>) {
             }
         }
     }
+    if let Some(seconds) = since_1970(y, m, d) {
+        // What programs keep a day as: midnight of UTC.
+        out.push(Form::text(seconds.to_string()).edge(Edge::Digit).partial());
+        out.push(Form::text(format!("{seconds}000")).edge(Edge::Digit).partial());
+    }
+    let month = m.parse::<usize>().ok().and_then(|m| MONTHS.get(m.checked_sub(1)?));
+    for name in month.into_iter().flat_map(|name| [*name, name.get(..3).unwrap_or(name)]) {
+        for day in [d.to_owned(), short(d)] {
+            for written in
+                [format!("{day} {name} {y}"), format!("{day}-{name}-{y}"), format!("{name} {day}, {y}"), format!("{name} {day} {y}")]
+            {
+                out.push(Form::text(written).edge(Edge::Digit).partial());
+            }
+        }
+    }
 }
+
+/// Seconds from 1970 to a day of the Gregorian calendar (POSIX.1-2017 §4.16), where they are more than few digits.
+fn since_1970(year: &str, month: &str, day: &str) -> Option<i64> {
+    let (y, m, d): (i64, i64, i64) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    if !(1000..=9999).contains(&y) || !(1..=12).contains(&m) || !(1..=31).contains(&d) {
+        return None;
+    }
+    // Years begin in March, so that the leap day is a year's last.
+    let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d - 1 - 719_468;
+    let seconds = days * 86_400;
+    (seconds.abs() >= 10_000_000).then_some(seconds)
+}
+
+const MONTHS: [&str; 12] =
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
 fn position(value: &str, out: &mut Vec<Form>) {
     // Written numbers are compared as numbers elsewhere; here only the pair as planted, for streams.
@@ -860,6 +926,16 @@ mod tests {
         check(Kind::Mac, "00:1B:44:11:3A:B7", &["001b-4411-3ab7", "001b44-113ab7"]);
         check(Kind::Msisdn, "+447700900815", &["(07700) 900815", "+44 (7700) 900815", "+447700 900815"]);
         check(Kind::PersonName, "Zoë Müller", &["zoe\u{308} mu\u{308}ller", "Zoe Muller", "ZOË MÜLLER", "Zoe Mueller", "Zoë Mueller"]);
+        check(Kind::BirthDate, "1987-03-09", &["9 March 1987", "09-Mar-1987", "March 9, 1987", "542246400", "542246400000"]);
+        check(Kind::BirthDate, "2000-02-29", &["951782400"]);
+        check(Kind::BirthDate, "1969-01-01", &["-31536000"]);
+        check(Kind::PersonName, "Fiona O\u{2019}Brienson", &["Fiona O'Brienson", "O'Brienson, Fiona"]);
+        check(Kind::PostalAddress, "12 Rue de l'Abbesse", &["12 Rue de l\u{2019}Abbesse"]);
+        check(
+            Kind::CellId,
+            "262-01-12345-67890123",
+            &["262,1,12345,67890123", "262:01:12345:67890123", "26201-12345-67890123", "67890123"],
+        );
         check(Kind::BirthDate, "1985-12-05", &["1985-12-05", "05.12.1985", "12/05/1985", "19851205", "5/12/1985", "12/5/1985"]);
         check(Kind::Position, "47.39770,8.54050", &["47.39770,8.54050", "8.54050,47.39770", "47.39770, 8.54050"]);
         check(Kind::Serial, "R58M12ABCDE", &["R58M12ABCDE", "R58M-12AB-CDE", "R58M 12AB CDE"]);

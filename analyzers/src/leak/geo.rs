@@ -17,10 +17,14 @@ const MOST: usize = 256;
 const LEAST: f64 = 1000.0;
 /// An Exif directory of a camera has some forty entries.
 const ENTRIES: usize = 256;
+/// Degrees and minutes with a decimal, `3.1` at least.
+const LEAST_MINUTES: usize = 3;
 /// No number of an angle is longer.
 const DIGITS: usize = 16;
 
 static SENTENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"$G"));
+static NORTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",N,"));
+static SOUTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",S,"));
 static EXIF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Exif\0\0"));
 static XMP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"GPSL"));
 static DEGREE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("°"));
@@ -61,6 +65,13 @@ pub(super) fn positions(text: &[u8], signs: Signs, places: &[Place], sink: &mut 
         if signs.has(Signs::WIDE) {
             for at in DEGREE.find_iter(text).take(MOST) {
                 seen.take_all(read(text, at, at + 2).unwrap_or_default());
+            }
+        }
+        // What trackers say outside of such sentences: the same fields behind each other.
+        for at in NORTH.find_iter(text).chain(SOUTH.find_iter(text)).take(MOST) {
+            let field = text[..at].iter().rev().take(DIGITS).take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+            if field >= LEAST_MINUTES {
+                sentence(text, at - field, &mut |told| seen.take(&told));
             }
         }
         for at in DEG.find_iter(text).take(MOST) {
@@ -309,7 +320,8 @@ mod tests {
                 ("$GPRMC,101010.00,A,5231.20048,N,01324.29924,E,0.1", false),
                 ("$GNGGA,101010.00,5231.2006,N,01324.2972,E,1,08", false),
                 ("$GPRMC,101010.00,V,,,,,,,301126", false),
-                ("GPRMC,101010.00,A,5231.20048,N,01324.29724,E", false),
+                ("GPRMC,101010.00,A,5231.20048,N,01324.29724,E", true),
+                ("a,5231.20048,N,x", false),
             ],
         );
         check(ANDES, &[("$GPRMC,1,A,3351.40704,S,07012.91782,W,0", true), ("$GPRMC,1,A,3351.40704,N,07012.91782,E,0", false)]);

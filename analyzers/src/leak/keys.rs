@@ -99,7 +99,9 @@ const RULES: [Rule; 26] = [
     rule(Promise::Kind(Kind::Mac), &[], &["macaddress", "macaddr", "wifimac"], &["mac", "wlanmac", "ethmac", "hwaddr", "macid", "devicemac"]),
     rule(Promise::Kind(Kind::Ssid), &[], &[], &["ssid", "wifissid", "wifiname"]),
     rule(Promise::Kind(Kind::Serial), &[], &["serialnumber"], &["serial", "serialno", "deviceserial", "hwserial", "sernum"]),
-    rule(Promise::Kind(Kind::Password), &[], &["password", "passwd"], &["pwd", "passphrase", "userpass", "userpwd"]),
+    rule(Promise::Kind(Kind::Password), &[], &["password", "passwd"], &[
+        "pwd", "passphrase", "userpass", "userpwd", "psk", "presharedkey", "wpakey", "wifikey", "wpapsk", "passwort", "kennwort", "motdepasse",
+    ]),
     rule(Promise::Kind(Kind::Token), &[], &[], &[
         "accesstoken", "refreshtoken", "authtoken", "apikey", "clientsecret", "sessiontoken", "idtoken", "oauthtoken", "secretkey",
     ]),

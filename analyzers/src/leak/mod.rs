@@ -54,6 +54,7 @@ pub(crate) use self::regions::SWITCHES;
 pub(crate) use self::stand_ins::{is_button, is_stand_in};
 pub use self::stream::Carry;
 pub use self::undo::Packed;
+pub(crate) use self::undo::stays_packed;
 pub use policies::IdentifierType as Kind;
 
 use self::clean::Clean;

@@ -551,7 +551,7 @@ fn run(text: &[u8], region: Range<usize>, give: &mut dyn FnMut(Range<usize>, Cod
 /// Arrays of numbers that are bytes.
 fn arrays(text: &[u8], give: &mut dyn FnMut(Range<usize>, Coding, Undone) -> bool) {
     for open in memchr::memchr_iter(b'[', text) {
-        let len = text[open + 1..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b',' | b' ' | b'\n')).count();
+        let len = text[open + 1..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b',' | b' ' | b'\t' | b'\r' | b'\n')).count();
         let region = open + 1..open + 1 + len;
         if text.get(region.end) == Some(&b']')
             && memchr::memchr_iter(b',', &text[region.clone()]).count() >= 5

@@ -773,11 +773,17 @@ pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32,
             let start = next + found;
             let len = (end - start).min(24);
             next = start + len;
+            // Some languages write the decimals behind a comma.
+            let (start, len, value) = if let Some((whole, value)) = with_comma(text, start..start + len) {
+                (whole, len + start - whole, value)
+            } else {
+                let Some(value) = degrees(&text[start..start + len]) else { continue };
+                let (value, power) = if start + len == end { value.with_power(&text[end..]) } else { (value, 0) };
+                (start, len + power, value)
+            };
             let minus = at(text, start.checked_sub(1)) == Some(b'-');
-            let Some(value) = degrees(&text[start..start + len]) else { continue };
-            let (value, power) = if start + len == end { value.with_power(&text[end..]) } else { (value, 0) };
-            let len = len + power;
             let span = start - usize::from(minus)..start + len;
+            let minus = hemisphere(text, &span).unwrap_or(minus);
             for ((n, place), seen) in (0u32..).zip(places).zip(&mut known) {
                 let mut pair = |mine: usize, angle: Angle| {
                     if !value.near(minus, angle) {
@@ -799,6 +805,38 @@ pub(super) fn positions(text: &[u8], places: &[Place], sink: &mut dyn FnMut(u32,
         next = end;
         probe = end + 5;
     }
+}
+
+/// Degrees whose decimals, at `span`, stand behind a comma; where the whole begins. Fewer than five decimals may as well be the next number of a list.
+fn with_comma(text: &[u8], span: Range<usize>) -> Option<(usize, Degrees)> {
+    let decimals = text.get(span.clone()).filter(|d| (5..=10).contains(&d.len()) && d.iter().all(u8::is_ascii_digit))?;
+    let head = text.get(..span.start)?.strip_suffix(b",")?;
+    let whole = head.iter().rev().take(4).take_while(|b| b.is_ascii_digit()).count();
+    let start = head.len() - whole;
+    let part = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_digit() || matches!(b, b'.' | b','));
+    if !(1..=3).contains(&whole) || part(at(text, start.checked_sub(1))) || part(at(text, Some(span.end))) {
+        return None;
+    }
+    let number = [head.get(start..)?, b".", decimals].concat();
+    let value = std::str::from_utf8(&number).ok()?.parse().ok()?;
+    Some((start, Degrees::Decimal(value, decimals.len())))
+}
+
+/// Whether the letter of a hemisphere beside a number says that it is negative: `33.861 S`, `S33.861`, `33.861° S`. Nothing, where none does.
+fn hemisphere(text: &[u8], span: &Range<usize>) -> Option<bool> {
+    let letter = |b: u8| match b {
+        b'N' | b'E' => Some(false),
+        b'S' | b'W' => Some(true),
+        _ => None,
+    };
+    let mut tail = text.get(span.end..)?;
+    tail = tail.strip_prefix("°".as_bytes()).unwrap_or(tail);
+    tail = tail.strip_prefix(b" ").unwrap_or(tail);
+    let behind = tail.first().and_then(|b| letter(*b)).filter(|_| !alnum(at(tail, Some(1))));
+    let head = text.get(..span.start)?;
+    let head = head.strip_suffix(b" ").unwrap_or(head);
+    let ahead = || head.split_last().and_then(|(last, before)| letter(*last).filter(|_| !alnum(before.last().copied())));
+    behind.or_else(ahead)
 }
 
 /// A number that may be degrees.

@@ -71,6 +71,45 @@ fn positions_in_any_order_and_precision() {
     }
 }
 
+/// A letter beside a number says its hemisphere, a comma may stand before its decimals; trackers say degrees and minutes.
+#[test]
+fn positions_with_letters_and_commas() {
+    #[track_caller]
+    fn check(planted: &str, rows: &[(&str, bool)]) {
+        let engine = Engine::new([Seed { name: "it".into(), kind: Kind::Position, value: planted.into() }], &[7; 32]);
+        for (text, expect) in rows {
+            let mut got = 0;
+            engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got += usize::from(f.seed.is_some()));
+            assert_eq!(got > 0, *expect, "{planted}: {text}");
+        }
+    }
+    check(
+        "-33.86123,-70.64827",
+        &[
+            (r#"{"lat":"33.86123 S","lon":"70.64827 W"}"#, true),
+            ("S33.86123,W70.64827", true),
+            ("33.86123\u{b0} S, 70.64827\u{b0} W", true),
+            ("33.86123 N 70.64827 E", false),
+            ("33.86123 70.64827", false),
+            ("*HQ,4109198974,V1,183318,A,3351.6738,S,07038.8962,W,000.00,310126#", true),
+            ("*HQ,4109198974,V1,183318,A,3351.6738,N,07038.8962,E,000.00,310126#", false),
+            (r#"{"lat":"-33,86123","lon":"-70,64827"}"#, true),
+        ],
+    );
+    check(
+        "33.86123,70.64827",
+        &[
+            ("33.86123 S, 70.64827 E", false),
+            ("33.86123 N, 70.64827 E", true),
+            // What a word begins with is no letter of its own.
+            ("33.86123 South 70.64827 West", true),
+            (r#"{"lat":"33,86123","lon":"70,64827"}"#, true),
+            (r#"{"lat":"33,86123","lon":"71,64827"}"#, false),
+            ("1,33,86123 1,70,64827", false),
+        ],
+    );
+}
+
 /// A position in fewer decimals, rounded or cut; not one that neither gives. In more decimals, one that gives the planted; and as 32 bits.
 #[test]
 fn positions_rounded_and_cut() {
@@ -719,6 +758,9 @@ fn deeper_chains() {
     check(format!("q={onion}"), &["email-main[base64,hex,base64]"]);
     check(format!("body: {}", quoted(EMAIL)), &["email-main[quoted-printable]"]);
     check(format!("[{}]", EMAIL.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(",")), &["email-main[decimals]"]);
+    // Java's bytes have a sign, also of what is no text.
+    let signed = gzip(EMAIL.as_bytes()).iter().map(|b| (*b as i8).to_string()).collect::<Vec<_>>().join(", ");
+    check(format!("{{\"mail\":[{signed}]}}"), &["email-main[decimals,gzip]"]);
     check(EMAIL.bytes().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"), &["email-main[hex]"]);
     check(format!(r#"{{"a":"{{\"b\":\"{EMAIL}\"}}"}}"#), &["email-main[json:$.a,json:$.b]"]);
     // A multipart body with a compressed part.

@@ -389,13 +389,13 @@ pub(super) fn parted_hex(text: &[u8]) -> Undone {
     Undone { bytes, map: Map { points: vec![(0, 0), ends], unit: Some((1, 3)) }, cut: false }
 }
 
-/// Numbers from 0 to 255 with a comma (and spaces) between, as scripts write byte arrays.
+/// Numbers from 0 to 255, or from -128 as Java has bytes, with a comma (and spaces) between, as programs write arrays of bytes.
 pub(super) fn decimals(text: &[u8]) -> Option<Undone> {
     let mut out = Writer::default();
     for piece in text.split_inclusive(|b| *b == b',') {
-        let digits: Vec<u8> = piece.iter().copied().filter(u8::is_ascii_digit).collect();
-        let value: u8 = std::str::from_utf8(&digits).ok()?.parse().ok()?;
-        out.decoded(&[value], piece.len());
+        let number = std::str::from_utf8(piece.strip_suffix(b",").unwrap_or(piece)).ok()?.trim_ascii();
+        let value: i16 = number.parse().ok().filter(|n| (-128..=255).contains(n))?;
+        out.decoded(&[value as u8], piece.len());
     }
     out.done()
 }
@@ -464,6 +464,18 @@ impl Packed {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether these bytes say that they are packed in a way that is not undone: xz, bzip2, 7z, RAR, frames of LZ4.
+pub(crate) fn stays_packed(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..]
+        | [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..]
+        | [b'R', b'a', b'r', b'!', 0x1a, 7, ..]
+        | [4, 0x22, 0x4d, 0x18, ..] => true,
+        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] => rest.starts_with(b"1AY&SY"),
+        _ => false,
     }
 }
 

@@ -88,7 +88,8 @@ impl Exchange {
             || url.authority.contains(&b'@')
             || target.contains(&b'#')
             || !matches!(method, b"GET" | b"HEAD" | b"POST" | b"OPTIONS" | b"CONNECT")
-            || head.fields.iter().any(|field| !is_ordinary(field.name));
+            || head.fields.iter().any(|field| !is_ordinary(field.name))
+            || head.field("user-agent").is_some_and(numbers_its_sender);
         let place = |part: &[u8]| offset_in(bytes, part);
         search_head(head, bytes, Place::RequestUri, Place::RequestHeader, marks, chunk, cx);
         let mut found: Vec<Secret> = Vec::new();
@@ -321,6 +322,16 @@ fn is_der(first: &[u8], content: u64) -> bool {
         _ => return false,
     };
     head + len >= content
+}
+
+/// Whether a client's name for itself says which one it is: sixteen hex digits and more in one piece, or a UUID (RFC 9562 §4).
+fn numbers_its_sender(agent: &[u8]) -> bool {
+    let told = |word: &[u8]| {
+        let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+        let uuid = word.len() == 36 && [8, 13, 18, 23].iter().all(|at| word.get(*at) == Some(&b'-'));
+        (uuid || !word.contains(&b'-')) && word.len() >= 16 && digits > 0 && digits < word.len()
+    };
+    agent.split(|b| !b.is_ascii_hexdigit() && *b != b'-').any(told)
 }
 
 /// Whether nearly every client sends a header field of this name, so that it says nothing about the one that does.

@@ -650,7 +650,8 @@ fn tunnels_and_upgrades() {
 #[test]
 fn what_a_request_says_of_its_own() {
     let read = |target: &str, fields: &str| {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nUser-Agent: x\r\nAccept: */*\r\n{fields}\r\n");
+        let agent = if fields.contains("User-Agent") { "" } else { "User-Agent: x\r\n" };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{agent}Accept: */*\r\n{fields}\r\n");
         let answer = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\nContent-Length: 3\r\n\r\nyes", "x".repeat(300));
         let seen = run(&[sent(request), back(answer)], Layer::Wire);
         let request =
@@ -661,8 +662,11 @@ fn what_a_request_says_of_its_own() {
     for (target, fields, expect) in [
         ("/generate_204", "", false),
         ("/success.txt?ipv4", "connection: close\r\nIf-None-Match: \"x\"\r\n", false),
+        ("/generate_204", "User-Agent: Dalvik/2.1.0 (Linux; U; Android 13; SM-G991B Build/TP1A.220624.014)\r\n", false),
         ("/generate_204?", "", false),
         ("/generate_204?id", "", true),
+        ("/generate_204", "User-Agent: acme/1.0 (id=7f3a9b0c1d2e4f58)\r\n", true),
+        ("/generate_204", "User-Agent: acme 6ba7b810-9dad-11d1-80b4-00c04fd430c8\r\n", true),
         ("/generate_204", "X-Device: 1\r\n", true),
         ("/generate_204", "Cookie: a=b\r\n", true),
         ("/generate_204", "Referer: http://b.test/\r\n", true),

@@ -52,7 +52,8 @@ pub fn weakness(suite: u16) -> Option<&'static str> {
         | 0xc0b5 => "NULL",
         0x0003 | 0x0006 | 0x0008 | 0x000b | 0x000e | 0x0011 | 0x0014 | 0x0026..=0x002b | 0x0062..=0x0065 => "export",
         0x0004 | 0x0005 | 0x0020 | 0x0024 | 0x0066 | 0x008a | 0x008e | 0x0092 | 0xc002 | 0xc007 | 0xc00c | 0xc011 | 0xc033 => "RC4",
-        0x0009 | 0x000c | 0x000f | 0x0012 | 0x0015 | 0x001e | 0x0022 => "DES",
+        // The last is Netscape's, of FIPS mode, as is 0xfeff below (IANA: private use).
+        0x0009 | 0x000c | 0x000f | 0x0012 | 0x0015 | 0x001e | 0x0022 | 0xfefe => "DES",
         0x000a
         | 0x000d
         | 0x0010
@@ -68,7 +69,8 @@ pub fn weakness(suite: u16) -> Option<&'static str> {
         | 0xc00d
         | 0xc012
         | 0xc01a..=0xc01c
-        | 0xc034 => "3DES",
+        | 0xc034
+        | 0xfeff => "3DES",
         0x0025 => "MD5",
         _ => return None,
     })
@@ -393,6 +395,8 @@ mod tests {
             (0x0009, Some("DES")),
             (0xc012, Some("3DES")),
             (0x0025, Some("MD5")),
+            (0xfefe, Some("DES")),
+            (0xfeff, Some("3DES")),
             (0x002f, None),
             (0x00ff, None),
             (0x1301, None),
