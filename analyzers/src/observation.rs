@@ -497,7 +497,7 @@ pub struct FlowFact {
     pub encrypted: bool,
     pub unparsed: bool,
     pub empty: bool,
-    /// Both ends are on the local link (multicast, broadcast, private to private).
+    /// Both ends are on the local link (multicast, broadcast, private to private of one block).
     pub local: bool,
     /// Somebody else called the device, and it said nothing, but for what its network stack answers to anybody.
     pub uninvited: bool,
@@ -514,10 +514,20 @@ impl Flow {
             encrypted: self.coverage.encrypted > 0,
             unparsed: self.coverage.unparsed > 0,
             empty: self.counts.bytes == [0, 0],
-            local: is_local(self.a.ip()) && is_local(self.b.ip()),
+            local: on_one_site(self.a.ip(), self.b.ip()),
             uninvited: self.called && (self.counts.bytes[1] == 0 || self.transport == Transport::Icmp),
         }
     }
+}
+
+/// Whether two addresses may be on one link: both are local, and not private ones of different blocks (RFC 1918 §3), between which there is a router.
+fn on_one_site(a: IpAddr, b: IpAddr) -> bool {
+    let block = |ip| match ip {
+        IpAddr::V4(v4) if v4.is_private() => Some(v4.octets()[0]),
+        _ => None,
+    };
+    let apart = matches!((block(a), block(b)), (Some(a), Some(b)) if a != b);
+    is_local(a) && is_local(b) && !apart
 }
 
 /// Link-local, private, loopback, multicast or broadcast.

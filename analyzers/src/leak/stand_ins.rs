@@ -113,8 +113,13 @@ fn is_among(words: &[&str], said: &[u8]) -> bool {
 /// state, a label.
 pub(super) fn is_source(text: &[u8], key: &Range<usize>, sign: usize, value: &Range<usize>) -> bool {
     // `password changed`, said by a log.
-    const STATES: [&str; 12] =
-        ["set", "unset", "changed", "required", "masked", "hidden", "missing", "invalid", "incorrect", "expired", "present", "provided"];
+    #[rustfmt::skip]
+    const STATES: [&str; 42] = [
+        "set", "unset", "changed", "required", "masked", "hidden", "missing", "invalid", "incorrect", "expired", "present", "provided",
+        "failed", "failure", "mismatch", "wrong", "rejected", "accepted", "denied", "timeout", "saved", "cleared", "locked", "unlocked",
+        "skipped", "cancelled", "canceled", "entered", "disabled", "enabled", "updated", "verified", "removed", "reset", "prompt", "blank",
+        "authentication", "publickey", "keyboard-interactive", "attempt", "attempts", "too_short",
+    ];
     let (Some(name), Some(said)) = (text.get(key.clone()), text.get(value.clone())) else { return false };
     let part = |name: &[u8]| name.rsplit(|b| matches!(b, b'.' | b'-')).next().unwrap_or_default().to_vec();
     let is_member = said.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'));
@@ -247,6 +252,8 @@ mod tests {
             "a\npassword=Mot de passe\nhost=b\n",
             "a\npassword=Passwort\nhost=b\n",
             "log password=PASSWORD ok",
+            "<14>Jan  1 00:00:00 tv login[12]: user=bob password: failed",
+            r#"{"msg":"user bob entered wrong password: rejected"}"#,
             "o={username:e.username,b:1}",
         ] {
             assert_eq!(told(none), [""; 0], "{none}");
@@ -254,6 +261,7 @@ mod tests {
         for (text, word) in [
             ("login password=setting ok", "setting"),
             ("u=x&password=changed&y=1", "changed"),
+            ("u=x&password=failed&y=1", "failed"),
             (r#"{"password":"changed","n":1}"#, "changed"),
             (r#"{"password":"masked","n":1}"#, "masked"),
             ("user[password]=hunter2&x=1", "hunter2"),

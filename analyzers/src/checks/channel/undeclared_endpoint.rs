@@ -9,7 +9,8 @@
 //! # How it is judged
 //! *Pass*: a channel, update, telemetry entry or resolver of the declaration covers the peer. *Fail*: none does, and the
 //! declaration says it is complete (`channels_complete = true`). If it does not say so, the answer stays undecided, as it does where a
-//! connection was counted under its address before it said the server's name. Peers on the local link are left out.
+//! connection was counted under its address before it said the server's name. Peers on the local link are left out; a private
+//! address of another block than the device's (RFC 1918) is not on it.
 //!
 //! # Evidence
 //! The `bound` and `flow` lines of the peer, and its `hello` where that named it late.
@@ -74,6 +75,8 @@ const EXAMPLES: &[Example] = &[
     Example::new("declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass").declared(DECLARED),
     Example::new("not declared", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail").declared(OTHER),
     Example::new("the declaration is not complete", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "inconclusive no-declaration").declared(PARTIAL),
+    Example::new("not declared, and private beyond a router", r#"{"flow":{"transport":"tcp","a":"192.168.1.50:5000","b":"10.200.3.3:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "fail").declared(OTHER),
+    Example::new("not declared, and beside the device", r#"{"flow":{"transport":"tcp","a":"192.168.1.50:5000","b":"192.168.1.60:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-applicable not-in-this-run").declared(OTHER),
     Example::new("scanned by somebody who is not declared", r#"{"flow":{"transport":"tcp","a":"192.0.2.1:5000","b":"10.0.0.2:80","community_id":"","app":"empty","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[1,1],"bytes":[0,0],"missing":[0,0]},"coverage":{"analysed":0,"encrypted":0,"unparsed":0},"end":"reset","from_start":true,"called":true}}"#, "not-applicable not-in-this-run").declared(OTHER),
     Example::new(
         "declared, and another host on the same connection",

@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Fail*: a planted value (any type) was found. *Pass*: values were planted, names were asked for, none held a value, no byte that
 //! could hold one was lost, and every flow belongs to a known device. A value that only looks like one (format and checksum) leaves it
-//! undecided, and so do closed flows of DNS over TLS or QUIC, and of HTTPS to public resolvers; without a persona, absence proves nothing and the check is not tested.
+//! undecided, and so do closed flows of DNS over TLS or QUIC, and of HTTPS to public resolvers, beside names that were asked for in clear; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
 //! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.

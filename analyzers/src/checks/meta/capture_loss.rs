@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Pass*: missing bytes are at most the policy's `loss_percent` of all, and so are frames of unread link types or with broken headers
 //! of all frames; nothing was reported dropped, the file is not damaged before its end and the clock made no step. More leaves it
-//! undecided. It never fails.
+//! undecided, and so does a capture without any flow. It never fails.
 //!
 //! # Evidence
 //! The `ledger` line, written at the end of the run from all flows.
@@ -45,6 +45,10 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if lost > limit || dropped > 0 || step.is_some() || inputs.iter().any(|(i, _)| i.loses_more_than(limit)) {
         return Outcome::inconclusive(Reason::LossOverLimit, proof, expected, observed);
     }
+    // A capture of nothing answers nothing; a recorder that broke must not look well.
+    if ledger.flows == 0 && !inputs.is_empty() {
+        return Outcome::inconclusive(Reason::NotExercised, proof, expected, "the capture holds no flow of anybody");
+    }
     if all == 0 {
         return Outcome::NotTested(Reason::NotExercised);
     }
@@ -61,6 +65,12 @@ const EXAMPLES: &[Example] = &[
         "inconclusive loss-over-limit",
     ),
     Example::new("no bytes", "", "not-tested not-exercised"),
+    Example::new(
+        "a capture without a flow",
+        r#"{"ledger":{"flows":0,"analysed":0,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
+           {"input":{"path":"a.pcap","bytes":24,"packets":0,"link_types":[],"truncated":false}}"#,
+        "inconclusive not-exercised",
+    ),
     Example::new(
         "a damaged file",
         r#"{"ledger":{"flows":3,"analysed":1000,"encrypted":0,"unparsed":0,"missed":0,"unattributed":0,"by_app":[],"folded":[]}}
