@@ -91,8 +91,7 @@ impl Knowledge {
 
     /// What tells this project's key from others, and nothing of it.
     pub(crate) fn project(&self) -> Text {
-        let token = self.engine.token(policies::IdentifierType::Text, "the project of a run");
-        Text::ours(hex(token.get(..8).unwrap_or_default()))
+        project(&self.engine)
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -174,6 +173,12 @@ pub(crate) fn known_checks(policy: &Policy, path: &Path) -> Result<(), Fault> {
             "see `overhear checks` and `overhear attacks`",
         )),
     }
+}
+
+/// What tells the key of an engine from others, and nothing of it.
+pub(crate) fn project(engine: &Engine) -> Text {
+    let token = engine.token(policies::IdentifierType::Text, "the project of a run");
+    Text::ours(hex(token.get(..8).unwrap_or_default()))
 }
 
 /// Devices as the operator names them; `auto` leaves it to the traffic.

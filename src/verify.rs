@@ -437,13 +437,17 @@ fn packets(folder: &Folder, told: &Told, checked: &mut Checked) -> Result<(), Fa
 }
 
 /// The sealed values are those whose tokens the journal has: what `--reveal` shows beside them.
-fn tokens(folder: &Folder, key: Option<&Path>, checked: &mut Checked) -> Result<(), Fault> {
+fn tokens(folder: &Folder, key: Option<&Path>, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
     let Ok(text) = std::fs::read_to_string(folder.file("sealed/values.jsonl")) else { return Ok(()) };
     if !crate::private::has_project_key(key) {
         checked.open("the project's key is not here: the sealed values are not compared with their tokens");
         return Ok(());
     }
     let engine = Engine::new(std::iter::empty(), &crate::private::project_key(key)?);
+    if told.run.as_ref().and_then(|r| r.project.as_ref()).is_some_and(|project| *project != crate::knowledge::project(&engine)) {
+        checked.open("the key here is another project's: the sealed values are not compared with their tokens");
+        return Ok(());
+    }
     let mut kinds: HashMap<String, IdentifierType> = HashMap::new();
     folder.read(|line| {
         if let Observation::Hit(hit) = line.seen {
@@ -467,7 +471,7 @@ fn tokens(folder: &Folder, key: Option<&Path>, checked: &mut Checked) -> Result<
 
 /// The sealed values: which of them a later command erased, and that they are gone.
 fn values(folder: &Folder, key: Option<&Path>, told: &Told, checked: &mut Checked) -> Result<(), Fault> {
-    tokens(folder, key, checked)?;
+    tokens(folder, key, told, checked)?;
     let erased: Vec<&str> = told.erased.iter().map(Text::as_str).filter(|what| what.starts_with("values")).collect();
     let (Some(last), path) = (erased.last(), folder.file("sealed/values.jsonl")) else { return Ok(()) };
     checked.open(format!("{last} were purged: they cannot be shown again"));

@@ -263,6 +263,13 @@ fn sealed_values_are_those_of_their_tokens() {
         overhear().arg("analyze").arg(run.at("in.pcap")).arg("--out").arg(run.folder()).arg("--project-key").arg(run.at("key")).output();
     assert!(matches!(done.unwrap().status.code(), Some(0..=2)));
     run.holds("sealed values are those whose tokens the journal has");
+    // Who looks at somebody else's run has a key of his own.
+    let others = run.at("others.key");
+    fs::write(&others, "ab".repeat(32)).unwrap();
+    fs::set_permissions(&others, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let done = overhear().arg("verify").arg(run.folder()).arg("--project-key").arg(&others).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.code() == Some(0) && said.contains("another project's: the sealed values"), "{said}");
     let forged = |text: &str| {
         let at = text.find("\"value\":\"").unwrap() + 9;
         format!("{}{}{}", &text[..at], if &text[at..=at] == "6" { "7" } else { "6" }, &text[at + 1..])

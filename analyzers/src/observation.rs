@@ -479,7 +479,7 @@ pub struct Flow {
     pub coverage: Coverage,
     pub end: FlowEnd,
     pub from_start: bool,
-    /// Somebody else opened it: the device is at `b`.
+    /// Somebody else opened it: the device is at `b`, or what it sends is an error that answers somebody (RFC 792, RFC 4443 §3).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called: bool,
 }

@@ -362,7 +362,7 @@ impl Pipeline {
             coverage,
             end,
             from_start: known.ends.from_start,
-            called: known.side == Some(Dir::Back),
+            called: known.side == Some(Dir::Back) || known.answers,
         };
         cx.see(seen);
     }

@@ -96,6 +96,8 @@ pub struct Known {
     pub(crate) room: u32,
     /// How many tunnels were opened inside one another.
     pub(crate) nested: u8,
+    /// It began with an error of ICMP, which answers what somebody else sent.
+    pub(crate) answers: bool,
     pub(crate) active: Vec<Active>,
 }
 
@@ -133,6 +135,7 @@ impl Known {
             kept: 0,
             room: search::WINDOWS,
             nested: 0,
+            answers: false,
             active: Vec::new(),
         }
     }

@@ -182,6 +182,7 @@ impl Talk {
                 self.state = State::New;
                 return self.sniff(chunk, cx);
             }
+            cx.known.answers |= it.seen == 0 && dir == Dir::Out && is_icmp_error(&cx.known.ends, bytes);
             it.seen += bytes.len() as u64;
             if !is_neighbourly(&cx.known.ends, bytes) {
                 search_opaque(&mut it.trails, dir, unit, chunk, bytes, cx);
@@ -402,6 +403,12 @@ fn is_anothers(app: App, chunk: &Chunk<'_>, cx: &Cx<'_>) -> bool {
 /// (RFC 4861 §4).
 fn is_neighbourly(ends: &Ends, bytes: &[u8]) -> bool {
     ends.transport == Transport::Icmp && ends.a.is_ipv6() && matches!(bytes, [133..=136, 0, ..])
+}
+
+/// Whether an ICMP message is an error, about a packet that came (RFC 792; RFC 4443 §2.1).
+fn is_icmp_error(ends: &Ends, bytes: &[u8]) -> bool {
+    let kind = bytes.first().copied().filter(|_| ends.transport == Transport::Icmp);
+    kind.is_some_and(|kind| if ends.a.is_ipv6() { (1..=4).contains(&kind) } else { matches!(kind, 3 | 4 | 11 | 12) })
 }
 
 /// The place of finds in what is said on the link itself.

@@ -44,7 +44,7 @@ impl Talked {
 
     fn says(&mut self, dir: Dir, bytes: &[u8]) {
         let offset = self.offset[dir.index()];
-        let unit = if self.transport == Transport::Udp { Unit::Datagram } else { Unit::Stream { offset } };
+        let unit = if matches!(self.transport, Transport::Udp | Transport::Icmp) { Unit::Datagram } else { Unit::Stream { offset } };
         self.offset[dir.index()] += bytes.len() as u64;
         self.frame += 1;
         let (time, frame) = (Time(self.frame as i64), self.frame);
@@ -345,6 +345,29 @@ fn hits_and_holes(port: u16, said: &[Vec<u8>]) -> (usize, bool) {
     said.iter().for_each(|bytes| talked.says(Sent, bytes));
     let lines = talked.close();
     (lines.iter().filter(|line| line.starts_with("hit ")).count(), lines.iter().any(|line| line.contains("Limit")))
+}
+
+/// An error of ICMP answers what somebody else sent; an echo is the device's own.
+#[test]
+fn errors_answer_somebody() {
+    for (bytes, called) in [(&[3u8, 3, 0, 0, 0, 0, 0, 0][..], true), (&[11, 0, 0, 0, 0, 0, 0, 0], true), (&[8, 0, 0, 0, 0, 0, 0, 0], false)]
+    {
+        let mut talked = Talked::new(Transport::Icmp, 0);
+        talked.says(Sent, bytes);
+        talked.says(Sent, &[8, 0, 0, 0, 0, 0, 0, 0]);
+        talked.pipeline.close(KEY, FlowEnd::Idle, &Counts::default(), Time(99), 99, &mut talked.out);
+        let flow = talked.out.iter().find_map(|out| match out {
+            Out::Seen(draft) => {
+                if let Observation::Flow(flow) = &draft.seen {
+                    Some(flow.called)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        });
+        assert_eq!(flow, Some(called), "{bytes:?}");
+    }
 }
 
 /// What is packed in a way that nobody undoes was not searched.
