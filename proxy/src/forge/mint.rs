@@ -243,7 +243,9 @@ impl Mint {
                 let leaf = cert::with_bit_turned(base.signed(&key, &good.subject, &good.key)?);
                 return Ok(Chain::new(vec![leaf.into(), good.certificate.clone()], key));
             }
-            Some(Defect::HostnameMismatch) => (Template { subject: Name::common(OTHER).der(), names: others(&mirror.host), ..base }, good),
+            Some(Defect::HostnameMismatch) => {
+                (Template { subject: Name::common(&other_common(&mirror.host)).der(), names: others(&mirror.host), ..base }, good)
+            }
             Some(Defect::HostnameCnOnly) => {
                 if mirror.host.len() > LONGEST_CN {
                     return Err(not_forgeable(&Defect::HostnameCnOnly, "the name is longer than a common name may be"));
@@ -307,6 +309,13 @@ impl Mint {
 
 /// A name that nobody has (RFC 6761 §6.4).
 const OTHER: &str = "not-the-host.overhear.invalid";
+
+/// A common name that is not `host`, begins and ends with it where there is room, and so is taken for it by comparisons of a part: programs that
+/// read the common name compare it by the means of their language.
+fn other_common(host: &str) -> String {
+    let named = [format!("{host}.overhear.invalid.x{host}"), format!("{host}.overhear.invalid"), format!("x{host}")];
+    named.into_iter().find(|name| name.len() <= LONGEST_CN).unwrap_or_else(|| OTHER.to_owned())
+}
 
 /// Names that are not `host`, of all kinds that a careless comparison takes for it: one with it at the end, one with it in front, its end and
 /// its start alone, one that only fits where a dot stands for any character, a child and a star for any child, its neighbour, its parent, and a
@@ -445,5 +454,18 @@ mod tests {
         check("a-b.test", &["xa-b.test", "a-b.test.overhear.invalid", "a-b.tes", "a-b-test", "not-the-host.a-b.test", "*.a-b.test"]);
         check("192.0.2.7", &["x192.0.2.7", "192.0.2.7.overhear.invalid"]);
         check("2001:db8::7", &[]);
+    }
+
+    #[test]
+    fn other_common_names() {
+        let long = "a".repeat(60);
+        for (host, expect) in [
+            ("shop.test", "shop.test.overhear.invalid.xshop.test"),
+            ("a-longer.name.of.a.shop.test", "a-longer.name.of.a.shop.test.overhear.invalid"),
+            (long.as_str(), &format!("x{long}")),
+            ("a-name-that-is-longer-than-a-common-name-may-be-in-a-certificate.test", OTHER),
+        ] {
+            assert_eq!(other_common(host), expect);
+        }
     }
 }
