@@ -292,6 +292,13 @@ impl Policy {
                 doc.problem(place!["waivers", i, "check"], "a waiver of every check waives the test", "name the check or its family");
             }
         }
+        if it.store != Store::Full {
+            doc.problem(
+                place!["store"],
+                "only \"full\" is built yet",
+                "leave it out; `overhear purge --raw` erases the packets of a run that is over",
+            );
+        }
         if it.tls.suites.is_empty() {
             doc.problem(place!["tls", "suites"], "no suite is agreed", "leave the list out for the shipped one");
         }

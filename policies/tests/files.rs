@@ -176,6 +176,12 @@ fn broken_files() {
     broken(
         POLICY,
         "p.toml",
+        &format!("{P}store = \"headers\"\n"),
+        &["p.toml:2:9: only \"full\" is built yet (leave it out; `overhear purge --raw` erases the packets of a run that is over)"],
+    );
+    broken(
+        POLICY,
+        "p.toml",
         &format!("{P}profile = \"gold\"\n"),
         &["p.toml:2:11: there is no profile 'gold' (built in are default, en18031, en303645, niap-tls, ts103732)"],
     );
