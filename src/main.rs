@@ -81,8 +81,10 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
             render::print(&out).map(|()| 0)
         }
         Command::Man => {
+            let mut all = Cli::command().disable_help_subcommand(true);
+            all.build();
             let mut out = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(|e| Fault::new(e.to_string(), ""))?;
+            pages(&all, &mut out).map_err(|e| Fault::new(e.to_string(), ""))?;
             render::print(&out).map(|()| 0)
         }
         Command::Intercept(args) => intercept::intercept(&args, quiet),
@@ -90,4 +92,10 @@ fn run(cli: Cli, stage: &lab::stage::Stage) -> Result<u8, Fault> {
         Command::Plan(args) => plan::plan(&args),
         Command::Replay(args) => runs::replay(&args),
     }
+}
+
+/// The manual: a page for the command, and one for each below it.
+fn pages(command: &clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    command.get_subcommands().try_for_each(|below| pages(below, out))
 }

@@ -10,7 +10,7 @@ use analyzers::encode::{Digest, hex};
 use analyzers::flow::FlowId;
 use analyzers::journal::{Broken, Line};
 use analyzers::leak::Engine;
-use analyzers::observation::{Event, Observation, Purged, Revealed, Run};
+use analyzers::observation::{Event, Observation, Purged, Revealed, Run, RunKind};
 use analyzers::reading::Reading;
 use analyzers::text::Text;
 use policies::{Declaration, Persona, Phase, Policy, Time};
@@ -25,7 +25,11 @@ use crate::run::{Folder, SealedLine};
 
 /// The time now: the rim is the only place with a clock.
 pub(crate) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    time(SystemTime::now())
+}
+
+fn time(at: SystemTime) -> Time {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
@@ -277,13 +281,19 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
     if let Some(age) = &args.older_than {
         let limit = crate::setup::duration(age)?;
         // What a later command added is younger than the run.
-        let (mut last, mut ended) = (Time::MIN, false);
+        let (mut last, mut ended, mut live) = (Time::MIN, false, false);
         folder.read(|line| {
             if !ended {
                 last = last.max(line.at);
             }
             ended |= matches!(line.seen, Observation::Ledger(_));
+            live |= matches!(&line.seen, Observation::Run(run) if run.kind != RunKind::Capture);
         })?;
+        // A capture's packets may be years older than the run over them.
+        let written = folder.file("run.json").metadata().and_then(|meta| meta.modified()).ok();
+        if let Some(written) = written.filter(|_| !live) {
+            last = last.max(time(written));
+        }
         if now().since(last) < limit {
             render::print(b"younger than that: nothing erased\n")?;
             return Ok(0);

@@ -157,6 +157,18 @@ fn a_baseline_hides_nothing() {
 }
 
 /// Commands that add to a finished run leave it as verified as it was; nobody's key is made by looking.
+/// The packets are of 2023, the run over them is new.
+#[test]
+fn the_age_of_a_run_is_not_that_of_its_packets() {
+    let run = Run::new(&[]);
+    let said = overhear().args(["purge", "--older-than", "30d"]).arg(run.folder()).output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stdout).contains("younger than that"), "{said:?}");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(40 * 86_400);
+    fs::File::options().append(true).open(run.folder().join("run.json")).unwrap().set_modified(old).unwrap();
+    let said = overhear().args(["purge", "--older-than", "30d"]).arg(run.folder()).output().unwrap();
+    assert!(said.status.success() && !String::from_utf8_lossy(&said.stdout).contains("younger than that"), "{said:?}");
+}
+
 #[test]
 fn a_later_command_breaks_nothing() {
     for words in [&["purge"][..], &["report", "--reveal"], &["mark"]] {
