@@ -1,6 +1,7 @@
 //! What `lab` and `intercept` share: the way in, the operator's hand on a run (dashboard, Ctrl-C), and its end.
 
 use analyzers::text::Text;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -215,7 +216,8 @@ pub(crate) fn close(live: Live, known: &Knowledge, gates: &Gates, json: Option<&
     if let Some(path) = json {
         let mut json = Vec::new();
         rendered.report.write(&mut json).map_err(|e| Fault::io("write", path, &e))?;
-        std::fs::write(path, json).map_err(|e| Fault::io("write", path, &e))?;
+        let written = crate::private::create(path).and_then(|mut file| file.write_all(&json));
+        written.map_err(|e| Fault::io("write", path, &e))?;
     }
     show(SummaryFormat::Text, &rendered, &folder)?;
     if let Some(told) = told {

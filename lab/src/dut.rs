@@ -233,6 +233,8 @@ fn dress(command: &mut Command, env: &[(String, OsString)], order: &Order) {
     for name in PROXIES {
         command.env_remove(name).env_remove(name.to_ascii_uppercase());
     }
+    // Where the operator's key lies is none of the program's business.
+    command.env_remove("OVERHEAR_PROJECT_KEY");
     command.envs(env.iter().map(|(name, value)| (name, value))).envs(order.env.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
 }
@@ -416,3 +418,18 @@ const GLANCE: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(2);
 /// A host's proxies do not exist in the lab.
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "all_proxy", "ftp_proxy", "no_proxy"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program sees nothing of how the operator is set up.
+    #[test]
+    fn what_a_program_does_not_inherit() {
+        let mut command = Command::new("true");
+        dress(&mut command, &[], &Order::new(["true"], GRACE));
+        for name in ["OVERHEAR_PROJECT_KEY", "https_proxy", "HTTPS_PROXY"] {
+            assert!(command.get_envs().any(|(key, value)| key == name && value.is_none()), "{name}");
+        }
+    }
+}

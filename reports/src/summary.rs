@@ -78,7 +78,7 @@ impl<W: Write> Page<'_, W> {
     fn head(&mut self, report: &Report) -> io::Result<()> {
         let tool =
             if report.tool.name.is_empty() { "overhear".to_owned() } else { format!("{} {}", report.tool.name, report.tool.version) };
-        let label = report.run.label.as_ref().map_or(String::new(), |l| format!(" · {l}"));
+        let label = report.run.label.as_ref().filter(|l| !l.as_str().is_empty()).map_or(String::new(), |l| format!(" · {l}"));
         let when = match (report.run.started, report.run.ended) {
             (Some(from), Some(to)) => format!(" · {} UTC, {}", words::moment(from), words::span(from, to)),
             _ => String::new(),
@@ -121,6 +121,7 @@ impl<W: Write> Page<'_, W> {
             if device.ips.len() > 3 {
                 parts.push(format!("+{} addresses", device.ips.len() - 3));
             }
+            parts.retain(|p| !p.is_empty());
             self.quiet(&format!("device {}", device.id), &parts.join(" · "))?;
         }
         self.more(report.devices.len(), SHOWN, "devices")?;
