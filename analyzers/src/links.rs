@@ -102,7 +102,9 @@ impl Links {
             .map(|link| link.addresses.iter().filter(|a| a.is(told) || a.is_sure()).map(|a| a.ip).collect())
             .filter(|group: &Vec<IpAddr>| group.len() > 1)
             .collect();
-        groups.iter_mut().for_each(|group| group.sort());
+        for group in &mut groups {
+            group.sort();
+        }
         groups.sort();
         groups
     }
@@ -117,7 +119,7 @@ impl Link {
     /// Whether a named address is behind it, and it is no router's.
     fn is_of(&self, told: &[Told]) -> bool {
         let others = || self.addresses.iter().filter(|a| !a.is(told) && !a.is_sure()).map(|a| a.ip);
-        let mut prefixes: Vec<[u8; 8]> = self.addresses.iter().filter_map(|a| a.prefix()).collect();
+        let mut prefixes: Vec<[u8; 8]> = self.addresses.iter().filter_map(Address::prefix).collect();
         prefixes.sort_unstable();
         prefixes.dedup();
         let v4 = || others().filter(IpAddr::is_ipv4);

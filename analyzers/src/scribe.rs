@@ -354,7 +354,7 @@ impl Scribe {
         let doubtful = self.links.as_ref().map_or(0, |links| links.doubtful(&self.briefing.told));
         let unattributed = self.ledger.unattributed.saturating_add(doubtful);
         let elsewhere = self.ledger.elsewhere.saturating_sub(doubtful);
-        Ledger { by_app, folded, unattributed, elsewhere, ..self.ledger.clone() }
+        Ledger { unattributed, elsewhere, by_app, folded, ..self.ledger.clone() }
     }
 
     /// The number of a flow that is open.

@@ -37,7 +37,7 @@ impl Drive for Listener {
     type Out = Heard;
 
     fn open(&mut self, _: FlowKey, ends: &Ends, _: Time, _: u64, out: &mut Outs<Heard>) {
-        out.push(Heard::Flow(Box::new(ends.clone())));
+        out.push(Heard::Flow(Box::new(*ends)));
     }
 
     fn chunk(&mut self, _: Chunk<'_>, _: &mut Outs<Heard>) -> Want {

@@ -214,12 +214,12 @@ const FAMILY: usize = 3;
 /// Where failures gather, worst and fullest first; waived ones do not count, and clients of one peer are one place. Empty where each place
 /// has one failure: it would say nothing that the failures do not.
 pub(crate) fn places(report: &Report) -> Vec<Place> {
-    let mut gathered: IndexMap<(Option<DeviceId>, Option<&str>, Option<u16>), Vec<&FindingRow>> = IndexMap::new();
+    type Where<'r> = (Option<DeviceId>, Option<&'r str>, Option<u16>);
+    let mut gathered: IndexMap<Where<'_>, Vec<&FindingRow>> = IndexMap::new();
     for row in report.findings.iter().filter(|f| f.verdict == FindingVerdict::Fail && f.waived.is_none()) {
         gathered.entry((row.subject.device, row.subject.peer.as_deref(), row.subject.port)).or_default().push(row);
     }
-    let place = |((device, peer, port), rows): (_, Vec<&FindingRow>)| {
-        let peer: Option<&str> = peer;
+    let place = |((device, peer, port), rows): (Where<'_>, Vec<&FindingRow>)| {
         let mut families: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for row in &rows {
             families.entry(row.check.split('.').next().unwrap_or_default()).or_default().push(&row.check);
@@ -333,7 +333,9 @@ mod tests {
     fn failures_gather_at_peers() {
         let at = |rows: &str, name: &str, client| {
             let mut out = fixture::findings(rows);
-            out.iter_mut().for_each(|f| f.subject = fixture::subject(name, 443, client).into());
+            for finding in &mut out {
+                finding.subject = fixture::subject(name, 443, client).into();
+            }
             out
         };
         let of = |findings: &[Finding]| -> Vec<String> {
