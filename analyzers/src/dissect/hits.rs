@@ -10,7 +10,7 @@ use crate::dissect::Cx;
 use crate::dissect::marks::Origin;
 use crate::dissect::search::{Place, Spot};
 use crate::flow::{Dir, Ends, Transport};
-use crate::leak::Found;
+use crate::leak::{self, Found};
 use crate::observation::{App, Exposure, Grade, Hit, HitDirection, NotParsed, Rank, is_local};
 use crate::pipeline::Out;
 use crate::sealed;
@@ -75,11 +75,12 @@ impl Hits {
     }
 }
 
-/// What a value and the place it was found at are known by.
-pub(super) fn again_key(token: &[u8; 16], spot: &Spot<'_>) -> u64 {
+/// What a value, how it was coded and the place it was found at are known by. `coding` is that of the bytes searched at this place.
+pub(super) fn again_key(token: &[u8; 16], coding: u64, spot: &Spot<'_>) -> u64 {
     use std::hash::{BuildHasher, Hash, Hasher};
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
-    (token, spot.layer as u8, spot.dir, std::mem::discriminant(&spot.place)).hash(&mut hasher);
+    (token, coding, leak::coding(spot.chain.iter().copied())).hash(&mut hasher);
+    (spot.layer as u8, spot.dir, std::mem::discriminant(&spot.place)).hash(&mut hasher);
     if let Place::Of(place) | Place::Field(place, _) = spot.place {
         place.hash(&mut hasher);
     }
@@ -112,7 +113,7 @@ impl Cx<'_> {
     }
 
     pub(super) fn hit(&mut self, find: &Find<'_>, spot: &Spot<'_>, origin: Origin) {
-        let key = again_key(&find.token, spot);
+        let key = again_key(&find.token, leak::coding(find.chain.iter().map(Text::as_str)), spot);
         if self.known.hits().again(key, find.grade, origin) {
             return;
         }
@@ -206,4 +207,27 @@ pub(super) fn on_link(ends: &Ends) -> bool {
     let (a, b) = (ends.a.ip(), ends.b.ip());
     let speaks = ends.transport == Transport::Icmp || PORTS.iter().any(|p| ends.a.port() == *p || ends.b.port() == *p);
     link(a) || link(b) || is_local(a) && is_local(b) && speaks
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dissect::testing::{datagram, seeking, told};
+
+    /// A value in plain and coded in one message, in whatever order, is two facts; one that comes again in the same form is one.
+    #[test]
+    fn every_form_is_told() {
+        let run = |bytes: &[u8]| {
+            let tools = seeking(&[(policies::IdentifierType::Imei, "490154203237518")]);
+            let mut told = told(&datagram(tools, ("192.0.2.1:5000", "198.51.100.1:5000"), bytes));
+            told.sort_unstable();
+            told
+        };
+        let (plain, base64, hex) = ("490154203237518", "NDkwMTU0MjAzMjM3NTE4", "343930313534323033323337353138");
+        for text in [format!("a={plain} b={base64}"), format!("a={base64} b={plain}"), format!("a={base64} b={plain} c={base64} d={plain}")]
+        {
+            assert_eq!(run(text.as_bytes()), ["udp.datagram", "udp.datagram base64"], "{text}");
+        }
+        assert_eq!(run(format!("a={hex} b={base64}").as_bytes()), ["udp.datagram base64", "udp.datagram hex"]);
+        assert_eq!(run(format!("a={plain} b={plain}").as_bytes()), ["udp.datagram"]);
+    }
 }

@@ -142,7 +142,7 @@ struct Telling<'a, 'c, F> {
 impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for Telling<'_, '_, F> {
     fn again(&mut self, glance: &Glance) -> bool {
         let (spot, origin) = (self.at)(glance.span.start, glance.span.end - glance.span.start);
-        self.cx.known.hits().again(again_key(&glance.token, &spot), glance.grade, origin)
+        self.cx.known.hits().again(again_key(&glance.token, glance.coding, &spot), glance.grade, origin)
     }
 
     fn found(&mut self, found: Found) {
@@ -161,7 +161,7 @@ struct New<'a, 'c, F> {
 impl<'s, F: Fn(u64, u64) -> (Spot<'s>, Origin)> Finds for New<'_, '_, F> {
     fn again(&mut self, glance: &Glance) -> bool {
         let (spot, _) = (self.telling.at)(glance.span.start, glance.span.end - glance.span.start);
-        let known = self.telling.cx.known.hits().proven(again_key(&glance.token, &spot));
+        let known = self.telling.cx.known.hits().proven(again_key(&glance.token, glance.coding, &spot));
         known || if self.shapes { self.telling.again(glance) } else { glance.grade != Grade::Proof }
     }
 
@@ -432,7 +432,7 @@ impl Cx<'_> {
         for f in parts {
             let origin = spot.origin(f.span.start, f.span.end - f.span.start);
             // The whole value was told, or will be.
-            if !self.known.hits().again(again_key(&f.token, spot), f.grade, origin) {
+            if !self.known.hits().again(again_key(&f.token, crate::leak::coding(f.chain.iter().map(Text::as_str)), spot), f.grade, origin) {
                 self.found(&f, spot, origin);
             }
         }

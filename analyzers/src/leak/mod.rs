@@ -49,6 +49,7 @@ pub use self::budget::{Budget, Stop};
 pub use self::charset::Charset;
 pub use self::found::{Found, Secret};
 pub(crate) use self::parts::Names;
+pub(crate) use self::peel::coding;
 pub use self::peel::{Finds, Glance, Peeled};
 pub(crate) use self::regions::SWITCHES;
 pub(crate) use self::stand_ins::{is_button, is_stand_in};

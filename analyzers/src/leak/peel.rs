@@ -39,8 +39,20 @@ pub struct Glance {
     pub span: Range<u64>,
     pub grade: Grade,
     pub token: [u8; 16],
+    /// What stands for how it was coded: see [`coding`].
+    pub coding: u64,
     mask: Text,
     planted: Option<u32>,
+}
+
+/// One number for the steps of a chain: the same value in plain and coded, or coded in two ways, are two facts. In which field it stood tells
+/// none apart, and a part of a name is the lesser word for that name.
+pub(crate) fn coding<'a>(steps: impl Iterator<Item = &'a str>) -> u64 {
+    use std::hash::{BuildHasher, Hash, Hasher};
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    let tells = |step: &&str| !step.starts_with("json:") && !step.starts_with("part-of-") && !matches!(*step, "given-name" | "family-name");
+    steps.filter(tells).for_each(|step| step.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Takes finds, in the order of their place.
@@ -470,7 +482,14 @@ impl<'a> Work<'a> {
             What::Shape => false,
         };
         let grade = if whole { Grade::Proof } else { Grade::Structural };
-        Glance { span: root.start as u64..root.end as u64, grade, token, mask, planted: self.planted(spotted) }
+        let lineage = self.lineage(spotted.layer);
+        let undone = lineage.iter().filter_map(|at| self.layers.get(*at).filter(|layer| layer.from.is_some())?.coding.word());
+        let form: &[Text] = match spotted.what {
+            What::Planted(id) => self.engine.meanings.get(id as usize).map_or(&[], |meaning| &meaning.chain),
+            _ => &[],
+        };
+        let coding = coding(undone.chain(form.iter().map(Text::as_str)));
+        Glance { span: root.start as u64..root.end as u64, grade, token, coding, mask, planted: self.planted(spotted) }
     }
 
     fn found(&mut self, spotted: &Spotted, glance: &Glance) -> Option<Found> {
