@@ -39,6 +39,7 @@ reasons! {
     Undecrypted = "undecrypted", "encrypted bytes that could matter were not opened";
     Unparsed = "unparsed", "clear bytes that could matter were not understood";
     StructuralOnly = "structural-only", "only the format speaks for it; no planted value was found";
+    PeersWord = "peers-word", "only the other side said it, and where it has it from was not seen";
     NotAttributed = "not-attributed", "flows that could matter belong to no known device";
     ProxyOnly = "proxy-only", "only what asks the explicit proxy is seen; what goes around it would not be";
     NamedLate = "named-late", "the connection was counted under its address before it said the server's name";

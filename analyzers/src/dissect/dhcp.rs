@@ -142,6 +142,8 @@ impl Dhcp {
         } else {
             cx.hint(Hint { client: Some(chunk.dir.other()), ..Hint::default() });
             self.server(bytes, &options, cx);
+            let names = Names::of(&options);
+            self.search(bytes, &options, &names, chunk, cx);
         }
     }
 
@@ -149,20 +151,9 @@ impl Dhcp {
     fn client(&mut self, bytes: &[u8], options: &Options<'_>, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
         cx.hint(Hint { client: Some(chunk.dir), ..Hint::default() });
         let mac = hardware(bytes);
-        let host_name = options.text(option::HOST_NAME);
-        let fqdn = options.joined(option::FQDN).and_then(|data| domain(&data));
-        let vendor_class = options.text(option::VENDOR_CLASS);
-        let client_id = options.joined(option::CLIENT_ID);
-        let said =
-            [("dhcp.host-name", &host_name), ("dhcp.fqdn", &fqdn), ("dhcp.vendor-class", &vendor_class), ("dhcp.client-id", &client_id)];
-        let origin = Origin { offset: OPTIONS as u64, len: (bytes.len() - OPTIONS) as u64, frame: chunk.frame, time: chunk.time };
-        for (place, value) in said {
-            if let Some(value) = value {
-                let spot = Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
-                cx.search_name(&spot, value);
-            }
-        }
-        self.search_others(bytes, options, origin, chunk, cx);
+        let names = Names::of(options);
+        self.search(bytes, options, &names, chunk, cx);
+        let Names { host_name, fqdn, vendor_class, client_id } = names;
         let lease = Lease {
             message: options.message(),
             host_name: host_name.map(|n| cx.name(&n)),
@@ -183,9 +174,22 @@ impl Dhcp {
         }
     }
 
-    /// Searches what no line tells: the other options, the fields for a server's name and a file, and what stands behind the end.
-    fn search_others(&self, bytes: &[u8], options: &Options<'_>, origin: Origin, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+    /// Searches what a message says of the client, and what no line tells: the other options, the fields for a server's name and a file, and
+    /// what stands behind the end.
+    fn search(&self, bytes: &[u8], options: &Options<'_>, names: &Names, chunk: &Chunk<'_>, cx: &mut Cx<'_>) {
+        let origin = Origin { offset: OPTIONS as u64, len: (bytes.len() - OPTIONS) as u64, frame: chunk.frame, time: chunk.time };
         let spot = |place| Spot { place: Place::Of(place), dir: chunk.dir, layer: self.layer, from: From::Decoded(origin), chain: &[] };
+        let said = [
+            ("dhcp.host-name", &names.host_name),
+            ("dhcp.fqdn", &names.fqdn),
+            ("dhcp.vendor-class", &names.vendor_class),
+            ("dhcp.client-id", &names.client_id),
+        ];
+        for (place, value) in said {
+            if let Some(value) = value {
+                cx.search_name(&spot(place), value);
+            }
+        }
         let mut done: [bool; 256] = [false; 256];
         for code in [option::HOST_NAME, option::FQDN, option::VENDOR_CLASS, option::CLIENT_ID] {
             done[usize::from(code)] = true;
@@ -229,6 +233,25 @@ impl Dhcp {
                 self.given.push(fact.clone());
                 cx.neighbour(fact);
             }
+        }
+    }
+}
+
+/// What a client calls itself, and a server repeats.
+struct Names {
+    host_name: Option<Vec<u8>>,
+    fqdn: Option<Vec<u8>>,
+    vendor_class: Option<Vec<u8>>,
+    client_id: Option<Vec<u8>>,
+}
+
+impl Names {
+    fn of(options: &Options<'_>) -> Names {
+        Names {
+            host_name: options.text(option::HOST_NAME),
+            fqdn: options.joined(option::FQDN).and_then(|data| domain(&data)),
+            vendor_class: options.text(option::VENDOR_CLASS),
+            client_id: options.joined(option::CLIENT_ID),
         }
     }
 }
@@ -392,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_request_is_searched() {
+    fn every_part_of_a_message_is_searched() {
         use crate::dissect::testing::{seeking, told};
         let found = |message: &[u8]| told(&run_with(seeking(&[(policies::IdentifierType::Imei, "490154203237518")]), message));
         let value: &[u8] = b"490154203237518";
@@ -414,7 +437,13 @@ mod tests {
             assert_eq!(found(&bytes), [place]);
         }
         assert_eq!(found(&message(1, &[&[53, 1, 3, 255, 0, 0, 0]])), [""; 0]);
-        assert_eq!(found(&message(2, &[&[53, 1, 5, 43, 15], value, &[255]])), [""; 0], "what a server says");
+        for (code, place) in [(12, "dhcp.host-name"), (43, "dhcp.option:43"), (61, "dhcp.client-id")] {
+            let answer = message(2, &[&[53, 1, 5, code, 15], value, &[255]]);
+            assert_eq!(found(&answer), [place], "what a server says");
+            let seen = run_with(seeking(&[(policies::IdentifierType::Imei, "490154203237518")]), &answer);
+            let mut directions = seen.iter().filter_map(|o| if let Observation::Hit(hit) = o { Some(hit.direction) } else { None });
+            assert!(directions.all(|direction| direction == crate::observation::HitDirection::In));
+        }
     }
 
     /// A device named by its address speaks before it has one: what it says first is its own once it asks for that address.

@@ -79,11 +79,12 @@ impl Dissector for Dhcp6 {
                 if !options.whole {
                     cx.odd(OddKind::BrokenDhcp, "options break off", None);
                 }
-                if is_answer(kind) {
-                    cx.hint(Hint { client: Some(chunk.dir.other()), ..Hint::default() });
-                } else {
-                    cx.hint(Hint { client: Some(chunk.dir), ..Hint::default() });
-                    self.client(kind, &options, &spot, cx);
+                let client = if is_answer(kind) { chunk.dir.other() } else { chunk.dir };
+                cx.hint(Hint { client: Some(client), ..Hint::default() });
+                let lease = searched(kind, &options, &spot, cx);
+                if !is_answer(kind) && self.said.len() < MOST_LEASES && !self.said.contains(&lease) {
+                    self.said.push(lease.clone());
+                    cx.see(lease);
                 }
             }
             None => {
@@ -109,54 +110,48 @@ impl Dissector for Dhcp6 {
     }
 }
 
-impl Dhcp6 {
-    /// A request: the client tells who it is.
-    fn client(&mut self, kind: u8, options: &Options<'_>, spot: &Spot<'_>, cx: &mut Cx<'_>) {
-        let fqdn = options.first(option::FQDN).and_then(|data| labels(data.get(1..)?));
-        let vendor_class = options.first(option::VENDOR_CLASS).and_then(|data| strings(data.get(4..)?));
-        let id = options.first(option::CLIENT_ID);
-        let mac = id.and_then(hardware);
-        let said = [("dhcp.fqdn", fqdn.as_deref()), ("dhcp.vendor-class", vendor_class.as_deref()), ("dhcp.client-id", id)];
-        for (place, value) in said {
-            if let Some(value) = value {
-                cx.search_name(&Spot { place: Place::Of(place), ..*spot }, value);
-            }
+/// Searches all of a message; hands back what it says of the client.
+fn searched(kind: u8, options: &Options<'_>, spot: &Spot<'_>, cx: &mut Cx<'_>) -> Lease {
+    let fqdn = options.first(option::FQDN).and_then(|data| labels(data.get(1..)?));
+    let vendor_class = options.first(option::VENDOR_CLASS).and_then(|data| strings(data.get(4..)?));
+    let id = options.first(option::CLIENT_ID);
+    let mac = id.and_then(hardware);
+    let said = [("dhcp.fqdn", fqdn.as_deref()), ("dhcp.vendor-class", vendor_class.as_deref()), ("dhcp.client-id", id)];
+    for (place, value) in said {
+        if let Some(value) = value {
+            cx.search_name(&Spot { place: Place::Of(place), ..*spot }, value);
         }
-        // What was searched above: the first of its code, and of a name no more than its labels (flags, and a byte before each and at the end).
-        let done = |code: u16, data: &[u8]| match code {
-            option::FQDN => fqdn.as_ref().is_some_and(|name| data.len() <= name.len() + 3),
-            option::VENDOR_CLASS => vendor_class.is_some(),
-            option::CLIENT_ID => true,
-            _ => false,
-        };
-        let first = |code: u16, data: &[u8]| options.first(code).is_some_and(|first| std::ptr::eq(first, data));
-        for (code, data) in options.around.iter().chain(&options.list) {
-            if first(*code, data) && done(*code, data) {
-                continue;
-            }
-            let code = code.to_string();
-            cx.search_whole(&Spot { place: Place::Field("dhcp.option:", code.as_bytes()), ..*spot }, data);
+    }
+    // What was searched above: the first of its code, and of a name no more than its labels (flags, and a byte before each and at the end).
+    let done = |code: u16, data: &[u8]| match code {
+        option::FQDN => fqdn.as_ref().is_some_and(|name| data.len() <= name.len() + 3),
+        option::VENDOR_CLASS => vendor_class.is_some(),
+        option::CLIENT_ID => true,
+        _ => false,
+    };
+    let first = |code: u16, data: &[u8]| options.first(code).is_some_and(|first| std::ptr::eq(first, data));
+    for (code, data) in options.around.iter().chain(&options.list) {
+        if first(*code, data) && done(*code, data) {
+            continue;
         }
-        if !options.tail.is_empty() {
-            cx.search_whole(&Spot { place: Place::Of("dhcp.tail"), ..*spot }, options.tail);
-        }
-        let lease = Lease {
-            message: kind,
-            host_name: None,
-            fqdn: fqdn.map(|n| cx.name(&n)),
-            vendor_class: vendor_class.map(|n| cx.text(&n)),
-            client_id: match (id, mac) {
-                (None, _) => ClientId::None,
-                (_, Some(_)) => ClientId::HardwareAddress,
-                (Some(_), None) => ClientId::Other,
-            },
-            mac: mac.unwrap_or(Mac([0; 6])).into(),
-            parameters: Vec::new(),
-        };
-        if self.said.len() < MOST_LEASES && !self.said.contains(&lease) {
-            self.said.push(lease.clone());
-            cx.see(lease);
-        }
+        let code = code.to_string();
+        cx.search_whole(&Spot { place: Place::Field("dhcp.option:", code.as_bytes()), ..*spot }, data);
+    }
+    if !options.tail.is_empty() {
+        cx.search_whole(&Spot { place: Place::Of("dhcp.tail"), ..*spot }, options.tail);
+    }
+    Lease {
+        message: kind,
+        host_name: None,
+        fqdn: fqdn.map(|n| cx.name(&n)),
+        vendor_class: vendor_class.map(|n| cx.text(&n)),
+        client_id: match (id, mac) {
+            (None, _) => ClientId::None,
+            (_, Some(_)) => ClientId::HardwareAddress,
+            (Some(_), None) => ClientId::Other,
+        },
+        mac: mac.unwrap_or(Mac([0; 6])).into(),
+        parameters: Vec::new(),
     }
 }
 
@@ -296,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_request_is_searched() {
+    fn every_part_of_a_message_is_searched() {
         let value: &[u8] = b"490154203237518";
         let found = |bytes: &[u8]| told(&run(seeking(&[(IdentifierType::Imei, "490154203237518")]), (CLIENT, SERVER), bytes));
         for (code, place) in [(1, "dhcp.client-id"), (15, "dhcp.option:15"), (17, "dhcp.option:17"), (4711, "dhcp.option:4711")] {
@@ -304,7 +299,7 @@ mod tests {
         }
         let class = [&[0, 0, 1, 0x37, 0, 15][..], value].concat();
         assert_eq!(found(&message(1, &[option(option::VENDOR_CLASS, &class)])), ["dhcp.vendor-class"]);
-        assert_eq!(found(&message(7, &[option(15, value)])), [""; 0], "what a server says");
+        assert_eq!(found(&message(7, &[option(15, value)])), ["dhcp.option:15"], "what a server says");
         // What comes again, what is no name, what stands behind one, what relays add.
         for (code, one) in [(option::CLIENT_ID, LINK), (option::VENDOR_CLASS, b"\0\0\x01\x37\0\x01a"), (option::FQDN, b"\0\x05annas")] {
             let told = found(&message(1, &[option(code, one), option(code, value)]));

@@ -10,8 +10,8 @@
 //! # How it is judged
 //! *Fail*: the name holds a planted value, or a long unique part (8 or more hexadecimal digits), and no declaration names it.
 //! *Pass*: no name, a declared one, or one that holds no planted value while an owner's name was planted. Part of a planted value (a
-//! given name), or what only looks like an identifier, leaves it undecided. A name with no persona to
-//! compare it to stays undecided.
+//! given name), or what only looks like an identifier, leaves it undecided, and so does a planted value that only the server says: it may have
+//! it from an earlier request, or from whoever set it up. A name with no persona to compare it to stays undecided.
 //!
 //! # Evidence
 //! The `lease` and `hit` lines.
@@ -23,7 +23,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, is_identifier, is_unique, settle};
-use crate::observation::{App, Grade, Hit, HitFact, Lease, Planted, Unparsed};
+use crate::observation::{App, Grade, Hit, HitDirection, HitFact, Lease, Planted, Unparsed};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -37,7 +37,9 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let hits = case.seen::<Hit>();
     let names = |l: &Lease| -> Vec<String> { l.host_name.iter().chain(&l.fqdn).map(|n| n.as_str().to_owned()).collect() };
     let declared = |name: &str| cx.declaration.is_some_and(|d| d.states_dhcp_name(name));
-    let planted_hit = |h: &HitFact| h.place.as_str().starts_with("dhcp.") && h.grade == Grade::Proof;
+    let in_lease = |h: &HitFact| h.place.as_str().starts_with("dhcp.");
+    let answered = |h: &HitFact| in_lease(h) && h.direction == HitDirection::In;
+    let planted_hit = |h: &HitFact| in_lease(h) && h.direction != HitDirection::In && h.grade == Grade::Proof;
     if let Some(proof) = hits.proof(planted_hit) {
         return Outcome::fail(proof, EXPECTED, "a planted value stands in a lease request");
     }
@@ -45,9 +47,13 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(proof) = leases.proof(unique) {
         return Outcome::fail(proof, EXPECTED, "the name has a unique part");
     }
+    // A server may have it from a request before the capture, or from whoever set it up.
+    if let Some(proof) = hits.proof(|h| answered(h) && h.grade == Grade::Proof) {
+        return Outcome::inconclusive(Reason::PeersWord, proof, EXPECTED, "a planted value stands in what a DHCP server says");
+    }
     let Some(proof) = leases.proof(|_| true) else { return Outcome::NotTested(Reason::NotExercised) };
     let open = |l: &Lease| names(l).iter().any(|n| !n.is_empty() && !declared(n));
-    let shape = |h: &HitFact| h.place.as_str().starts_with("dhcp.");
+    let shape = |h: &HitFact| in_lease(h) && !answered(h);
     if let Some(proof) = hits.proof(shape) {
         return Outcome::inconclusive(Reason::StructuralOnly, proof, EXPECTED, "part of a planted value, or the shape of one, stands in a lease request");
     }
@@ -64,6 +70,20 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new(
+        "what only the server says",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"lease":{"message":1,"client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"hit":{"kind":"imei","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"wire","direction":"in","where":"dhcp.option:43","chain":[],"exposure":"local-link","dir":"back","offset":1,"len":9}}"#,
+        "inconclusive peers-word",
+    ),
+    Example::new(
+        "what only looks like something to the server",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"lease":{"message":1,"client_id":"hardware-address","mac":"02:00:00:00:00:01"}}
+           {"hit":{"kind":"mac","grade":"structural","masked":"‹m›","token":"aa","layer":"wire","direction":"in","where":"dhcp.client-id","chain":[],"exposure":"local-link","dir":"back","offset":1,"len":9}}"#,
+        "pass",
+    ),
     Example::new("no name", r#"{"lease":{"message":1,"client_id":"hardware-address","mac":"02:00:00:00:00:01"}}"#, "pass"),
     Example::new(
         "the owner's name",
