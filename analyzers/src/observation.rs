@@ -482,6 +482,9 @@ pub struct Flow {
     /// Somebody else opened it: the device is at `b`, or what it sends is an error that answers somebody (RFC 792, RFC 4443 §3).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub called: bool,
+    /// A user's app or browser caused it, as somebody knows who tells of this very flow; filled by the [`Scribe`](crate::scribe::Scribe).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub users: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -501,6 +504,8 @@ pub struct FlowFact {
     pub local: bool,
     /// Somebody else called the device, and it said nothing, but for what its network stack answers to anybody.
     pub uninvited: bool,
+    /// A user's app or browser caused it.
+    pub users: bool,
 }
 
 impl Flow {
@@ -516,6 +521,7 @@ impl Flow {
             empty: self.counts.bytes == [0, 0],
             local: on_one_site(self.a.ip(), self.b.ip()),
             uninvited: self.called && (self.counts.bytes[1] == 0 || self.transport == Transport::Icmp),
+            users: self.users,
         }
     }
 }
@@ -1369,6 +1375,9 @@ pub struct Activity {
     pub back: u64,
     pub encrypted: bool,
     pub local: bool,
+    /// A user's app or browser caused it, as somebody knows who tells of this very flow; filled by the [`Scribe`](crate::scribe::Scribe).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub users: bool,
 }
 
 /// The device came or went (live).

@@ -84,6 +84,7 @@ reasons! {
     NothingDeclared = "nothing-declared", "the declaration claims nothing of the kind";
     SiblingAccepts = "sibling-accepts", "no pin is declared for it, and it accepts other keys than its sibling's pin would";
     SiblingRefuses = "sibling-refuses", "no pin is declared for it, and it refuses other keys as its pinned sibling does";
+    UsersApp = "users-app", "only the user's own apps and browsers caused it, which the question leaves out";
     NotInThisRun = "not-in-this-run", "the kind of run cannot have it";
 }
 

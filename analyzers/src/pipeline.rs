@@ -338,6 +338,7 @@ impl Pipeline {
                 back: active.bytes[1],
                 encrypted: cx.known.coverage.encrypted > 0 || cx.known.rest == Rest::Encrypted,
                 local,
+                users: false,
             });
         }
         let known = &*cx.known;
@@ -363,6 +364,7 @@ impl Pipeline {
             end,
             from_start: known.ends.from_start,
             called: known.side == Some(Dir::Back) || known.answers,
+            users: false,
         };
         cx.see(seen);
     }

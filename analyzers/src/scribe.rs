@@ -14,7 +14,7 @@ use crate::flow::{Dir, Ends, FlowId, FlowKey, Mac};
 use crate::journal::Line;
 use crate::links::Links;
 use crate::observation::{
-    Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local,
+    Activity, Attribution, Bound, Device, Lease, Ledger, LinkAddress, NameSource, Neighbour, NeighbourSource, Observation, Tally, is_local,
 };
 use crate::pipeline::{About, Draft, Out, Told};
 use crate::sealed;
@@ -87,6 +87,8 @@ struct Entry {
     subject: Option<Subject>,
     /// It came through the machine that watches, from somebody beyond it; a device would answer in this direction.
     answers: Option<Dir>,
+    /// A user's app or browser caused it.
+    users: bool,
 }
 
 /// Joins drafts into lines.
@@ -138,7 +140,7 @@ impl Scribe {
         match out {
             Out::Opened { flow, ends, .. } => {
                 self.flows_seen += 1;
-                let entry = Entry { id: FlowId(self.flows_seen), ends: Some(Box::new(ends)), subject: None, answers: None };
+                let entry = Entry { id: FlowId(self.flows_seen), ends: Some(Box::new(ends)), subject: None, answers: None, users: false };
                 self.flows.insert(flow, Box::new(entry));
             }
             Out::Seen(draft) => self.written(*draft, None, desk),
@@ -205,7 +207,11 @@ impl Scribe {
                 }
                 Observation::Question(question)
             }
-            Observation::Flow(closed) => {
+            Observation::Activity(activity) => {
+                let users = flow.and_then(|f| self.flows.get(&f)).is_some_and(|entry| entry.users);
+                Observation::Activity(Activity { users, ..activity })
+            }
+            Observation::Flow(mut closed) => {
                 self.ledger.flows += 1;
                 self.ledger.analysed += closed.coverage.analysed;
                 self.ledger.encrypted += closed.coverage.encrypted;
@@ -213,6 +219,7 @@ impl Scribe {
                 self.ledger.missed += closed.counts.missing[0] + closed.counts.missing[1];
                 *self.apps.entry(closed.app.word()).or_default() += 1;
                 if let Some((key, entry)) = flow.and_then(|f| self.flows.remove_entry(&f)) {
+                    closed.users = entry.users;
                     // A device was called from beyond and said something, and it is not known which one.
                     if entry.answers.is_some_and(|dir| closed.counts.bytes[dir.index()] > 0) {
                         self.ledger.elsewhere = self.ledger.elsewhere.saturating_sub(1);
@@ -278,9 +285,11 @@ impl Scribe {
         let about = |row: &&ActorRow| matches!(row.of, ActorOf::Window { .. });
         if let Some(row) = self.briefing.actors.iter().filter(|r| fits(r, &ends, at)).min_by_key(about) {
             let package = (!row.package.is_empty()).then(|| Text::ours(&row.package));
-            bound.actor = Actor { class: row.class, package, method: Some(Text::ours("actors-file")) };
+            let method = if about(&row) { Actor::OF_TIME } else { Actor::OF_FLOW };
+            bound.actor = Actor { class: row.class, package, method: Some(Text::ours(method)) };
         }
         if let Some(entry) = flow.and_then(|f| self.flows.get_mut(&f)) {
+            entry.users = bound.actor.is_users();
             entry.answers = answers;
             entry.subject = Some(Subject { device: bound.device, peer: Some(bound.peer.clone()), client: bound.client });
         }
@@ -768,6 +777,37 @@ mod tests {
         devices.of(ips[0], None);
         assert_eq!(devices.joined(mac(1), &ips[..1]), [DeviceId(1)]);
         assert_eq!(devices.line(DeviceId(1)).unwrap().macs.len(), 1);
+    }
+
+    #[test]
+    fn who_caused_a_flow_is_on_the_lines_that_are_judged_by_it() {
+        let (flow, at) = (FlowKey::new(1, 1), Time::default());
+        let users = |rows: &str| {
+            let actors = policies::actors::parse("actors.csv", &format!("flow|window,package,class\n{rows}")).unwrap();
+            let mut scribe = Scribe::new(Briefing { actors, ..Briefing::default() });
+            let (a, b) = ("10.9.0.2:4000".parse().unwrap(), "192.0.2.7:5000".parse().unwrap());
+            let ends = Ends { transport: Transport::Udp, a, b, a_mac: mac(1), b_mac: mac(2), from_start: true };
+            let (mut pipeline, mut out) = (crate::pipeline::Pipeline::new(std::sync::Arc::default()), Vec::new());
+            pipeline.open(flow, &ends, at, 1, &mut out);
+            let counts = crate::flow::Counts { bytes: [9, 0], ..Default::default() };
+            pipeline.close(flow, crate::flow::FlowEnd::Idle, &counts, at, 2, &mut out);
+            let mut lines: Vec<Line> = Vec::new();
+            out.into_iter().for_each(|it| scribe.take(it, &mut lines));
+            let flows = lines.iter().filter_map(|line| match &line.seen {
+                Observation::Flow(closed) => Some(closed.users),
+                _ => None,
+            });
+            flows.collect::<Vec<bool>>()
+        };
+        let time = "1970-01-01T00:00:00Z/1970-01-01T00:00:01Z,org.example.app";
+        let own = "udp 10.9.0.2:4000>192.0.2.7:5000,org.example.app";
+        assert_eq!(users(""), [false]);
+        assert_eq!(users(&format!("{own},user-app\n")), [true]);
+        assert_eq!(users(&format!("{own},browser\n")), [true]);
+        assert_eq!(users(&format!("{own},os\n")), [false]);
+        assert_eq!(users(&format!("{time},user-app\n")), [false], "that an app was used at the time is no proof that it was the app");
+        assert_eq!(users(&format!("{time},user-app\n{own},preloaded\n")), [false]);
+        assert_eq!(users(&format!("{time},os\n{own},user-app\n")), [true]);
     }
 
     #[test]

@@ -97,9 +97,21 @@ pub struct Actor {
     pub class: ActorClass,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<Text>,
-    /// How it is known: `actors-file`, `adb`, `socket`.
+    /// How it is known: `actors-file` of this very flow, `actors-window` of all flows of its time, `adb`, `socket`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Text>,
+}
+
+impl Actor {
+    /// Known of a flow itself. That an app was used at the time is no proof that it was the app.
+    pub const OF_FLOW: &str = "actors-file";
+    pub const OF_TIME: &str = "actors-window";
+
+    /// It is for certain an app that the user put there, or what the user looked at with a browser.
+    pub fn is_users(&self) -> bool {
+        let told = self.method.as_ref().is_some_and(|method| method.as_str() != Self::OF_TIME);
+        told && matches!(self.class, ActorClass::UserApp | ActorClass::Browser)
+    }
 }
 
 /// What a case is about. Absent parts widen it: all absent is the run.

@@ -10,7 +10,7 @@
 //! # How it is judged
 //! *Fail*: biometric content was found in what could be read. Otherwise never more than undecided, for silence cannot be proven:
 //! `no-indication` when at least five confirmed enrolment and five sham windows differ by no more than chance (one-sided rank-sum
-//! test at 5 %), with the smallest upload that would have been noticed; `volume-differs` when they do; `windows-not-confirmed` when
+//! test at 5 %, over what is not known to be an app of the user's, where a file of actors says so of the very flow), with the smallest upload that would have been noticed; `volume-differs` when they do; `windows-not-confirmed` when
 //! there are too few. Without a stimulus: not tested.
 //!
 //! # Evidence
@@ -54,8 +54,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     if let Some(lost) = case.any::<Missed>(|_| true) {
         return undecided(Reason::MissedBytes, proof.and(&Proof::line(lost.first)), "bytes are missing".to_owned());
     }
+    let activities = case.seen::<Activity>();
+    let activity = activities.proof(|a| counts(a) && (a.kind == "enrol" || a.kind == "sham"));
+    if activities.overflowed() {
+        return undecided(Reason::Overflowed, proof, "more flows were active in the windows than are kept".to_owned());
+    }
     let (enrol, sham) = (volumes(case, "enrol", &enrol), volumes(case, "sham", &sham));
-    let activity = case.seen::<Activity>().proof(|a| a.kind == "enrol" || a.kind == "sham");
     let proof = activity.map_or(proof.clone(), |a| proof.and(&a));
     let (p, noticed) = (rank_sum(&enrol, &sham), sham.iter().max().copied().unwrap_or(0));
     if p < 0.05 {
@@ -82,14 +86,21 @@ fn was_watched(window: &Window, cx: &Context<'_>) -> bool {
     live || times.peek().is_none() || times.any(|(first, last)| window.start <= last && first <= window.end)
 }
 
-/// Bytes sent beyond the local link in each of these windows of a kind; a window in which nothing was sent counts as zero.
+/// Whether what a flow carried may be the device's own word, and leaves the local link. What the user's apps send is noise in both kinds of
+/// windows: biometric samples are the device's own.
+fn counts(activity: &Activity) -> bool {
+    !activity.local && !activity.users
+}
+
+/// Such bytes sent in each of these windows of a kind; a window in which nothing was sent counts as zero.
 fn volumes(case: &Case, kind: &str, numbers: &[u32]) -> Vec<u64> {
-    let mut out = vec![0; numbers.len()];
-    for (activity, _) in case.seen::<Activity>().iter().filter(|(a, _)| a.kind == kind && !a.local) {
+    let mut out: Vec<u64> = vec![0; numbers.len()];
+    for (activity, span) in case.seen::<Activity>().iter().filter(|(a, _)| a.kind == kind && counts(a)) {
         if let Some(at) = numbers.iter().position(|n| *n == activity.window)
             && let Some(sum) = out.get_mut(at)
         {
-            *sum += activity.out;
+            // Flows that sent the same are one fact.
+            *sum = sum.saturating_add(activity.out.saturating_mul(span.count));
         }
     }
     out
@@ -265,6 +276,84 @@ const EXAMPLES: &[Example] = &[
            {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
            {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
         "inconclusive windows-not-confirmed",
+    ),
+    Example::new(
+        "five and five, alike but for what a user's app sends",
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":90000,"back":0,"encrypted":true,"local":false,"users":true}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":90001,"back":0,"encrypted":true,"local":false,"users":true}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":90002,"back":0,"encrypted":true,"local":false,"users":true}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":90003,"back":0,"encrypted":true,"local":false,"users":true}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":90004,"back":0,"encrypted":true,"local":false,"users":true}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive no-indication",
+    ),
+    Example::new(
+        "five and five, enrolment sends twice as much in two flows that are alike",
+        r#"{"event":{"at":"2026-01-01T00:01:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:01:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:01:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":1,"confirmed":true,"out":100,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:02:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:02:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":2,"confirmed":true,"out":101,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:03:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:03:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":3,"confirmed":true,"out":102,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:04:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:04:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":4,"confirmed":true,"out":103,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:00Z","kind":"enrol","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:10Z","kind":"enrol","phase":"end","confirmed":true}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"activity":{"kind":"enrol","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}
+           {"event":{"at":"2026-01-01T00:05:20Z","kind":"sham","phase":"start","confirmed":true}}
+           {"event":{"at":"2026-01-01T00:05:30Z","kind":"sham","phase":"end","confirmed":true}}
+           {"activity":{"kind":"sham","window":5,"confirmed":true,"out":104,"back":0,"encrypted":true,"local":false}}"#,
+        "inconclusive volume-differs",
     ),
     Example::new("a template was seen", r#"{"hit":{"kind":"biometric","field":"imei-1","grade":"proof","masked":"‹m›","token":"aa","layer":"decrypted","direction":"out","where":"http.request.uri","chain":[],"exposure":"peer","dir":"out","offset":1,"len":9}}"#, "fail"),
 ];

@@ -10,7 +10,8 @@
 //! *Pass*: a channel, update, telemetry entry or resolver of the declaration covers the peer. *Fail*: none does, and the
 //! declaration says it is complete (`channels_complete = true`). If it does not say so, the answer stays undecided, as it does where a
 //! connection was counted under its address before it said the server's name. Peers on the local link are left out; a private
-//! address of another block than the device's (RFC 1918) is not on it.
+//! address of another block than the device's (RFC 1918) is not on it. A peer of which a file of actors says, flow by flow, that only the
+//! user's own apps and browsers talk to it is none of the maker's: not applicable.
 //!
 //! # Evidence
 //! The `bound` and `flow` lines of the peer, and its `hello` where that named it late.
@@ -22,7 +23,7 @@ use policies::Severity;
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Mode, Rule, host_and_port, settle};
-use crate::observation::{Flow, Hello, Request, RequestFact};
+use crate::observation::{Flow, FlowFact, Hello, Request, RequestFact};
 use crate::outcome::{Outcome, Reason};
 use crate::subject::Scope;
 
@@ -35,7 +36,12 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let flows = case.seen::<Flow>();
     let Some(declaration) = cx.declaration else { return Outcome::NotTested(Reason::NoDeclaration) };
     // Whoever scans a device is no peer it chose.
-    let Some(proof) = flows.proof(|f| !f.local && !f.uninvited) else {
+    let chosen = |f: &FlowFact| !f.local && !f.uninvited;
+    let Some(proof) = flows.proof(|f| chosen(f) && !f.users) else {
+        // A fact that was folded away may be the maker's.
+        if flows.proof(chosen).is_some() && !flows.overflowed() {
+            return Outcome::NotApplicable(Reason::UsersApp);
+        }
         return if flows.is_empty() { Outcome::NotTested(Reason::NotExercised) } else { Outcome::NotApplicable(Reason::NotInThisRun) };
     };
     let (host, port) = host_and_port(cx.subject);
@@ -92,5 +98,13 @@ const EXAMPLES: &[Example] = &[
         "inconclusive no-declaration",
     )
     .declared(SHOP_AMONG_OTHERS),
+    Example::new("not declared, and only the user's app talks to it", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true,"users":true}}"#, "not-applicable users-app").declared(OTHER),
+    Example::new(
+        "not declared, and the device's own software talks to it too",
+        r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true,"users":true}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "fail",
+    )
+    .declared(OTHER),
     Example::new("no declaration", r#"{"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "not-tested no-declaration"),
 ];
