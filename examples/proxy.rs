@@ -203,8 +203,8 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
     let attacks: Vec<_> = demands.attacks.iter().filter(|a| a.id == "cert.expired").cloned().collect();
     let engine = Arc::new(analyzers::leak::Engine::new(Vec::new(), &[7; 32]));
     let tools = Arc::new(Tools { veil: engine.clone(), engine: Some(engine), ..Tools::default() });
-    let (secret, secrets) = std::sync::mpsc::channel();
-    let (feed, outs, _lanes) = Feed::start(2, &tools, now, Some(secret)).unwrap();
+    let (aside, asides) = std::sync::mpsc::channel();
+    let (feed, outs, _lanes) = Feed::start(2, &tools, now, Some(aside)).unwrap();
     let mut desk = BenchDesk {
         writer: Writer::new(BufWriter::with_capacity(1 << 20, File::create(run.join("journal.jsonl")).unwrap())),
         board: Board::new(Arc::new(demands)),
@@ -235,7 +235,7 @@ fn overhear(runtime: &tokio::runtime::Runtime, dir: &Path, interface: &str) {
         .name("capture".to_owned())
         .spawn(move || {
             static NEVER: AtomicBool = AtomicBool::new(false);
-            let dropped = proxy::capture::record(source, &secrets, file, &name, &NEVER, now);
+            let dropped = proxy::capture::record(source, &asides, file, &name, &NEVER, now);
             eprintln!("the capture ended: {dropped:?}");
         })
         .unwrap();

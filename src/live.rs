@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use analyzers::board::Board;
-use analyzers::keys::Secret;
 use analyzers::observation::{Asked, Event, Ledger, Observation, Run, RunKind, RunMode, Standing};
 use analyzers::pipeline::{Out, Tools};
 use analyzers::scribe::{Briefing, Masks, Scribe};
@@ -17,7 +16,7 @@ use analyzers::text::{Text, Veil};
 use policies::policy::Content;
 use policies::{Attack, Policy};
 use proxy::batch::Batched;
-use proxy::capture::{self, Look, Recorded, Source};
+use proxy::capture::{self, Aside, Look, Recorded, Source};
 use proxy::enrolment::{Disguised, Enrolment};
 use proxy::feed::Feed;
 use proxy::forge::ca::Authority;
@@ -164,7 +163,7 @@ pub(crate) struct Live {
     journal: std::thread::JoinHandle<Scribe>,
     /// Set when the disk failed: nothing more can be proven.
     pub(crate) broken: Arc<AtomicBool>,
-    secrets: Option<Receiver<Secret>>,
+    asides: Option<Receiver<Aside>>,
     synthesis: Option<Synthesis>,
     capture: Option<Capture>,
 }
@@ -227,8 +226,8 @@ impl Live {
         let desk = Arc::new(Mutex::new(desk));
         let veil: Arc<dyn Veil> = known.engine.clone();
         let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
-        let (secret, secrets) = std::sync::mpsc::channel();
-        let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(secret)).map_err(said)?;
+        let (aside, asides) = std::sync::mpsc::channel();
+        let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(aside)).map_err(said)?;
         let (feed, synthesis) = if plan.mode == RunMode::Explicit {
             let (pieces, synthesis) = synthesis();
             (feed.copying(pieces), Some(synthesis))
@@ -273,7 +272,7 @@ impl Live {
         });
         gateway.standing("anchor", plan.anchor);
         lock(&desk).twice = Some(Facts::default());
-        Ok(Live { gateway, desk, veil, folder, feed, journal, broken, secrets: Some(secrets), synthesis, capture: None })
+        Ok(Live { gateway, desk, veil, folder, feed, journal, broken, asides: Some(asides), synthesis, capture: None })
     }
 
     /// Captures what passes an interface and pleases `look`, from now on.
@@ -296,7 +295,7 @@ impl Live {
     }
 
     fn record(&mut self, source: Source, name: &str, kept: Kept) -> Result<(), Fault> {
-        let Some(secrets) = self.secrets.take() else { return Ok(()) };
+        let Some(asides) = self.asides.take() else { return Ok(()) };
         let path = self.folder.file(CAPTURE);
         let written = |e: std::io::Error| Fault::io("write", &path, &e);
         let out = crate::private::create(&path).map_err(written)?;
@@ -310,7 +309,7 @@ impl Live {
         let thread = std::thread::Builder::new().name("capture".to_owned());
         let broken = self.broken.clone();
         let run = move || {
-            let done = capture::record(source, &secrets, BufWriter::new(out), &name, &told, now);
+            let done = capture::record(source, &asides, BufWriter::new(out), &name, &told, now);
             if done.is_err() {
                 broken.store(true, Ordering::Relaxed);
             }

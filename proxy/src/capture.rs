@@ -1,7 +1,9 @@
-//! Writes what passes an interface, or what the sockets carried, as pcapng, with the secrets before the packets they open.
+//! Writes what passes an interface, or what the sockets carried, as pcapng, with the secrets before the packets they open and a comment
+//! where a connection is treated.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -11,12 +13,40 @@ use analyzers::keys::Secret;
 use analyzers::observation::{Missed, Tally};
 use captures::link::Link;
 use captures::write::{Packet, Writer};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use foldhash::HashMap;
 use policies::Time;
 
 use crate::enrolment::Disguised;
 use crate::feed::Clock;
 use crate::packets::Packets;
 use crate::synthesis::Synthesis;
+
+/// What the gateway says of a connection beside its bytes.
+#[derive(Clone, Debug)]
+pub enum Aside {
+    /// Opens its packets.
+    Secret(Secret),
+    Treated(Treated),
+}
+
+impl Aside {
+    fn secret(self) -> Option<Secret> {
+        match self {
+            Aside::Secret(secret) => Some(secret),
+            Aside::Treated(_) => None,
+        }
+    }
+}
+
+/// What is done to a connection from `at` on, in words for a comment on the first packet that shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Treated {
+    pub device: SocketAddr,
+    pub server: SocketAddr,
+    pub at: Time,
+    pub words: String,
+}
 
 /// Says of a frame whether it is written at all; may learn from it.
 pub type Look = Box<dyn FnMut(&[u8]) -> bool + Send>;
@@ -124,17 +154,59 @@ impl Batch {
     }
 }
 
-/// Writes packets and secrets until told to stop; what they cannot show.
+/// Treatments whose first packet is awaited. One that sends none waits for ever: past the bound all are let go.
+const AWAITED: usize = 1 << 12;
+
+/// Comments that wait for their packet, by device and server.
+#[derive(Default)]
+struct Comments(HashMap<(SocketAddr, SocketAddr), Treated>);
+
+impl Comments {
+    fn await_packet(&mut self, treated: Treated) {
+        if self.0.len() >= AWAITED {
+            self.0.clear();
+        }
+        self.0.insert((treated.device, treated.server), treated);
+    }
+
+    /// The comment of this packet, if it is the first that goes to the device since then and says something, or ends the connection.
+    fn of(&mut self, packet: &[u8], link: Link, time: Time) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (from, to) = speaks(packet, link)?;
+        self.0.get(&(to, from)).filter(|treated| treated.at <= time)?;
+        self.0.remove(&(to, from)).map(|treated| treated.words)
+    }
+}
+
+/// From where to where a TCP segment goes that holds bytes or ends the connection.
+fn speaks(packet: &[u8], link: Link) -> Option<(SocketAddr, SocketAddr)> {
+    let packet = if link == Link::RAW { SlicedPacket::from_ip(packet) } else { SlicedPacket::from_ethernet(packet) }.ok()?;
+    let (from, to): (IpAddr, IpAddr) = match packet.net? {
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Arp(_) => return None,
+    };
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { return None };
+    let says = !tcp.payload().is_empty() || tcp.rst() || tcp.fin();
+    says.then(|| (SocketAddr::new(from, tcp.source_port()), SocketAddr::new(to, tcp.destination_port())))
+}
+
+/// Writes packets, secrets and comments until told to stop; what they cannot show.
 pub fn record(
     mut source: Source,
-    secrets: &Receiver<Secret>,
+    asides: &Receiver<Aside>,
     out: impl Write,
     name: &str,
     stop: &AtomicBool,
     clock: Clock,
 ) -> io::Result<Recorded> {
     let mut writer = Writer::new(out, concat!("overhear ", env!("CARGO_PKG_VERSION")))?;
-    let number = writer.interface(source.link(), 0, name)?;
+    let link = source.link();
+    let number = writer.interface(link, 0, name)?;
+    let mut comments = Comments::default();
+    let mut known: Vec<Secret> = Vec::new();
     let mut held: VecDeque<Batch> = VecDeque::new();
     let mut open: Option<Batch> = None;
     // Room that was written out of, while packets keep coming.
@@ -146,13 +218,23 @@ pub fn record(
     let mut newest = Time::default();
     let mut unread = false;
     loop {
-        match source.take()? {
+        let taken = source.take()?;
+        // What is done to a connection is said before it shows in a packet.
+        for aside in asides.try_iter() {
+            match aside {
+                Aside::Secret(secret) => known.push(secret),
+                Aside::Treated(treated) => comments.await_packet(treated),
+            }
+        }
+        match taken {
             Some((time, len, packet)) if !packet.is_empty() => {
                 received += 1;
                 newest = time;
+                let comment = comments.of(packet, link, time);
+                let words = comment.as_deref();
                 let batch = open.get_or_insert_with(|| Batch::new(spare.pop()));
                 let before = batch.blocks.len();
-                writer.encode(&Packet { interface: number, time, len, bytes: packet, comments: &[] }, &mut batch.blocks)?;
+                writer.encode(&Packet { interface: number, time, len, bytes: packet, comments: words.as_slice() }, &mut batch.blocks)?;
                 bytes += batch.blocks.len() - before;
             }
             None if ending.is_some_and(|since| since.elapsed() >= HELD * 2) => break,
@@ -168,9 +250,8 @@ pub fn record(
             unread = newest < asked && matches!(source, Source::Interface(..));
             break;
         }
-        let known: Vec<Secret> = secrets.try_iter().collect();
         if !known.is_empty() {
-            writer.secrets(&known)?;
+            writer.secrets(&std::mem::take(&mut known))?;
         }
         if open.as_ref().is_some_and(Batch::is_full) {
             held.extend(open.take());
@@ -182,7 +263,7 @@ pub fn record(
             spare.push(batch.blocks);
         }
     }
-    let known: Vec<Secret> = secrets.try_iter().collect();
+    known.extend(asides.try_iter().filter_map(Aside::secret));
     if !known.is_empty() {
         writer.secrets(&known)?;
     }
@@ -222,9 +303,9 @@ mod tests {
             to.put(Piece::Bytes { flow, dir: Dir::Out, offset, at, bytes: Bytes::from_static(b"x") });
         }
         drop(to);
-        let (_to, secrets) = std::sync::mpsc::channel();
+        let (_to, asides) = std::sync::mpsc::channel();
         let mut file = Vec::new();
-        let said = record(Source::Sockets(made), &secrets, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        let said = record(Source::Sockets(made), &asides, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
         let said = said.dropped;
         assert_eq!(said, expect);
         let missed = said.missed().map(|m| (m.why, m.len, m.repeats));
@@ -249,6 +330,50 @@ mod tests {
     }
 
     #[test]
+    fn a_treatment_is_a_comment_on_the_first_packet_that_shows_it() {
+        let (device, server): (SocketAddr, SocketAddr) = ("10.0.0.2:4000".parse().unwrap(), "203.0.113.5:443".parse().unwrap());
+        let (pieces, mut made) = synthesis();
+        let (flow, at) = (FlowKey::new(1, 1), Time::from_secs(7));
+        pieces.put(Piece::Open { flow, device, server, at });
+        for (dir, at) in [(Dir::Out, at), (Dir::Back, Time::from_secs(6)), (Dir::Back, at), (Dir::Back, at)] {
+            pieces.put(Piece::Bytes { flow, dir, offset: 0, at, bytes: Bytes::from_static(b"x") });
+        }
+        let mut comments = Comments::default();
+        let mut run = |words: Option<&str>| {
+            if let Some(words) = words {
+                comments.await_packet(Treated { device, server, at, words: words.to_owned() });
+            }
+            let mut seen = Vec::new();
+            while let Some((time, packet)) = made.take() {
+                seen.push(comments.of(packet, Link::RAW, time));
+            }
+            seen
+        };
+        let told = Some("overhear: control".to_owned());
+        // Three packets of the opening, the hello, one from before the treatment, and two of the answer.
+        assert_eq!(run(Some("overhear: control")), [None, None, None, None, None, told, None]);
+        pieces.put(Piece::Close { flow, end: analyzers::flow::FlowEnd::Fin, at });
+        let told = Some("overhear: attack channel.tls-block-fallback".to_owned());
+        assert_eq!(run(told.as_deref()), [None, told, None], "a connection that is cut has no other packet");
+        assert_eq!(run(None), []);
+    }
+
+    #[test]
+    fn comments_are_in_the_file() {
+        let (pieces, made) = synthesis();
+        let (flow, at) = (FlowKey::new(1, 1), Time::from_secs(7));
+        let (device, server) = ("10.0.0.2:4000".parse().unwrap(), "203.0.113.5:443".parse().unwrap());
+        pieces.put(Piece::Open { flow, device, server, at });
+        pieces.put(Piece::Bytes { flow, dir: Dir::Back, offset: 0, at, bytes: Bytes::from_static(b"x") });
+        drop(pieces);
+        let (to, asides) = std::sync::mpsc::channel();
+        to.send(Aside::Treated(Treated { device, server, at, words: "overhear: attack cert.expired".to_owned() })).unwrap();
+        let mut file = Vec::new();
+        record(Source::Sockets(made), &asides, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        assert_eq!(memchr::memmem::find_iter(&file, "overhear: attack cert.expired").count(), 1);
+    }
+
+    #[test]
     fn ports_used_again_are_another_connection() {
         let (to, made) = synthesis();
         let at = Time::from_secs(7);
@@ -265,9 +390,9 @@ mod tests {
             to.put(Piece::Close { flow, end: analyzers::flow::FlowEnd::Fin, at });
         }
         drop(to);
-        let (_to, secrets) = std::sync::mpsc::channel();
+        let (_to, asides) = std::sync::mpsc::channel();
         let mut file = Vec::new();
-        record(Source::Sockets(made), &secrets, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
+        record(Source::Sockets(made), &asides, &mut file, "test", &AtomicBool::new(true), || Time::from_secs(9)).unwrap();
         let mut paths = Vec::new();
         let _ = captures::run::analyse(
             std::io::Cursor::new(file),

@@ -9,12 +9,13 @@ use std::thread::JoinHandle;
 use analyzers::chunk::{Chunk, Gap, Layer, Lost, Unit};
 use analyzers::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac, Transport};
 use analyzers::keys::{Secret, SecretLabel};
-use analyzers::observation::Observation;
+use analyzers::observation::{Arm, Observation, Treatment};
 use analyzers::pipeline::{About, Draft, Out, Pipeline, Sink, Tools};
 use bytes::Bytes;
 use policies::Time;
 
 use crate::batch::Batched;
+use crate::capture::{Aside, Treated};
 use crate::error::Error;
 use crate::synthesis::{Piece, Pieces};
 use crate::wire::Tap;
@@ -76,19 +77,19 @@ pub struct Feed {
     waiting: Arc<AtomicUsize>,
     limit: usize,
     clock: Clock,
-    secrets: Secrets,
+    asides: Asides,
     pieces: Option<Pieces>,
 }
 
-/// Where each secret also goes as soon as it is known (the capture's DSB); may be nowhere.
-pub type Secrets = Option<Sender<Secret>>;
+/// Where what the capture has to know of a connection goes at once; may be nowhere.
+pub type Asides = Option<Sender<Aside>>;
 
 /// A started feed: itself, what its pipelines put out, and their threads.
 pub type Started = (Feed, Receiver<Out>, Vec<JoinHandle<()>>);
 
 impl Feed {
     /// Starts `lanes` threads. What their pipelines put out comes from the receiver: one place takes it to the scribe.
-    pub fn start(lanes: u16, tools: &Arc<Tools>, clock: Clock, secrets: Secrets) -> Result<Started, Error> {
+    pub fn start(lanes: u16, tools: &Arc<Tools>, clock: Clock, asides: Asides) -> Result<Started, Error> {
         let (out, outs) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut all = Vec::new();
@@ -104,7 +105,7 @@ impl Feed {
             );
             all.push(Lane { notes, flows: AtomicU64::new(0), source: FIRST_SOURCE + i });
         }
-        Ok((Feed { lanes: all.into(), waiting, limit: LIMIT, clock, secrets, pieces: None }, outs, threads))
+        Ok((Feed { lanes: all.into(), waiting, limit: LIMIT, clock, asides, pieces: None }, outs, threads))
     }
 
     /// The same feed, from which packets are made too.
@@ -125,7 +126,7 @@ impl Feed {
         let flow = FlowKey::new(source, n);
         let at = self.now();
         let ends = Ends { transport: Transport::Tcp, a: device, b: server, a_mac: None, b_mac: None, from_start: true };
-        let tap = FlowTap { flow, lane: place, feed: self.clone(), offsets: Mutex::new([0, 0]) };
+        let tap = FlowTap { flow, ends: (device, server), lane: place, feed: self.clone(), offsets: Mutex::new([0, 0]) };
         tap.send(Note::Open { flow, ends, at });
         if let Some(pieces) = &self.pieces {
             pieces.put(Piece::Open { flow, device, server, at });
@@ -163,6 +164,8 @@ impl Feed {
 #[derive(Debug)]
 pub struct FlowTap {
     flow: FlowKey,
+    /// Device and server.
+    ends: (SocketAddr, SocketAddr),
     lane: usize,
     feed: Feed,
     offsets: Mutex<[u64; 2]>,
@@ -177,6 +180,20 @@ impl FlowTap {
     pub fn put(&self, seen: impl Into<Observation>) {
         let draft = Draft { at: self.feed.now(), frame: 0, flow: Some(self.flow), about: None, seen: seen.into() };
         self.send(Note::Put(Box::new(Out::Seen(Box::new(draft)))));
+    }
+
+    /// What is done to this flow from now on.
+    pub fn treated(&self, treatment: Treatment) {
+        let words = match (treatment.arm, &treatment.attack) {
+            (Arm::Attack, Some(id)) => Some(format!("overhear: attack {id}")),
+            (Arm::Control, _) => Some("overhear: control".to_owned()),
+            (Arm::Attack | Arm::Pass, _) => None,
+        };
+        if let (Some(asides), Some(words)) = (&self.feed.asides, words) {
+            let (device, server) = self.ends;
+            let _ = asides.send(Aside::Treated(Treated { device, server, at: self.feed.now(), words }));
+        }
+        self.put(treatment);
     }
 
     /// This address was given out for this name.
@@ -246,8 +263,8 @@ impl Tap for FlowTap {
     fn secret(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let (Some(label), Ok(client_random)) = (SecretLabel::parse(label.as_bytes()), client_random.try_into()) else { return };
         let secret = Secret { label, client_random, secret: secret.to_vec() };
-        if let Some(secrets) = &self.feed.secrets {
-            let _ = secrets.send(secret.clone());
+        if let Some(asides) = &self.feed.asides {
+            let _ = asides.send(Aside::Secret(secret.clone()));
         }
         self.send(Note::Secret(secret));
     }

@@ -522,7 +522,7 @@ impl Gateway {
         if arm == Arm::Attack {
             tap.intercepted();
         }
-        tap.put(observation::Treatment { arm, attack, group, chain, honest_chain, community_id: None });
+        tap.treated(observation::Treatment { arm, attack, group, chain, honest_chain, community_id: None });
         let conduct = self.setup.server.run(visit, prepared).await;
         let end = flow_end(conduct.close);
         if let Some(place) = place {
