@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use analyzers::board::Board;
 use analyzers::flow::FlowId;
 use analyzers::journal::{Line, Writer};
-use analyzers::observation::Observation;
+use analyzers::observation::{InCapture, Observation};
 use analyzers::reading::Reading;
 use analyzers::scribe::Desk;
 use analyzers::sealed::Value;
@@ -109,6 +109,12 @@ impl RunDesk {
     pub(crate) fn say_at(&mut self, at: Time, seen: impl Into<Observation>) {
         self.open(at);
         self.write(Line { n: 0, at, frame: None, flow: None, subject: None, seen: seen.into() });
+    }
+
+    /// Where a flow that was read live begins in the run's own capture.
+    pub(crate) fn say_in_capture(&mut self, flow: FlowId, frame: Option<u64>, seen: InCapture) {
+        let at = self.last;
+        self.write(Line { n: 0, at, frame, flow: Some(flow), subject: None, seen: seen.into() });
     }
 
     /// Seals now.

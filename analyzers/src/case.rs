@@ -98,13 +98,14 @@ where
 }
 
 /// Kinds that no check asks a case for: they tell whose a flow is, or stand in the journal for people. Of some nearly each is another fact.
-const UNKEPT: [usize; 8] = [
+const UNKEPT: [usize; 9] = [
     <observation::Bound as Kind>::INDEX,
     <observation::Device as Kind>::INDEX,
     <observation::Neighbour as Kind>::INDEX,
     <observation::Certificate as Kind>::INDEX,
     <observation::Reaction as Kind>::INDEX,
     <observation::Treatment as Kind>::INDEX,
+    <observation::InCapture as Kind>::INDEX,
     <observation::Revealed as Kind>::INDEX,
     <observation::Purged as Kind>::INDEX,
 ];

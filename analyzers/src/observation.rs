@@ -16,6 +16,7 @@ use crate::chunk::{Layer, Lost};
 use crate::dissect::http::secrets::{KNOWN_SCHEME, UNKNOWN_SCHEME};
 use crate::encode::Digest;
 use crate::flow::{Close, Counts, Dir, FlowEnd, FlowId, Mac, Transport};
+use crate::journal::LineNo;
 use crate::subject::{Actor, ClientClass, DeviceId, Peer};
 use crate::text::{Text, Veil};
 
@@ -128,6 +129,7 @@ observations! {
     Undecrypted / "undecrypted" => UndecryptedFact = |it| UndecryptedFact { protocol: it.protocol, reason: it.reason, choice_unseen: it.choice_unseen };
     Unparsed / "unparsed" => UnparsedFact = |it| UnparsedFact { what: it.what, reason: it.reason, layer: it.layer };
     Odd / "odd" => OddKind = |it| it.what;
+    InCapture / "in-capture" => InCapture = |it| it.clone();
     Ledger / "ledger" => Ledger = |it| it.clone();
     Revealed / "revealed" => Revealed = |it| it.clone();
     Purged / "purged" => Purged = |it| it.clone();
@@ -1378,6 +1380,18 @@ pub struct Activity {
     /// A user's app or browser caused it, as somebody knows who tells of this very flow; filled by the [`Scribe`](crate::scribe::Scribe).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub users: bool,
+}
+
+/// Where a flow that was read live stands in the run's own capture, and what only packets tell of it. Written when the run ends, with the
+/// flow's first frame.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InCapture {
+    /// How the client left its handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<Close>,
+    /// Lines of the flow, each with the frame that says the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<(LineNo, u64)>,
 }
 
 /// The device came or went (live).

@@ -12,7 +12,7 @@ use policies::Time;
 use crate::chunk::{Chunk, Gap, Want};
 use crate::dissect::search::WINDOWS;
 use crate::dissect::{Cx, Known, Rest, Talk};
-use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowKey, Mac};
+use crate::flow::{Counts, Dir, Ends, FlowEnd, FlowId, FlowKey, Mac};
 use crate::keys::{Keys, Secret};
 use crate::leak::Engine;
 use crate::observation::{Activity, App, Event, Exposure, Flow, Neighbour, NotParsed, Observation, Odd, OddKind, Phase};
@@ -153,23 +153,31 @@ pub struct Tools {
 
 /// Flows that a gateway met: by Community ID, when each began there, and whether its server was an attacker's. A device may use a port again.
 #[derive(Clone, Debug, Default)]
-pub struct Met(HashMap<String, Vec<(Time, bool)>>);
+pub struct Met(HashMap<String, Vec<MetFlow>>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetFlow {
+    pub flow: FlowId,
+    pub began: Time,
+    pub attacked: bool,
+}
 
 impl Met {
-    pub fn add(&mut self, community_id: &str, began: Time, attacked: bool) {
-        self.0.entry(community_id.to_owned()).or_default().push((began, attacked));
+    pub fn add(&mut self, community_id: &str, flow: MetFlow) {
+        self.0.entry(community_id.to_owned()).or_default().push(flow);
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it was attacked, if a flow of these ends was met at all. The gateway begins a flow when its first words have come, which is later
+    /// It, if a flow of these ends was met at all. The gateway begins a flow when its first words have come, which is later
     /// than it began on the wire, and before the next one of the same ends; one whose first packets were lost begins later in a capture.
-    pub fn find(&self, community_id: &str, began: Time) -> Option<bool> {
+    pub fn find(&self, community_id: &str, began: Time) -> Option<MetFlow> {
         let all = self.0.get(community_id)?;
-        let next = all.iter().filter(|(at, _)| *at >= began).min_by_key(|(at, _)| *at);
-        next.or_else(|| all.iter().max_by_key(|(at, _)| *at)).map(|(_, attacked)| *attacked)
+        let next = all.iter().filter(|met| met.began >= began).min_by_key(|met| met.began);
+        next.or_else(|| all.iter().max_by_key(|met| met.began)).copied()
     }
 }
 
@@ -246,7 +254,7 @@ impl Pipeline {
     pub fn open(&mut self, flow: FlowKey, ends: &Ends, time: Time, frame: u64, out: &mut impl Sink) {
         out.put(Out::Opened { flow, ends: *ends, at: time, frame });
         let mut known = Known::new(*ends, time, frame);
-        if !self.tools.met.is_empty() && self.tools.met.find(&ends.community_id(), time) == Some(true) {
+        if !self.tools.met.is_empty() && self.tools.met.find(&ends.community_id(), time).is_some_and(|met| met.attacked) {
             known.exposure = Exposure::Interceptor;
         }
         self.flows.insert(flow, Box::new(Live { known, talk: Talk::default(), unknown: 0 }));
@@ -428,12 +436,17 @@ mod tests {
     fn a_port_that_is_used_again() {
         let at = Time::from_secs;
         let mut met = Met::default();
-        met.add("1:a", at(20), true);
-        met.add("1:a", at(10), false);
-        for (id, began, expect) in
-            [("1:a", 9, Some(false)), ("1:a", 10, Some(false)), ("1:a", 19, Some(true)), ("1:a", 21, Some(true)), ("1:b", 9, None)]
-        {
-            assert_eq!(met.find(id, at(began)), expect, "{id} {began}");
+        for (n, began, attacked) in [(1, 20, true), (2, 10, false)] {
+            met.add("1:a", MetFlow { flow: FlowId(n), began: at(began), attacked });
+        }
+        for (id, began, expect) in [
+            ("1:a", 9, Some((2, false))),
+            ("1:a", 10, Some((2, false))),
+            ("1:a", 19, Some((1, true))),
+            ("1:a", 21, Some((1, true))),
+            ("1:b", 9, None),
+        ] {
+            assert_eq!(met.find(id, at(began)).map(|met| (met.flow.0, met.attacked)), expect, "{id} {began}");
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn describe(seen: &Observation) -> String {
         Observation::Activity(it) => {
             format!("{} window {}: {} out, {} back", it.kind, it.window, words::bytes(it.out), words::bytes(it.back))
         }
+        Observation::InCapture(it) => format!("in the run's capture · {} of its lines with their frames", it.lines.len()),
         Observation::Presence(it) => {
             let device = it.device.map_or_else(|| "the device".to_owned(), |d| d.to_string());
             format!("{device} {}", if it.present { "is there" } else { "is gone" })

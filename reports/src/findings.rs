@@ -143,7 +143,8 @@ fn cited(proof: &Proof, tabled: &Tabled) -> Vec<EvidenceRow> {
 
 fn cite(line: LineNo, tabled: &Tabled) -> EvidenceRow {
     let place = tabled.places.of(line).unwrap_or_default();
-    EvidenceRow { line, frame: place.frame.or_else(|| place.flow.and_then(|f| first_frame(tabled, f))), flow: place.flow }
+    let frame = place.frame.or_else(|| tabled.frames.get(&line).copied());
+    EvidenceRow { line, frame: frame.or_else(|| place.flow.and_then(|f| first_frame(tabled, f))), flow: place.flow }
 }
 
 /// Of a line without a frame (a trial's), the frame of its flow's handshake, or the flow's first.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use analyzers::chunk::Layer;
 use analyzers::encode::Digest;
 use analyzers::flow::{Close, FlowEnd, FlowId, Transport};
+use analyzers::journal::LineNo;
 use analyzers::observation::{App, Exposure, Grade, HitDirection, NameSource, ReactionKind, TrialResult};
 use analyzers::subject::{Actor, ActorClass, ClientClass, DeviceId, Peer, Subject};
 use analyzers::text::Text;
@@ -231,6 +232,9 @@ pub struct TlsRow {
     /// encrypted_client_hello was offered: `sni` is then an outer name.
     pub ech: bool,
     pub quic: bool,
+    /// The journal line.
+    #[serde(skip)]
+    pub line: LineNo,
 }
 
 /// A name, once per source and device.
@@ -249,6 +253,9 @@ pub struct NameRow {
     #[schemars(with = "Option<String>")]
     pub flow: Option<FlowId>,
     pub frame: Option<u64>,
+    /// The journal line.
+    #[serde(skip)]
+    pub line: LineNo,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -272,6 +279,9 @@ pub struct RequestRow {
     pub user_agent: Option<Text>,
     #[schemars(with = "Option<String>")]
     pub response_type: Option<Text>,
+    /// The journal line.
+    #[serde(skip)]
+    pub line: LineNo,
 }
 
 /// An identifier or personal datum found in bytes; one row per flow and place.
@@ -314,6 +324,9 @@ pub struct LeakRow {
     pub exposure: Exposure,
     /// Sightings this row stands for: the same value at the same place of the same flow.
     pub count: u64,
+    /// The journal line.
+    #[serde(skip)]
+    pub line: LineNo,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

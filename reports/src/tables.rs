@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use analyzers::encode::Digest;
 use analyzers::flow::{Close, FlowId};
-use analyzers::journal::Line;
+use analyzers::journal::{Line, LineNo};
 use analyzers::observation::{
     self, Arm, Bound, Certificate, Flow, Hello, Hit, Ledger, NameSource, Observation, ReactionKind, Request, RunKind, TrialEnd,
 };
@@ -58,6 +58,8 @@ pub struct Tables<F> {
     out: Tabled,
     lists: Lists<F>,
     open: BTreeMap<FlowId, Open>,
+    /// Of flows that were read live: their first frame, and how the client left.
+    captured: BTreeMap<FlowId, (Option<u64>, Option<Close>)>,
     names: IndexMap<NameKey, Seen, FixedState>,
     devices: BTreeMap<DeviceId, DeviceRow>,
     actors: IndexMap<Actor, u64, FixedState>,
@@ -95,6 +97,8 @@ pub struct Tabled {
     /// Encrypted flows that were not opened, by protocol and reason.
     pub undecrypted: BTreeMap<String, u64>,
     pub places: Places,
+    /// Frames of lines that were written before their packets were read.
+    pub frames: BTreeMap<LineNo, u64>,
     pub timeline: Timeline,
     pub certificates: IndexMap<Digest, Certificate>,
     /// By flow: the chain that was presented, and the honest one it was mirrored from.
@@ -155,6 +159,7 @@ struct Seen {
     count: u64,
     flow: Option<FlowId>,
     frame: Option<u64>,
+    line: LineNo,
 }
 
 /// The lists that can grow with the input, and what happens when they do.
@@ -212,6 +217,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             out: Tabled::default(),
             lists: Lists { limits, hook, totals: [0; Table::ALL.len()] },
             open: BTreeMap::new(),
+            captured: BTreeMap::new(),
             names: IndexMap::default(),
             devices: BTreeMap::new(),
             actors: IndexMap::default(),
@@ -254,9 +260,9 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             seen.count += 1;
         } else if self.names.len() < NAMES_COUNTED.max(self.lists.limits.rows) {
             let key = NameKey { name: name.clone(), source, device };
-            self.names.insert(key, Seen { count: 1, flow: line.flow, frame: line.frame });
+            self.names.insert(key, Seen { count: 1, flow: line.flow, frame: line.frame, line: line.n });
         } else {
-            let row = NameRow { name: name.clone(), source, device, count: 1, flow: line.flow, frame: line.frame };
+            let row = NameRow { name: name.clone(), source, device, count: 1, flow: line.flow, frame: line.frame, line: line.n };
             self.lists.late_name(&row);
         }
     }
@@ -359,6 +365,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             response_bytes: request.response_bytes,
             user_agent: request.user_agent.clone(),
             response_type: request.response_type.clone(),
+            line: line.n,
         };
         self.lists.push(&mut self.out.requests, row);
     }
@@ -383,6 +390,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             peer,
             exposure: hit.exposure,
             count: hit.repeats + 1,
+            line: line.n,
         };
         self.lists.push(&mut self.out.leaks, row);
     }
@@ -416,6 +424,14 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
         self.lists.push(&mut self.out.trials, row);
     }
 
+    fn in_capture(&mut self, flow: FlowId, captured: &observation::InCapture, frame: Option<u64>) {
+        if self.captured.len() < OPEN_KEPT {
+            self.captured.insert(flow, (frame, captured.close));
+        }
+        let room = OPEN_KEPT.saturating_sub(self.out.frames.len());
+        self.out.frames.extend(captured.lines.iter().copied().take(room));
+    }
+
     fn input(&mut self, input: &observation::Input) {
         let count = |t: &observation::Tally| CountRow { name: t.name.clone(), count: t.count };
         let row = InputRow {
@@ -443,6 +459,24 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
         };
         if self.devices.len() < FEW_KEPT || self.devices.contains_key(&device.id) {
             self.devices.insert(device.id, row);
+        }
+    }
+}
+
+impl Tabled {
+    /// Gives rows of a live run what its own capture told of them.
+    fn put_in_capture(&mut self, captured: &BTreeMap<FlowId, (Option<u64>, Option<Close>)>) {
+        let Tabled { frames, flows, tls, names, requests, leaks, .. } = self;
+        let find = |frame: &mut Option<u64>, line: LineNo| *frame = frame.or_else(|| frames.get(&line).copied());
+        tls.iter_mut().for_each(|row| find(&mut row.frame, row.line));
+        names.iter_mut().for_each(|row| find(&mut row.frame, row.line));
+        requests.iter_mut().for_each(|row| find(&mut row.frame, row.line));
+        leaks.iter_mut().for_each(|row| find(&mut row.frame, row.line));
+        for row in flows {
+            row.frame = row.frame.or(captured.get(&row.id).and_then(|(frame, _)| *frame));
+        }
+        for row in tls.iter_mut().filter(|row| row.close == Close::None) {
+            row.close = captured.get(&row.flow).and_then(|(_, close)| *close).unwrap_or(Close::None);
         }
     }
 }
@@ -484,6 +518,7 @@ fn unanswered(flow: FlowId, line: &Line) -> TlsRow {
         close: Close::None,
         ech: false,
         quic: false,
+        line: line.n,
     }
 }
 
@@ -557,6 +592,7 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
                 };
                 self.lists.push(&mut self.out.events, row);
             }
+            (Observation::InCapture(captured), Some(flow)) => self.in_capture(flow, captured, line.frame),
             (Observation::Ledger(ledger), _) => self.out.ledger = ledger.clone(),
             (Observation::Odd(odd), _) => *self.out.odd.entry(word(&odd.what)).or_default() += 1,
             (Observation::Undecrypted(closed), _) => {
@@ -571,11 +607,19 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
             self.tls(open.tls);
         }
         for (key, seen) in std::mem::take(&mut self.names) {
-            let row =
-                NameRow { name: key.name, source: key.source, device: key.device, count: seen.count, flow: seen.flow, frame: seen.frame };
+            let row = NameRow {
+                name: key.name,
+                source: key.source,
+                device: key.device,
+                count: seen.count,
+                flow: seen.flow,
+                frame: seen.frame,
+                line: seen.line,
+            };
             self.lists.push(&mut self.out.names, row);
         }
-        let Tables { mut out, lists, devices, actors, mut sums, apps, ended, .. } = self;
+        let Tables { mut out, lists, captured, devices, actors, mut sums, apps, ended, .. } = self;
+        out.put_in_capture(&captured);
         out.unfinished = out.run.is_some() && !ended;
         out.devices = devices.into_values().collect();
         out.actors =
