@@ -278,6 +278,8 @@ pub(crate) enum Rung {
     Namespaces,
     /// The program runs on this machine and is told of a proxy on the loopback; what does not ask the proxy is not seen
     Loopback,
+    /// A built-in toy device inside this program, without any network; its datagrams are lost
+    Memory,
 }
 
 #[derive(Debug, Args)]

@@ -67,6 +67,7 @@ pub(crate) fn intercept(args: &cli::Intercept, quiet: bool) -> Result<u8, Fault>
             },
             authority,
             roots,
+            beyond: None,
             label: Some(Text::ours(args.device.join(" "))),
             anchor: args.anchor.word(),
             watched: conduct::is_shown(args.terms.headless),

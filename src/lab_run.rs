@@ -1,27 +1,31 @@
 //! `overhear lab`: an Internet in a box around a program or a toy device, which is run until every planned attack is decided.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use analyzers::observation::{Asked, RunKind, RunMode};
 use lab::dut::{Dut, Exit, Order};
+use lab::names::Names;
 use lab::origin::Manner;
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
-use lab::world::World;
+use lab::toys::{Dial, Dialling, Stream, Trust};
+use lab::world::{Doors, World};
 use policies::Policy;
 use proxy::forge::ca::Authority;
 use proxy::forge::suites;
-use proxy::gateway::entrance;
 use proxy::gateway::nft::{self, Quic};
+use proxy::gateway::{Gateway, entrance};
 use proxy::plan::Mode;
+use proxy::upstream::Beyond;
 use reports::tables::Limits;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use tokio::io::DuplexStream;
 
 use crate::analyze::eprint_line;
 use crate::cli::{self, Anchor};
@@ -45,14 +49,19 @@ fn said(fault: lab::Fault) -> Fault {
 
 pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fault> {
     let rung = rung(args, quiet, stage)?;
+    if !args.command.is_empty() && rung == Rung::Memory {
+        return Err(Fault::new(
+            "in memory there are only toy devices: a program needs a network",
+            "leave the program out, or see `overhear doctor`",
+        ));
+    }
     if args.parallel > 1 && rung != Rung::Namespaces {
         return Err(Fault::new(
             "--parallel needs namespaces: without them the copies of a program cannot be told apart",
             "leave --parallel out, or see `overhear doctor`",
         ));
     }
-    if args.command.is_empty() && lab::toys::Device::from_word(&args.device).is_none() && lab::toys::Flaw::from_word(&args.device).is_none()
-    {
+    if args.command.is_empty() && !lab::toys::is_known(&args.device) {
         return Err(Fault::new(
             format!("there is no toy device '{}'", args.device.escape_debug()),
             "careless-phone, strict-phone or pinned-app",
@@ -81,7 +90,7 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         policy: known.policy().clone(),
         pins: known.demands.declaration.clone(),
         who: if transparent { Who::Given(devices) } else { Who::Everybody },
-        names: transparent.then(|| world.names().clone()),
+        names: (rung != Rung::Loopback).then(|| world.names().clone()),
     };
     is_there(&args.command)?;
     let label = if args.command.is_empty() { args.device.clone() } else { crate::command::shown(&args.command) };
@@ -95,12 +104,17 @@ pub(crate) fn lab(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<u8, Fau
         Plan {
             known: &known,
             kind: RunKind::Lab,
-            mode: if transparent { RunMode::Transparent } else { RunMode::Explicit },
+            mode: match rung {
+                Rung::Namespaces => RunMode::Transparent,
+                Rung::Loopback => RunMode::Explicit,
+                Rung::Memory => RunMode::Memory,
+            },
             pace: Mode::Runs,
             attacks: if authorised { selected } else { Vec::new() },
             rules,
             authority,
             roots,
+            beyond: (rung == Rung::Memory).then(|| Arc::new(Origins(world.doors())) as Arc<dyn Beyond>),
             label: Some(known.veiled(&label)),
             anchor: args.anchor.word(),
             watched: conduct::is_shown(args.terms.headless),
@@ -148,9 +162,14 @@ fn rung(args: &cli::Lab, quiet: bool, stage: &Stage) -> Result<Rung, Fault> {
         say(Rung::Namespaces);
         return Ok(Rung::Namespaces);
     }
-    if args.rung == Some(cli::Rung::Loopback) {
-        say(Rung::Loopback);
-        return Ok(Rung::Loopback);
+    let lower = match args.rung {
+        Some(cli::Rung::Loopback) => Some(Rung::Loopback),
+        Some(cli::Rung::Memory) => Some(Rung::Memory),
+        Some(cli::Rung::Namespaces) | None => None,
+    };
+    if let Some(rung) = lower {
+        say(rung);
+        return Ok(rung);
     }
     let best = lab::rung::best();
     if best.rung == Rung::Namespaces {
@@ -192,6 +211,7 @@ fn world(args: &cli::Lab, rung: Rung, authority: &Authority) -> Result<World, Fa
     match rung {
         Rung::Namespaces => World::raise(spec),
         Rung::Loopback => World::loopback(spec),
+        Rung::Memory => World::memory(spec),
     }
     .map_err(said)
 }
@@ -215,6 +235,11 @@ async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Optio
         reins.table.install(|| nft::Rules { interface: lab::world::DUT.to_owned(), devices, port, quic: Quic::Observe })?;
         let gateway = gateway.clone();
         tasks.spawn(async move { gateway.serve_transparent(listener).await });
+    } else if *world.ports() == lab::world::Ports::Memory {
+        gateway.standing("quic", "observe");
+        let toy = Toy { name: args.device.clone(), host: args.host.clone(), trust: world.toy_trust().map_err(said)? };
+        let order = Order::new([""; 0], Duration::from_secs(args.run_timeout));
+        return drive(args, world, reins, order, Some(toy)).await;
     } else {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| Fault::new(format!("cannot listen: {e}"), ""))?;
         let addr = listener.local_addr().map_err(|e| Fault::new(e.to_string(), ""))?;
@@ -243,18 +268,19 @@ async fn campaign(args: &cli::Lab, world: &World, reins: &Reins) -> Result<Optio
     for (name, value) in proxy_env {
         order = order.env(name, value);
     }
-    let told = drive(args, world, reins, order).await?;
+    let told = drive(args, world, reins, order, None).await?;
     reins.table.drop_now();
     tasks.shutdown().await;
     Ok(told)
 }
 
 /// Runs all copies of the device until each has its share of the answers.
-async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order) -> Result<Option<String>, Fault> {
+async fn drive(args: &cli::Lab, world: &World, reins: &Reins, order: Order, toy: Option<Toy>) -> Result<Option<String>, Fault> {
     let campaign = Arc::new(Campaign {
         reins: reins.clone(),
         devices: world.duts().iter().map(|dut| IpAddr::V4(dut.v4)).collect(),
         order,
+        toy: toy.map(|toy| (toy, world.names().clone())),
         began: Instant::now(),
         budget: Duration::from_secs(args.budget),
         attempts: AtomicU64::new(0),
@@ -300,6 +326,8 @@ struct Campaign {
     reins: Reins,
     devices: Vec<IpAddr>,
     order: Order,
+    /// What runs instead of a program, in memory; and its world's names.
+    toy: Option<(Toy, Names)>,
     began: Instant,
     budget: Duration,
     attempts: AtomicU64,
@@ -330,6 +358,52 @@ impl Ended {
             Ended::Operator => 4,
             Ended::Broken => 5,
         }
+    }
+}
+
+/// How one run of the device ended.
+struct Ran {
+    exit: Exit,
+    /// Something of it still ran when it was ended.
+    left_running: bool,
+}
+
+/// A device inside this process.
+struct Toy {
+    name: String,
+    host: String,
+    trust: Trust,
+}
+
+/// A toy's connections, which are handed to the gateway as pipes. Its datagrams are lost.
+struct Wires {
+    gateway: Arc<Gateway>,
+    names: Names,
+    device: Ipv4Addr,
+    port: AtomicU16,
+}
+
+/// Of the ports that a device opens connections from (RFC 6335 §6); one run opens a few.
+const FIRST_PORT: u16 = 49_152;
+
+impl Dial for Wires {
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialling<'a> {
+        Box::pin(async move {
+            let ip = self.names.addresses(host).into_iter().next().ok_or(std::io::ErrorKind::NotFound)?;
+            let device = SocketAddr::from((self.device, self.port.fetch_add(1, Ordering::Relaxed)));
+            let (ours, theirs) = tokio::io::duplex(lab::world::PIPE);
+            self.gateway.serve_pipe(theirs, device, SocketAddr::new(ip, port)).await;
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// The lab's origins, as the gateway's servers.
+struct Origins(Doors);
+
+impl Beyond for Origins {
+    fn connect(&self, addr: SocketAddr) -> std::io::Result<DuplexStream> {
+        self.0.open(addr)
     }
 }
 
@@ -373,7 +447,7 @@ impl Campaign {
             gateway.begin_run(device, attempt);
             // Letting go of a run ends it with all its children.
             let (ran, answered) = tokio::select! {
-                ran = dut.run(self.order.clone()) => (Some(ran.map_err(said)?), false),
+                ran = self.run(dut) => (Some(ran?), false),
                 () = gateway.answered(device, GRACE) => (None, true),
                 () = self.reins.let_go() => (None, false),
             };
@@ -417,6 +491,19 @@ impl Campaign {
             }
         }
         Ok(Ended::Decided)
+    }
+
+    /// Runs the device once.
+    async fn run(&self, dut: &Dut) -> Result<Ran, Fault> {
+        let Some((toy, names)) = &self.toy else {
+            let run = dut.run(self.order.clone()).await.map_err(said)?;
+            return Ok(Ran { exit: run.exit, left_running: run.left_running });
+        };
+        let wires = Wires { gateway: self.reins.gateway.clone(), names: names.clone(), device: dut.v4, port: AtomicU16::new(FIRST_PORT) };
+        let live = lab::toys::live(&toy.name, &wires, toy.trust.clone(), &toy.host);
+        let visits = tokio::time::timeout(self.order.timeout, live).await;
+        let exit = visits.map_or(Exit::TimedOut, |visits| Exit::Code(i32::from(!visits.iter().all(lab::toys::Visit::accepted))));
+        Ok(Ran { left_running: exit == Exit::TimedOut, exit })
     }
 
     /// A line of progress, now and then.

@@ -26,7 +26,7 @@ use proxy::packets::Packets;
 use proxy::plan::Mode;
 use proxy::serve::{Server, Waits};
 use proxy::synthesis::{Synthesis, synthesis};
-use proxy::upstream::Upstream;
+use proxy::upstream::{Beyond, Upstream};
 use reports::tables::Limits;
 use rustls::RootCertStore;
 
@@ -144,6 +144,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) rules: PolicyRules,
     pub(crate) authority: Authority,
     pub(crate) roots: RootCertStore,
+    /// Servers that are no further than this process.
+    pub(crate) beyond: Option<Arc<dyn Beyond>>,
     pub(crate) label: Option<Text>,
     /// Where the device trusts the authority.
     pub(crate) anchor: &'static str,
@@ -228,7 +230,7 @@ impl Live {
         let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
         let (aside, asides) = std::sync::mpsc::channel();
         let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(aside)).map_err(said)?;
-        let (feed, synthesis) = if plan.mode == RunMode::Explicit {
+        let (feed, synthesis) = if plan.mode != RunMode::Transparent {
             let (pieces, synthesis) = synthesis();
             (feed.copying(pieces), Some(synthesis))
         } else {
@@ -256,6 +258,10 @@ impl Live {
         };
         let mint = Mint::new(plan.authority, now()).map_err(said)?;
         let upstream = Upstream::new(plan.roots, Duration::from_secs(10)).map_err(said)?;
+        let upstream = match plan.beyond {
+            Some(beyond) => upstream.leading(beyond),
+            None => upstream,
+        };
         let server = Arc::new(Server::new(mint, upstream, Waits::of(&known.policy().thresholds)).map_err(said)?);
         let mut chance = [0; 8];
         crate::private::random(&mut chance)?;

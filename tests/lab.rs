@@ -37,6 +37,13 @@ fn the_careless_phone_is_found_out() {
     // Who accepts anybody's certificate talks to anybody; who was asked with a good one, to its peer.
     let read_by = |exposure: &str| leaks.iter().any(|l| l["peer"] == "app.shop.test" && l["exposure"] == exposure);
     assert!(read_by("interceptor") && read_by("peer"), "{leaks:?}");
+    // What was read live has the frames of the run's own capture, and how its client left.
+    for table in ["flows", "tls", "requests", "leaks"] {
+        let rows = report[table].as_array().unwrap();
+        assert!(!rows.is_empty() && rows.iter().all(|row| row["frame"].is_u64()), "{table}: {rows:?}");
+    }
+    let closes: BTreeSet<&str> = report["tls"].as_array().unwrap().iter().filter_map(|row| row["close"].as_str()).collect();
+    assert!(closes.contains("fin"), "{closes:?}");
     // The tool does not repeat what it found.
     let text = report.to_string();
     for value in ["490154203237518", "LABZ9Q7K41XW", "anna.quist"] {
@@ -55,6 +62,39 @@ fn sound_devices_fail_nothing() {
         let refused = report["trials"].as_array().unwrap().iter().filter(|t| t["attack"] == "cert.untrusted-ca");
         let reactions: BTreeSet<&str> = refused.filter_map(|t| t["reaction"].as_str()).collect();
         assert_eq!(reactions, BTreeSet::from(["rejected"]), "{device}");
+    }
+}
+
+/// What no namespaces are needed for: the careless phone is found out and nothing is held against the strict one, and nobody says of a whole
+/// device what only a gateway in its way can know.
+#[test]
+fn the_lower_rungs() {
+    for (rung, mode) in [("loopback", "explicit"), ("memory", "memory")] {
+        let (code, report) = ran("careless-phone", &["--rung", rung]);
+        assert_eq!((code, report["run"]["mode"].as_str()), (1, Some(mode)));
+        let fails = fails(&report);
+        for (check, peer) in [
+            ("cert.untrusted-ca", "app.shop.test"),
+            ("cert.expired", "app.shop.test"),
+            ("channel.cleartext-http", "telemetry.shop.test"),
+            ("leak.identifier-cleartext", "telemetry.shop.test"),
+            ("leak.identifier-encoded", "telemetry.shop.test"),
+        ] {
+            assert!(fails.contains(&(check.to_owned(), peer.to_owned())), "{rung}: {check}: {fails:?}");
+        }
+        assert!(!fails.iter().any(|(check, peer)| check.starts_with("cert.") && peer != "app.shop.test"), "{rung}: {fails:?}");
+        let treatments = report["treatments"].as_array().unwrap();
+        assert!(treatments.iter().any(|t| t["what"] == "second-reading" && t["state"] == "equal"), "{rung}: {treatments:?}");
+
+        let (code, report) = ran("strict-phone", &["--rung", rung]);
+        assert!(matches!(code, 0 | 2), "{rung}: {code}");
+        assert_eq!(report["summary"]["fail"], 0, "{rung}");
+        let trials = report["trials"].as_array().unwrap();
+        let refused = trials.iter().filter(|t| t["attack"] == "cert.untrusted-ca").filter_map(|t| t["reaction"].as_str());
+        assert_eq!(refused.collect::<BTreeSet<_>>(), BTreeSet::from(["rejected"]), "{rung}");
+        let whole = report["findings"].as_array().unwrap().iter().filter(|f| f["subject"]["peer"].is_null() && f["verdict"] == "pass");
+        let leaks: Vec<&Value> = whole.filter(|f| f["check"].as_str().is_some_and(|check| check.starts_with("leak."))).collect();
+        assert!(leaks.is_empty(), "{rung}: {leaks:?}");
     }
 }
 
@@ -138,6 +178,10 @@ fn run_with(device: &str, more: &[&str]) -> Option<(i32, Value)> {
         println!("skipped {device}: {why}");
         return None;
     }
+    Some(ran(device, more))
+}
+
+fn ran(device: &str, more: &[&str]) -> (i32, Value) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let done = overhear()
@@ -149,7 +193,7 @@ fn run_with(device: &str, more: &[&str]) -> Option<(i32, Value)> {
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     let report = fs::read(out.join("report.json")).unwrap_or_else(|e| panic!("{device}: no report.json ({e}): {said}"));
-    Some((done.status.code().unwrap(), serde_json::from_slice(&report).unwrap()))
+    (done.status.code().unwrap(), serde_json::from_slice(&report).unwrap())
 }
 
 /// (check, peer) of all that failed.

@@ -549,7 +549,7 @@ impl<'a> Docket<'a> {
             s.iter().any(|(s, _)| matches!((s.what.as_str(), s.state.as_str()), ("budget", _) | ("operator", "ended the run")))
         });
         let run = board.cases.get(&Subject::default()).map(|run| run.seen::<observation::Run>());
-        let proxied_only = run.is_some_and(|r| r.iter().any(|(r, _)| r.mode == Some(observation::RunMode::Explicit)));
+        let proxied_only = run.is_some_and(|r| r.iter().any(|(r, _)| r.mode.is_some_and(|mode| !mode.sees_all())));
         let accepted = |t: &observation::Trial| t.arm == observation::Arm::Control && t.result == observation::TrialResult::Accepted;
         let mut out = Docket {
             cases: Vec::with_capacity(order.len()),

@@ -153,6 +153,13 @@ pub enum RunMode {
     Memory,
 }
 
+impl RunMode {
+    /// Whatever a device sends comes by: not only what it hands to a proxy, or a toy to a pipe.
+    pub fn sees_all(self) -> bool {
+        self == RunMode::Transparent
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
     /// `overhear/journal/1`.

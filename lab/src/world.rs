@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
@@ -34,6 +35,7 @@ use crate::names::Names;
 use crate::netns::Netns;
 use crate::origin::{Manner, Origin};
 use crate::store::Store;
+use crate::toys::Trust;
 
 /// What world to raise.
 #[derive(Clone, Debug)]
@@ -98,6 +100,8 @@ pub enum Ports {
     Internet,
     /// On the loopback of the machine: (port on the Internet, where it really is).
     Loopback(Vec<(u16, SocketAddr)>),
+    /// Nowhere: they answer on pipes ([`World::doors`]).
+    Memory,
 }
 
 impl World {
@@ -129,9 +133,7 @@ impl World {
 
     /// The middle rung: origins on the machine's loopback, devices are ordinary programs that are told of a proxy.
     pub fn loopback(spec: Spec) -> Result<Self, Fault> {
-        let dir = std::env::temp_dir().join(format!("overhear-lab-{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir(&dir)
-            .map_err(|error| Fault::new(format!("making {}", dir.display()), error, "point TMPDIR at a writable directory"))?;
+        let dir = temporary()?;
         let parallel = spec.parallel.max(1);
         let duts = |home: &Arc<Home>| {
             (0..parallel).map(|number| Dut { number, v4: Ipv4Addr::LOCALHOST, v6: None, home: Arc::clone(home), netns: None }).collect()
@@ -139,6 +141,16 @@ impl World {
         let mut world = Self::furnish(spec, dir.clone(), duts)?;
         world.temporary = Some(dir);
         world.open_loopback()?;
+        Ok(world)
+    }
+
+    /// The lowest rung: origins and a toy device in this process, and pipes between them.
+    pub fn memory(spec: Spec) -> Result<Self, Fault> {
+        let dir = temporary()?;
+        let dut = |home: &Arc<Home>| vec![Dut { number: 0, v4: dut_v4(0), v6: None, home: Arc::clone(home), netns: None }];
+        let mut world = Self::furnish(spec, dir.clone(), dut)?;
+        world.temporary = Some(dir);
+        world.ports = Ports::Memory;
         Ok(world)
     }
 
@@ -238,8 +250,21 @@ impl World {
                 let addresses = host.trim_matches(['[', ']']).parse().map_or_else(|_| self.names.addresses(host), |address| vec![address]);
                 addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
             }
+            Ports::Memory => Vec::new(),
             Ports::Loopback(ports) => ports.iter().filter(|(outside, _)| *outside == port).map(|(_, inside)| *inside).collect(),
         }
+    }
+
+    /// The origins, for who calls them from this process.
+    pub fn doors(&self) -> Doors {
+        let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        Doors { origin: self.origin.clone(), services: services(&self.spec), runtime }
+    }
+
+    /// What a toy in this process trusts and knows.
+    pub fn toy_trust(&self) -> Result<Trust, Fault> {
+        let pin = self.authority.leaf(&self.spec.host)?.pin.clone();
+        Ok(Trust { public: vec![self.authority.root().clone()], added: self.spec.anchors.clone(), pin: Some(pin) })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -384,6 +409,41 @@ async fn accept(listener: TcpListener, origin: Origin, service: Service) {
             };
         });
     }
+}
+
+/// The origins' ports without a network.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    origin: Origin,
+    services: Vec<(u16, Service)>,
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+impl Doors {
+    /// A connection to this port of this address; refused where no origin serves it.
+    pub fn open(&self, to: SocketAddr) -> std::io::Result<DuplexStream> {
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let (_, service) = self.services.iter().find(|(port, _)| *port == to.port()).ok_or_else(refused)?;
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let (origin, service, address) = (self.origin.clone(), *service, to.ip().to_canonical());
+        let serve = async move {
+            // As above: the tally tells.
+            let _ = match service {
+                Service::Tls => origin.serve_tls(theirs, address).await,
+                Service::Http => origin.serve_http(theirs, address).await,
+                Service::Banner | Service::Elsewhere => origin.serve_banner(theirs).await,
+            };
+        };
+        self.runtime.as_ref().ok_or_else(refused)?.spawn(serve);
+        Ok(ours)
+    }
+}
+
+/// A folder for the files of a world without namespaces.
+fn temporary() -> Result<PathBuf, Fault> {
+    let dir = std::env::temp_dir().join(format!("overhear-lab-{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed)));
+    fs::create_dir(&dir).map_err(|error| Fault::new(format!("making {}", dir.display()), error, "point TMPDIR at a writable directory"))?;
+    Ok(dir)
 }
 
 /// Both families when the address is `::`.
@@ -559,6 +619,8 @@ const BUNDLE_NAMES: [&str; 10] = [
     "PIP_CERT",
     "CARGO_HTTP_CAINFO",
 ];
+/// What a pipe holds until it is read: a socket's usual send buffer.
+pub const PIPE: usize = 64 << 10;
 /// A pause after a failed accept (out of descriptors, most likely).
 pub(crate) const BREATH: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;

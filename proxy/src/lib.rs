@@ -17,6 +17,7 @@ pub mod relay;
 pub mod serve;
 #[cfg(test)]
 mod serve_tests;
+pub mod socket;
 pub mod synthesis;
 mod tool;
 pub mod treatment;

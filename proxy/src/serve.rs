@@ -30,6 +30,7 @@ use crate::forge::{Chain, KeyKind, Leaf, Mint, Mirror};
 use crate::hello::{Hello, Start};
 use crate::preamble;
 use crate::relay::{self, relay};
+use crate::socket::Socket;
 use crate::treatment::{Shape, Treatment};
 use crate::upstream::{Learned, Upstream};
 use crate::wire::{Link, Record, SharedLog, Tap, Wire, is_reset};
@@ -89,7 +90,7 @@ pub struct Visit<S> {
     /// Where the device wanted to go.
     pub server: SocketAddr,
     /// A connection to there, if one was opened to hear whether the server speaks first.
-    pub there: Option<tokio::net::TcpStream>,
+    pub there: Option<Socket>,
     /// The name it asked for, else the address as text.
     pub host: String,
     pub tap: Arc<dyn Tap>,
@@ -637,7 +638,7 @@ impl Server {
     async fn relay<S: Link>(
         &self,
         mut tls: Box<TlsStream<Wire<S>>>,
-        mut leg: Box<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>,
+        mut leg: Box<tokio_rustls::client::TlsStream<Socket>>,
         log: &SharedLog,
         (tap, progress): (Arc<dyn Tap>, Progress),
         place: (SocketAddr, String),

@@ -11,7 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WantsClientCert};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::forge::cert::San;
 use crate::forge::{KeyKind, Mirror, suites};
 use crate::hello::Hello;
+use crate::socket::Socket;
 
 /// How many peers are remembered; beyond it the memory starts over.
 const MOST_PEERS: usize = 4096;
@@ -46,6 +47,13 @@ pub struct Upstream {
     verifier: Arc<WebPkiServerVerifier>,
     learned: Mutex<HashMap<(SocketAddr, String), Arc<Learned>>>,
     wait: Duration,
+    beyond: Option<Arc<dyn Beyond>>,
+}
+
+/// Servers in this process, where a lab has no network.
+pub trait Beyond: Send + Sync {
+    /// A connection to the server at `addr`.
+    fn connect(&self, addr: SocketAddr) -> std::io::Result<DuplexStream>;
 }
 
 impl fmt::Debug for Upstream {
@@ -77,7 +85,13 @@ impl Upstream {
             verifier,
             learned: Mutex::new(HashMap::new()),
             wait,
+            beyond: None,
         })
+    }
+
+    /// Leads all connections to servers in this process.
+    pub fn leading(self, beyond: Arc<dyn Beyond>) -> Upstream {
+        Upstream { beyond: Some(beyond), ..self }
     }
 
     /// What is known of the server, without asking it.
@@ -85,13 +99,16 @@ impl Upstream {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(&(addr, host.to_owned())).cloned()
     }
 
-    /// A TCP connection to `addr`.
-    pub async fn connect(&self, addr: SocketAddr) -> Result<TcpStream, Error> {
+    /// A connection to `addr`.
+    pub async fn connect(&self, addr: SocketAddr) -> Result<Socket, Error> {
+        if let Some(beyond) = &self.beyond {
+            return beyond.connect(addr).map(Socket::from).map_err(Error::UpstreamIo);
+        }
         let timed_out = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer to the connection");
         let stream = timeout(self.wait, TcpStream::connect(addr)).await.map_err(|_| Error::UpstreamIo(timed_out()))?;
         let stream = stream.map_err(Error::UpstreamIo)?;
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        Ok(stream.into())
     }
 
     /// A verified channel over `stream`, offering what the device offered, and what it taught.

@@ -12,7 +12,7 @@ use policies::{Attack, Declaration, IdentifierType, Policy, Severity};
 use crate::case::{Case, Concern, Hole, Seen};
 use crate::chunk::{Layer, Lost};
 use crate::observation::{
-    Exposure, Flow, Grade, Hello, Hit, HitDirection, HitFact, Input, Kind, Ledger, Missed, Planted, Run, RunMode, Standing, Undecrypted,
+    Exposure, Flow, Grade, Hello, Hit, HitDirection, HitFact, Input, Kind, Ledger, Missed, Planted, Run, Standing, Undecrypted,
 };
 use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::{Scope, Subject};
@@ -213,7 +213,7 @@ pub(crate) fn hole_of_run(case: &Case, cx: &Context<'_>, concern: Concern) -> Op
     }
     // Whose a flow is matters only to what is said of a whole device.
     let of_device = case.subject.device.is_some() && case.subject.peer.is_none();
-    if of_device && let Some(span) = cx.run.any::<Run>(|run| run.mode == Some(RunMode::Explicit)) {
+    if of_device && let Some(span) = cx.run.any::<Run>(|run| run.mode.is_some_and(|mode| !mode.sees_all())) {
         return Some(Hole { reason: Reason::ProxyOnly, line: Some(span.first) });
     }
     let nobodys = ledgers.iter().last().filter(|(ledger, _)| of_device && (ledger.unattributed > 0 || !ledger.disguised.is_empty()));

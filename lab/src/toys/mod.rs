@@ -206,19 +206,30 @@ pub fn command(name: &str, host: &str) -> Vec<OsString> {
     words
 }
 
+/// Whether there is a toy of this name: a device's or a flaw's word.
+pub fn is_known(name: &str) -> bool {
+    Device::from_word(name).is_some() || Flaw::from_word(name).is_some()
+}
+
+/// What a toy of this name does when it runs once; nothing if there is none.
+pub async fn live(name: &str, dial: &dyn Dial, trust: Trust, host: &str) -> Vec<Visit> {
+    match (Device::from_word(name), Flaw::from_word(name)) {
+        (Some(device), _) => device.live(dial, &trust, host).await,
+        (None, Some(flaw)) => Toy::new(flaw, trust).visit(dial, host).await,
+        (None, None) => Vec::new(),
+    }
+}
+
 /// Role `toy`: prints its visits as lines of JSON. Exit code 0: everything was sent; 1: something was not.
 pub(crate) fn visit_from_args(args: &[OsString]) -> Result<i32, Fault> {
     let mut words = args.iter().map(|arg| arg.to_string_lossy());
     let (name, host) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let trust = Trust::from_env()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::odd("starting a toy"))?;
-    let visits = runtime.block_on(async {
-        match (Device::from_word(&name), Flaw::from_word(&name)) {
-            (Some(device), _) => Ok(device.live(&Sockets, &trust, &host).await),
-            (None, Some(flaw)) => Ok(Toy::new(flaw, trust).visit(&Sockets, &host).await),
-            (None, None) => Err(Fault::new("starting a toy", format!("no toy is called {name:?}"), "name a device or a flaw")),
-        }
-    })?;
+    if !is_known(&name) {
+        return Err(Fault::new("starting a toy", format!("no toy is called {name:?}"), "name a device or a flaw"));
+    }
+    let visits = runtime.block_on(live(&name, &Sockets, trust, &host));
     for visit in &visits {
         let line = serde_json::to_string(visit).map_err(Fault::odd("reporting a visit"))?;
         #[expect(clippy::print_stdout, reason = "the toy's output is its report")]

@@ -33,6 +33,7 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use policies::policy::{Repeats, Thresholds};
 use policies::{Attack, Time};
 use tokio::io::AsyncWriteExt as _;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -43,6 +44,7 @@ use crate::plan::{self, History, Mode, Terms};
 use crate::preamble;
 use crate::relay::relay;
 use crate::serve::{Progress, Server, Visit};
+use crate::socket::Socket;
 use crate::treatment::Treatment;
 use crate::wire::Tap as _;
 use conntrack::Conntrack;
@@ -203,7 +205,7 @@ impl Gateway {
                 self.stray.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream, device, server, None, None).await).await;
+            self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream.into(), device, server, None, None).await).await;
         }
     }
 
@@ -219,11 +221,16 @@ impl Gateway {
             self.spawn(async move |gateway: Arc<Gateway>| {
                 let found = entrance::connect(&mut stream, async |host, port| resolve(host.to_owned(), port).await).await;
                 if let Some(asked) = found {
-                    gateway.handle(stream, device, asked.server, Some(asked.host), asked.request).await;
+                    gateway.handle(stream.into(), device, asked.server, Some(asked.host), asked.request).await;
                 }
             })
             .await;
         }
+    }
+
+    /// Takes one connection of a device in this process, which went to `server`.
+    pub async fn serve_pipe(self: &Arc<Self>, stream: DuplexStream, device: SocketAddr, server: SocketAddr) {
+        self.spawn(async move |gateway: Arc<Gateway>| gateway.handle(stream.into(), device, server, None, None).await).await;
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
@@ -407,7 +414,7 @@ impl Gateway {
     /// One connection, from its first byte to its last. `host` and `request` are what a client of a proxy has said.
     async fn handle(
         self: Arc<Self>,
-        mut stream: TcpStream,
+        mut stream: Socket,
         device: SocketAddr,
         server: SocketAddr,
         host: Option<String>,
@@ -471,8 +478,8 @@ impl Gateway {
     }
 
     /// A connection on which nothing was said yet becomes what its first word makes it: a client that begins TLS late is one all the same.
-    async fn first_word(&self, mut visit: Box<Visit<TcpStream>>, tap: &Arc<FlowTap>) -> Box<Visit<TcpStream>> {
-        let Ok(there) = self.setup.server.upstream.connect(visit.server).await else { return visit };
+    async fn first_word(&self, mut visit: Box<Visit<Socket>>, tap: &Arc<FlowTap>) -> Box<Visit<Socket>> {
+        let Ok(mut there) = self.setup.server.upstream.connect(visit.server).await else { return visit };
         let (mut here, mut beyond) = ([0], [0]);
         let device = tokio::select! {
             biased;
@@ -494,7 +501,7 @@ impl Gateway {
     }
 
     /// A TLS connection: plan, write down, show, note.
-    async fn treat(&self, visit: Box<Visit<TcpStream>>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
+    async fn treat(&self, visit: Box<Visit<Socket>>, key: &Key, offered: (bool, bool), tap: &Arc<FlowTap>) -> FlowEnd {
         let (group, treatment, leaf) = self.group(key, offered, visit.server.ip(), visit.now);
         // Boxed, for it is over before the connection lasts.
         let prepared = Box::pin(self.setup.server.prepare(&visit, treatment, leaf)).await;
@@ -543,12 +550,7 @@ impl Gateway {
     /// Bytes in clear, or none. What follows an attack goes nowhere: a request that our own doing provoked stays here.
     ///
     /// The connection comes back if it turns out to be TLS.
-    async fn in_clear(
-        &self,
-        mut visit: Box<Visit<TcpStream>>,
-        device: IpAddr,
-        tap: &Arc<FlowTap>,
-    ) -> Result<FlowEnd, Box<Visit<TcpStream>>> {
+    async fn in_clear(&self, mut visit: Box<Visit<Socket>>, device: IpAddr, tap: &Arc<FlowTap>) -> Result<FlowEnd, Box<Visit<Socket>>> {
         let (server, port) = (visit.server.ip(), visit.server.port());
         if matches!(visit.start, Start::Silent { .. }) {
             if !TLS_PORTS.contains(&port) {
@@ -615,7 +617,7 @@ impl Gateway {
     }
 
     /// Whether a request in clear is one that the policy takes for a probe of the network: nothing but its path is said.
-    fn is_probe(&self, visit: &Visit<TcpStream>, seen: &[u8]) -> bool {
+    fn is_probe(&self, visit: &Visit<Socket>, seen: &[u8]) -> bool {
         let Some((b"GET" | b"HEAD", target)) = preamble::request_line(seen) else { return false };
         let host = http_host(seen).unwrap_or_else(|| visit.host.clone());
         let bare = shape::is_bare(seen);
@@ -646,11 +648,11 @@ impl Gateway {
         self.subjects().datagram(clear, self.setup.feed.now(), self.setup.mode);
     }
 
-    async fn relayed(&self, visit: Box<Visit<TcpStream>>) -> FlowEnd {
+    async fn relayed(&self, visit: Box<Visit<Socket>>) -> FlowEnd {
         flow_end(self.relay(visit).await.close)
     }
 
-    async fn relay(&self, visit: Box<Visit<TcpStream>>) -> crate::serve::Conduct {
+    async fn relay(&self, visit: Box<Visit<Socket>>) -> crate::serve::Conduct {
         let prepared = Box::pin(self.setup.server.prepare(&visit, Treatment::Pass, Leaf::First)).await;
         self.setup.server.run(visit, prepared).await
     }

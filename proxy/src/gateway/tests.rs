@@ -526,7 +526,7 @@ async fn a_connection_is_small() {
     let c = campaign(Arc::new(All)).await;
     let stream = c.tunnel().await;
     let addr = c.entrance;
-    let size = std::mem::size_of_val(&c.gateway.clone().handle(stream, addr, addr, None, None));
+    let size = std::mem::size_of_val(&c.gateway.clone().handle(stream.into(), addr, addr, None, None));
     assert!(size <= 16 * 1024, "{size} bytes");
 }
 
