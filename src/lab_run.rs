@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use analyzers::observation::{Asked, RunKind, RunMode};
+use lab::doors::Doors;
 use lab::dut::{Dut, Exit, Order};
 use lab::names::Names;
 use lab::origin::Manner;
 use lab::rung::Rung;
 use lab::stage::{Place, Stage};
 use lab::toys::{Dial, Dialling, Stream, Trust};
-use lab::world::{Doors, World};
+use lab::world::World;
 use policies::Policy;
 use proxy::forge::ca::Authority;
 use proxy::forge::suites;
@@ -391,7 +392,7 @@ impl Dial for Wires {
         Box::pin(async move {
             let ip = self.names.addresses(host).into_iter().next().ok_or(std::io::ErrorKind::NotFound)?;
             let device = SocketAddr::from((self.device, self.port.fetch_add(1, Ordering::Relaxed)));
-            let (ours, theirs) = tokio::io::duplex(lab::world::PIPE);
+            let (ours, theirs) = tokio::io::duplex(lab::doors::PIPE);
             self.gateway.serve_pipe(theirs, device, SocketAddr::new(ip, port)).await;
             Ok(Box::new(ours) as Box<dyn Stream>)
         })

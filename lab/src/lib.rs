@@ -6,6 +6,7 @@
 mod anycast;
 pub mod authority;
 pub mod broker;
+pub mod doors;
 pub mod dut;
 mod elsewhere;
 mod fault;

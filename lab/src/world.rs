@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
 use crate::Fault;
 use crate::anycast;
 use crate::authority::Authority;
+use crate::doors::{Doors, Service, accept, services};
 use crate::dut::{self, Dut, Home};
 use crate::elsewhere;
 use crate::leases::Leases;
@@ -258,7 +258,7 @@ impl World {
     /// The origins, for who calls them from this process.
     pub fn doors(&self) -> Doors {
         let runtime = self.runtime.as_ref().map(|runtime| runtime.handle().clone());
-        Doors { origin: self.origin.clone(), services: services(&self.spec), runtime }
+        Doors::new(self.origin.clone(), services(&self.spec), runtime)
     }
 
     /// What a toy in this process trusts and knows.
@@ -368,74 +368,6 @@ impl Drop for World {
         if let Some(dir) = self.temporary.take() {
             let _ = fs::remove_dir_all(dir);
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Service {
-    Tls,
-    Http,
-    Banner,
-    /// Whatever the caller speaks.
-    Elsewhere,
-}
-
-fn services(spec: &Spec) -> Vec<(u16, Service)> {
-    let mut all = vec![(80, Service::Http), (443, Service::Tls), (BANNER_PORT, Service::Banner)];
-    for port in &spec.tls_ports {
-        if all.iter().all(|(taken, _)| taken != port) {
-            all.push((*port, Service::Tls));
-        }
-    }
-    all
-}
-
-async fn accept(listener: TcpListener, origin: Origin, service: Service) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BREATH).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let origin = origin.clone();
-        tokio::spawn(async move {
-            let Ok(local) = stream.local_addr() else { return };
-            // What a device or a gateway does to a connection shows in the origin's tally; nobody waits for this result.
-            let _ = match service {
-                Service::Tls => origin.serve_tls(stream, local.ip().to_canonical()).await,
-                Service::Http => origin.serve_http(stream, local.ip().to_canonical()).await,
-                Service::Banner => origin.serve_banner(stream).await,
-                Service::Elsewhere => elsewhere::serve(stream, origin).await,
-            };
-        });
-    }
-}
-
-/// The origins' ports without a network.
-#[derive(Clone, Debug)]
-pub struct Doors {
-    origin: Origin,
-    services: Vec<(u16, Service)>,
-    runtime: Option<tokio::runtime::Handle>,
-}
-
-impl Doors {
-    /// A connection to this port of this address; refused where no origin serves it.
-    pub fn open(&self, to: SocketAddr) -> std::io::Result<DuplexStream> {
-        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        let (_, service) = self.services.iter().find(|(port, _)| *port == to.port()).ok_or_else(refused)?;
-        let (ours, theirs) = tokio::io::duplex(PIPE);
-        let (origin, service, address) = (self.origin.clone(), *service, to.ip().to_canonical());
-        let serve = async move {
-            // As above: the tally tells.
-            let _ = match service {
-                Service::Tls => origin.serve_tls(theirs, address).await,
-                Service::Http => origin.serve_http(theirs, address).await,
-                Service::Banner | Service::Elsewhere => origin.serve_banner(theirs).await,
-            };
-        };
-        self.runtime.as_ref().ok_or_else(refused)?.spawn(serve);
-        Ok(ours)
     }
 }
 
@@ -619,8 +551,6 @@ const BUNDLE_NAMES: [&str; 10] = [
     "PIP_CERT",
     "CARGO_HTTP_CAINFO",
 ];
-/// What a pipe holds until it is read: a socket's usual send buffer.
-pub const PIPE: usize = 64 << 10;
 /// A pause after a failed accept (out of descriptors, most likely).
 pub(crate) const BREATH: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;
