@@ -166,8 +166,11 @@ impl Job<'_> {
                 let file = File::open(path).map_err(|e| Fault::io("read", path, &e))?;
                 let log = captures::keylog::read(file).map_err(|e| Fault::io("read", path, &e))?;
                 // Secrets of kinds that open nothing here are secrets all the same.
-                if log.secrets.is_empty() && log.unknown == 0 && log.broken > 0 {
-                    let what = format!("{}: none of its {} lines is a secret", path.display(), log.broken);
+                if log.secrets.is_empty() && log.unknown == 0 {
+                    let what = match log.broken {
+                        0 => format!("{} holds no secret", path.display()),
+                        lines => format!("{}: none of its {lines} lines is a secret", path.display()),
+                    };
                     return Err(Fault::new(what, "--keylog takes the NSS key log format (what SSLKEYLOGFILE makes)").into());
                 }
                 if log.broken > 0 && !self.quiet {

@@ -272,6 +272,15 @@ pub(crate) struct Intercept {
     pub(crate) terms: Terms,
 }
 
+/// A host name (RFC 1123 §2.1), with the underscores that DNS allows besides.
+fn host_name(word: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        let inside = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        inside && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if word.len() <= 253 && word.split('.').all(label) { Ok(word.to_owned()) } else { Err("not a host name, e.g. shop.test".to_owned()) }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rung {
     /// Network namespaces with a transparent gateway
@@ -294,7 +303,7 @@ pub(crate) struct Lab {
     #[arg(long, value_name = "WHERE", default_value = "user")]
     pub(crate) anchor: Anchor,
     /// The host name offered to the program
-    #[arg(long, value_name = "NAME", default_value = "shop.test")]
+    #[arg(long, value_name = "NAME", default_value = "shop.test", value_parser = host_name)]
     pub(crate) host: String,
     /// A name that leads to a given address, or whose files come from a folder
     #[arg(long, value_name = "NAME=ADDR|DIR")]

@@ -9,7 +9,7 @@ use analyzers::leak::{Budget, Engine, Found, Seed};
 use analyzers::observation::{Event, Observation, Planted};
 use analyzers::pipeline::{Told, Window};
 use analyzers::text::{Text, Veil};
-use policies::{ActorRow, Declaration, EventRow, Persona, Policy, Time, When};
+use policies::{ActorRow, Declaration, EventRow, Persona, Policy, Problem, Time, When};
 
 use crate::cli;
 use crate::fault::Fault;
@@ -42,7 +42,7 @@ impl Knowledge {
             Some(path) => {
                 let text = read(path)?;
                 let policy = Policy::parse(&path.display().to_string(), &text)?;
-                known_checks(&policy, path)?;
+                known_checks(&policy, path, &text)?;
                 (policy, text)
             }
             None => (default(), default_text.to_owned()),
@@ -157,7 +157,7 @@ pub(crate) fn catalogue_sha256(demands: &Demands) -> Digest {
 }
 
 /// A waiver or an exception for a check that nobody knows would never hold, and nobody would hear of it.
-pub(crate) fn known_checks(policy: &Policy, path: &Path) -> Result<(), Fault> {
+pub(crate) fn known_checks(policy: &Policy, path: &Path, text: &str) -> Result<(), Fault> {
     let (attacks, requirements) = (policies::attack::catalogue(), policies::requirement::catalogue());
     let known = |pattern: &policies::IdPattern| {
         analyzers::checks::all().iter().any(|check| pattern.matches(&check.id))
@@ -168,10 +168,13 @@ pub(crate) fn known_checks(policy: &Policy, path: &Path) -> Result<(), Fault> {
     let excused = policy.exceptions.iter().flat_map(|exception| &exception.checks).map(|check| (check, "to make an exception from"));
     match waived.chain(excused).find(|(check, _)| !known(check)) {
         None => Ok(()),
-        Some((check, what)) => Err(Fault::new(
-            format!("{}: there is no check '{check}' {what}", path.display()),
-            "see `overhear checks` and `overhear attacks`",
-        )),
+        Some((check, what)) => {
+            let (file, help) = (path.display().to_string(), "see `overhear checks` and `overhear attacks`");
+            let what = format!("there is no check '{check}' {what}");
+            // Ids need no escapes in TOML.
+            let quoted = ["\"", "'"].iter().find_map(|quote| text.find(&format!("{quote}{check}{quote}")));
+            Err(vec![quoted.map_or_else(|| Problem::whole(&file, &what, help), |at| Problem::at(&file, text, at, &what, help))].into())
+        }
     }
 }
 

@@ -230,11 +230,11 @@ impl Live {
         let tools = Arc::new(Tools { veil: veil.clone(), engine: Some(known.engine.clone()), ..Tools::default() });
         let (aside, asides) = std::sync::mpsc::channel();
         let (feed, outs, _lanes) = Feed::start(LANES, &tools, now, Some(aside)).map_err(said)?;
-        let (feed, synthesis) = if plan.mode != RunMode::Transparent {
+        let (feed, synthesis) = if plan.mode == RunMode::Transparent {
+            (feed, None)
+        } else {
             let (pieces, synthesis) = synthesis();
             (feed.copying(pieces), Some(synthesis))
-        } else {
-            (feed, None)
         };
         let same = match &plan.rules.who {
             // All runs are of one device, whichever address they come from.
@@ -328,6 +328,7 @@ impl Live {
 
     /// Ends the run: the capture is read again, the last lines, the ledger, the last seal.
     pub(crate) fn stop(self, known: &Knowledge) -> Result<(Finished, Folder), Fault> {
+        let ended = now();
         self.feed.drain();
         drop(self.gateway);
         drop(self.feed);
@@ -374,7 +375,8 @@ impl Live {
                 desk.say(Standing { what: Text::ours("second-reading"), state: compared.state() });
             }
         }
-        desk.say(Ledger { disguised, ..scribe.ledger() });
+        // The run lasted until now, however long nothing happened; what is read again is of before.
+        desk.say_at(ended, Ledger { disguised, ..scribe.ledger() });
         let finished = desk.finish()?;
         match lost {
             None => Ok((finished, self.folder)),

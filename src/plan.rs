@@ -94,11 +94,14 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
     let mut rates: BTreeMap<String, Rate> = BTreeMap::new();
     let mut open: BTreeMap<FlowId, String> = BTreeMap::new();
     let (mut first, mut last) = (policies::Time::MAX, policies::Time::MIN);
+    let mut over = false;
     folder.read(|line| {
-        if line.flow.is_some() {
+        if !over {
             first = first.min(line.at);
             last = last.max(line.at);
         }
+        // What a later command adds is of another time.
+        over |= matches!(line.seen, Observation::Ledger(_));
         match (&line.seen, line.flow) {
             (Observation::Bound(bound), Some(flow)) => {
                 let client = bound.client.map_or_else(|| "-".to_owned(), |c| c.to_string());
@@ -135,7 +138,12 @@ fn from_run(run: &std::path::Path, time: Duration, attacks: &[Attack], policy: &
             if attack.needs.contains(&Need::OfferedTls13) && !rate.offered_13 {
                 continue;
             }
-            let cost = f64::from(attempts(attack, policy));
+            let attempts = attempts(attack, policy);
+            // What controls answer takes no time of its own, and needs a declaration.
+            if attempts == 0 {
+                continue;
+            }
+            let cost = f64::from(attempts);
             if left >= cost {
                 left -= cost;
                 decidable += 1;

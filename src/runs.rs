@@ -144,10 +144,15 @@ fn asked(folder: &Folder) -> Result<Gates, Fault> {
     Ok(render::as_asked(&asked.unwrap_or_default()).0)
 }
 
+/// Who runs this program, as the system knows the user.
+fn user() -> String {
+    let id = nix::unistd::getuid();
+    nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| format!("user {id}"), |user| user.name)
+}
+
 /// Writes down that values were shown, and to whom.
 pub(crate) fn note_revealed(folder: &Folder, what: &str) -> Result<(), Fault> {
-    let who = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-    folder.append(&mut [line_now(Revealed { what: Text::ours(what), by: Text::ours(who) })])
+    folder.append(&mut [line_now(Revealed { what: Text::ours(what), by: Text::ours(user()) })])
 }
 
 fn line_now(seen: impl Into<Observation>) -> Line {
@@ -332,7 +337,7 @@ pub(crate) fn purge(args: &cli::Purge) -> Result<u8, Fault> {
         let (count, left) = erase_keys(&folder.file("capture.pcapng"))?;
         said.push(("keys".to_owned(), count, left));
     }
-    let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let by = user();
     let line = |(what, count, left): &(String, u64, Option<Digest>)| {
         line_now(Purged { what: Text::ours(what), count: *count, by: Text::ours(&by), left_sha256: *left })
     };

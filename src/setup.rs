@@ -54,9 +54,13 @@ pub(crate) fn check_file(path: &Path) -> Result<u8, Fault> {
                 Err(actors) => Err(Fault::File(if actors.len() < events.len() { actors } else { events })),
             },
         }
+    } else if schema.is_empty() {
+        let help = "a policy begins with schema = \"overhear/policy/1\"; there are persona, declaration, events and actors too";
+        Err(vec![Problem { file: name, line: 1, column: 1, what: "no schema says what this file is".to_owned(), help: help.to_owned() }]
+            .into())
     } else {
         let policy = Policy::parse(&name, &text)?;
-        knowledge::known_checks(&policy, path)?;
+        knowledge::known_checks(&policy, path, &text)?;
         done("policy", Ok(format!(" (profile {})", policy.profile.name)))
     }
 }

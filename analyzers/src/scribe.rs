@@ -792,7 +792,9 @@ mod tests {
             let counts = crate::flow::Counts { bytes: [9, 0], ..Default::default() };
             pipeline.close(flow, crate::flow::FlowEnd::Idle, &counts, at, 2, &mut out);
             let mut lines: Vec<Line> = Vec::new();
-            out.into_iter().for_each(|it| scribe.take(it, &mut lines));
+            for it in out {
+                scribe.take(it, &mut lines);
+            }
             let flows = lines.iter().filter_map(|line| match &line.seen {
                 Observation::Flow(closed) => Some(closed.users),
                 _ => None,

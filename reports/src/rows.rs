@@ -105,6 +105,8 @@ pub struct InputRow {
     pub unread: Vec<CountRow>,
     /// Packets the capturing kernel said it dropped, when the file says.
     pub dropped: Option<u64>,
+    /// Secrets of the input's own that were met on the way, for it could not be read twice: they open only what stands behind them.
+    pub late_secrets: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

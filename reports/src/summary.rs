@@ -109,6 +109,7 @@ impl<W: Write> Page<'_, W> {
             if let Some(dropped) = input.dropped.filter(|n| *n > 0) {
                 parts.push(format!("{} dropped by the kernel", words::number(dropped)));
             }
+            parts.extend(words::late_secrets(input.late_secrets));
             parts.extend(input.unread.iter().map(|t| format!("{} not read", words::unread(t.count, t.name.as_str()))));
             parts.retain(|p| !p.is_empty());
             self.quiet("read", &parts.join(" · "))?;

@@ -446,6 +446,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             damage: input.damage.iter().map(|d| DamageRow { offset: d.offset, what: d.what.clone() }).collect(),
             unread: input.unread.iter().map(count).collect(),
             dropped: input.dropped,
+            late_secrets: input.late_secrets,
         };
         few(&mut self.out.inputs, row);
     }
@@ -467,11 +468,11 @@ impl Tabled {
     /// Gives rows of a live run what its own capture told of them.
     fn put_in_capture(&mut self, captured: &BTreeMap<FlowId, (Option<u64>, Option<Close>)>) {
         let Tabled { frames, flows, tls, names, requests, leaks, .. } = self;
-        let find = |frame: &mut Option<u64>, line: LineNo| *frame = frame.or_else(|| frames.get(&line).copied());
-        tls.iter_mut().for_each(|row| find(&mut row.frame, row.line));
-        names.iter_mut().for_each(|row| find(&mut row.frame, row.line));
-        requests.iter_mut().for_each(|row| find(&mut row.frame, row.line));
-        leaks.iter_mut().for_each(|row| find(&mut row.frame, row.line));
+        let rows = tls.iter_mut().map(|row| (&mut row.frame, row.line)).chain(names.iter_mut().map(|row| (&mut row.frame, row.line)));
+        let rows = rows.chain(requests.iter_mut().map(|row| (&mut row.frame, row.line)));
+        for (frame, line) in rows.chain(leaks.iter_mut().map(|row| (&mut row.frame, row.line))) {
+            *frame = frame.or_else(|| frames.get(&line).copied());
+        }
         for row in flows {
             row.frame = row.frame.or(captured.get(&row.id).and_then(|(frame, _)| *frame));
         }

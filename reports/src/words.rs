@@ -61,6 +61,11 @@ pub(crate) fn interventions(report: &Report) -> impl Iterator<Item = &TreatmentR
     report.treatments.iter().filter(|t| ["operator", "budget", "reading"].contains(&t.what.as_str()))
 }
 
+/// What opens less than it might, where an input could not be read twice.
+pub(crate) fn late_secrets(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{} of its own open only what stands behind them", self::count(count, "secret", "secrets")))
+}
+
 /// Whose frames came under the gateway's link address: `2 from 10.0.0.9`.
 pub(crate) fn disguised(map: &BTreeMap<String, u64>) -> String {
     map.iter().map(|(who, n)| format!("{} from {who}", number(*n))).collect::<Vec<_>>().join(", ")

@@ -577,6 +577,7 @@ fn input(row: &crate::rows::InputRow) -> Input {
         fact("Damage", damage.join("; ")),
         fact("Not read", unread.join(", ")),
         fact("Dropped", row.dropped.filter(|n| *n > 0).map_or(String::new(), |n| format!("{} packets, while capturing", words::number(n)))),
+        fact("Secrets", words::late_secrets(row.late_secrets).unwrap_or_default()),
     ];
     Input { path: row.path.to_string(), facts: facts.into_iter().flatten().collect() }
 }
