@@ -21,7 +21,7 @@ impl Run {
         fs::write(run.at("in.pcap"), capture(&[0, 10])).unwrap();
         fs::write(run.at("policy.toml"), POLICY).unwrap();
         fs::write(run.at("declaration.toml"), DECLARATION).unwrap();
-        fs::write(run.at("keys.log"), "").unwrap();
+        fs::write(run.at("keys.log"), format!("CLIENT_RANDOM {} {}\n", "5a".repeat(32), "a5".repeat(48))).unwrap();
         let words: Vec<String> =
             more.iter().map(|w| w.strip_prefix('@').map_or((*w).to_owned(), |f| run.at(f).display().to_string())).collect();
         let mut command = overhear();

@@ -1,5 +1,5 @@
 //! Names whose words stand in fields beside each other: `<first>Anna</first><last>Quist</last>`, `{"fn":"Anna","ln":"Quist"}`; and addresses, by
-//! the line of the street and the town. Also the two numbers of a position in fields of binary formats.
+//! the line of the street and the town. Also the two numbers of a position in fields of binary formats, and the four of a cell.
 //!
 //! One word of a name, a needle like others, leads here; the other word is looked for around it.
 
@@ -17,6 +17,10 @@ const NEAR: usize = 64;
 const PART: usize = 256;
 /// So far apart two numbers stand with nothing but the name and the head of a field between them.
 const FIELD: usize = 24;
+/// So far apart the four numbers of a cell stand with other fields between them.
+const CELL: usize = 160;
+/// Two numbers of fewer digits together are anybody's.
+const DISTINCT_NUMBERS: usize = 7;
 /// A word of fewer letters is one of many languages and proves little.
 const DISTINCT: usize = 3;
 
@@ -34,6 +38,8 @@ pub(super) struct Name {
     numbers: bool,
     /// Of an address: the number of the house, which stands beside the street where that is found without.
     number: Option<Vec<u8>>,
+    /// Of a cell: its other numbers, each in its spellings, which stand around in any order.
+    parts: Vec<Vec<Vec<u8>>>,
 }
 
 /// What stands between two words.
@@ -75,6 +81,7 @@ impl Name {
             distinct,
             numbers: false,
             number: None,
+            parts: Vec::new(),
         })
     }
 
@@ -108,7 +115,37 @@ impl Name {
         if road.len() >= SHORTEST + 2 && numbers.len() == 1 {
             lead.extend(of_form(&road));
         }
-        whole.then(|| Name { seed, lead, other: of_form(&town), middle, distinct: true, numbers: false, number: Some(number.into_bytes()) })
+        whole.then(|| Name {
+            seed,
+            lead,
+            other: of_form(&town),
+            middle,
+            distinct: true,
+            numbers: false,
+            number: Some(number.into_bytes()),
+            parts: Vec::new(),
+        })
+    }
+
+    /// A cell: country, network, area and cell, of which the longest leads to the others.
+    pub(super) fn cell(seed: u32, value: &str) -> Option<Name> {
+        let parts: Vec<&str> = value.split('-').collect();
+        let [country, network, area, cell] = parts.as_slice() else { return None };
+        let (lead, other) = if area.len() > cell.len() { (area, cell) } else { (cell, area) };
+        let short = network.trim_start_matches('0');
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let parts = vec![vec![bytes(other)], vec![bytes(country)], vec![bytes(network), bytes(if short.is_empty() { "0" } else { short })]];
+        let distinct = lead.len() >= SHORTEST && lead.len() + other.len() >= DISTINCT_NUMBERS;
+        distinct.then(|| Name {
+            seed,
+            lead: vec![bytes(lead)],
+            other: Vec::new(),
+            middle: Vec::new(),
+            distinct,
+            numbers: false,
+            number: None,
+            parts,
+        })
     }
 
     /// The numbers of a position as floating point of 32 and 64 bits, which stand in fields beside each other: one leads to the other.
@@ -121,6 +158,7 @@ impl Name {
             distinct: true,
             numbers: true,
             number: None,
+            parts: Vec::new(),
         };
         floats(value).into_iter().map(pair).collect()
     }
@@ -129,7 +167,7 @@ impl Name {
     pub(super) fn leads(&self) -> Vec<(Vec<u8>, bool)> {
         let mut out = Vec::new();
         for word in &self.lead {
-            if self.numbers {
+            if self.numbers || !self.parts.is_empty() {
                 out.push((word.clone(), false));
             } else if word.len() >= SHORTEST + 2 {
                 out.push((word.clone(), true));
@@ -144,6 +182,9 @@ impl Name {
     pub(super) fn around(&self, text: &[u8], lead: &Range<usize>) -> Option<(Range<usize>, bool)> {
         if self.numbers {
             return self.beside(text, lead).map(|span| (span, true));
+        }
+        if !self.parts.is_empty() {
+            return self.all_around(text, lead).map(|span| (span, true));
         }
         if !is_word(text, lead) || !self.is_numbered(text, lead) {
             return None;
@@ -171,6 +212,19 @@ impl Name {
             }
         }
         unsure
+    }
+
+    /// All other numbers of a cell, each by itself.
+    fn all_around(&self, text: &[u8], lead: &Range<usize>) -> Option<Range<usize>> {
+        let from = lead.start.saturating_sub(CELL);
+        let near = text.get(from..(lead.end + CELL).min(text.len()))?;
+        let mut span = is_number(text, lead).then(|| lead.clone())?;
+        for part in &self.parts {
+            let all = part.iter().flat_map(|number| memchr::memmem::find_iter(near, number).map(|at| from + at..from + at + number.len()));
+            let nearest = all.filter(|at| is_number(text, at)).min_by_key(|at| at.start.abs_diff(lead.start))?;
+            span = nearest.start.min(span.start)..nearest.end.max(span.end);
+        }
+        Some(span)
     }
 
     /// The other number, with no more than the name and the head of its field between the two.
@@ -289,6 +343,15 @@ fn is_whole(text: &[u8], span: &Range<usize>) -> bool {
     let (head, tail) = (text.get(..span.start).unwrap_or_default(), text.get(span.end..).unwrap_or_default());
     let before = (2..=4).filter_map(|n| head.get(head.len().checked_sub(n)?..)).any(|last| letter(last) == last.len());
     Edge::Word.allows(text, span, true) && !before && (letter(tail) < 2)
+}
+
+/// Whether a number is no part of a longer one, or of a word.
+fn is_number(text: &[u8], span: &Range<usize>) -> bool {
+    let at = |at: Option<usize>| at.and_then(|at| text.get(at)).copied().unwrap_or(b' ');
+    let before = (at(span.start.checked_sub(2)), at(span.start.checked_sub(1)));
+    let joins = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let point = |b: u8, digit: u8| b == b'.' && digit.is_ascii_digit();
+    !joins(before.1) && !point(before.1, before.0) && !joins(at(Some(span.end))) && !point(at(Some(span.end)), at(Some(span.end + 1)))
 }
 
 /// Whether a word is all there is in a field.

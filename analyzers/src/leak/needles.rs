@@ -121,6 +121,10 @@ impl Needles {
             for pair in Name::numbers(seed, value) {
                 self.leads(seed, pair, |bytes| Form::raw(bytes, "number"));
             }
+        } else if kind == Kind::CellId {
+            if let Some(cell) = Name::cell(seed, value) {
+                self.leads(seed, cell, |bytes| Form::raw(bytes, "number"));
+            }
         } else if let Some(name) = Name::parse(seed, kind, value) {
             self.leads(seed, name, lead);
         }

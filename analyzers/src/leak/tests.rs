@@ -584,6 +584,39 @@ fn names_in_fields() {
     check("Anna Quist", &"Quist ".repeat(20_000), None);
 }
 
+/// The four numbers of a cell in fields beside each other, in any order.
+#[test]
+fn cells_in_fields() {
+    #[track_caller]
+    fn check(text: &str, expect: bool) {
+        let engine = Engine::new([Seed { name: "cell".into(), kind: Kind::CellId, value: "262-02-4660-98123".into() }], &[7; 32]);
+        let (mut got, mut again) = (false, false);
+        engine.peel(text.as_bytes(), None, Budget::MESSAGE, &mut |f: Found| got |= f.seed.is_some() && f.grade == Grade::Proof);
+        engine.peel_planted(text.as_bytes(), &mut |f: Found| again |= f.grade == Grade::Proof);
+        assert_eq!((got, again), (expect, expect), "{text}");
+        assert!(!expect || !Text::veiled(text.as_bytes(), &engine).to_string().contains("98123"), "{text}");
+    }
+    for text in [
+        r#"{"mcc":262,"mnc":2,"lac":4660,"cid":98123}"#,
+        r#"{"cell":{"cid":98123,"tac":4660,"plmn":{"mcc":"262","mnc":"02"},"rsrp":-98}}"#,
+        "mcc=262&mnc=02&lac=4660&cid=98123&x=1",
+        "<cell mcc=\"262\" mnc=\"02\"><lac>4660</lac><id>98123</id></cell>",
+        "262,2,4660,98123",
+    ] {
+        check(text, true);
+    }
+    for text in [
+        r#"{"mcc":262,"mnc":2,"lac":4660,"cid":98124}"#,
+        r#"{"mcc":262,"mnc":7,"lac":4660,"cid":98123}"#,
+        r#"{"mcc":262,"mnc":2,"lac":46601,"cid":98123}"#,
+        r#"{"mcc":262,"mnc":2,"lac":4660,"cid":981230}"#,
+        r#"{"t":1.262,"mnc":2,"lac":4660,"cid":98123}"#,
+        &format!(r#"{{"mcc":262,"mnc":2,"pad":"{}","lac":4660,"cid":98123}}"#, "x".repeat(160)),
+    ] {
+        check(text, false);
+    }
+}
+
 /// The same in binary formats, whose heads are letters.
 #[test]
 fn names_in_binary_fields() {
