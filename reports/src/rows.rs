@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use analyzers::chunk::Layer;
 use analyzers::encode::Digest;
@@ -174,7 +175,9 @@ pub struct FlowRow {
     #[schemars(with = "String")]
     pub app: App,
     /// The peer's name if known, else its address.
-    pub peer: Option<Box<str>>,
+    #[serde(serialize_with = "shown_if")]
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<Arc<str>>,
     /// `class` or `class:package`; absent when not known.
     pub actor: Option<Box<str>>,
     #[serde(serialize_with = "shown_if")]
@@ -200,9 +203,13 @@ pub struct TlsRow {
     #[schemars(with = "Option<String>")]
     pub sni: Option<Text>,
     /// The version the server chose, `TLS1.3`; absent when no answer was seen.
-    pub version: Option<Box<str>>,
+    #[serde(serialize_with = "shown_if")]
+    #[schemars(with = "Option<String>")]
+    pub version: Option<Version>,
     /// The suite the server chose, by IANA number: `0x1301`.
-    pub cipher: Option<Box<str>>,
+    #[serde(serialize_with = "shown_if")]
+    #[schemars(with = "Option<String>")]
+    pub cipher: Option<Suite>,
     /// The protocol the server chose; absent when it chose none, or when that was not readable.
     #[schemars(with = "Option<String>")]
     pub alpn: Option<Text>,
@@ -214,14 +221,18 @@ pub struct TlsRow {
     #[schemars(with = "Option<String>")]
     pub client: Option<ClientClass>,
     /// Versions the client offered, in its order.
-    pub offered: Box<[String]>,
+    #[serde(serialize_with = "shown_all")]
     #[schemars(with = "Vec<String>")]
-    pub offered_alpn: Vec<Text>,
+    pub offered: Box<[Version]>,
     #[schemars(with = "Vec<String>")]
-    pub chain_sha256: Vec<Digest>,
+    #[serde(serialize_with = "shown_all")]
+    pub offered_alpn: Arc<[Text]>,
+    #[schemars(with = "Vec<String>")]
+    #[serde(serialize_with = "shown_all")]
+    pub chain_sha256: Arc<[Digest]>,
     /// The certificates that the client showed.
     #[schemars(with = "Vec<String>")]
-    pub client_chain_sha256: Vec<Digest>,
+    pub client_chain_sha256: Box<[Digest]>,
     pub resumed: bool,
     /// What the client did after the server's flight, from bytes and record lengths alone: indicative.
     #[schemars(with = "String")]
@@ -320,7 +331,9 @@ pub struct LeakRow {
     /// Decoders from the outside in; empty = as it is.
     #[schemars(with = "Vec<String>")]
     pub chain: Vec<Text>,
-    pub peer: Option<String>,
+    #[serde(serialize_with = "shown_if")]
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<Arc<str>>,
     /// Who can read it: `cleartext`, `local-link`, `peer`, `interceptor`.
     #[schemars(with = "String")]
     pub exposure: Exposure,
@@ -459,6 +472,26 @@ pub fn actor_word(actor: &Actor) -> Option<String> {
         ActorClass::Unknown => "unknown",
     };
     Some(actor.package.as_ref().map_or(class.to_owned(), |p| format!("{class}:{p}")))
+}
+
+/// A version of TLS as it is on the wire; its word where it is shown. Rows are many, and words take room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(pub u16);
+
+impl Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&version_word(self.0))
+    }
+}
+
+/// A cipher suite by its IANA number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suite(pub u16);
+
+impl Display for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#06x}", self.0)
+    }
 }
 
 /// A TLS or DTLS version number in the form that journals of other tools use too: `TLS1.2`; unknown ones as `0x7f1c`.

@@ -2,8 +2,9 @@
 //!
 //! Long, for every kind of row is folded here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use analyzers::encode::Digest;
 use analyzers::flow::{Close, FlowId};
@@ -12,7 +13,7 @@ use analyzers::observation::{
     self, Arm, Bound, Certificate, Flow, Hello, Hit, Ledger, NameSource, Observation, ReactionKind, Request, RunKind, TrialEnd,
 };
 use analyzers::reading::Reading;
-use analyzers::subject::{Actor, DeviceId};
+use analyzers::subject::{Actor, DeviceId, Peer};
 use analyzers::text::Text;
 use foldhash::fast::FixedState;
 use indexmap::{Equivalent, IndexMap};
@@ -21,7 +22,7 @@ use policies::Time;
 use crate::places::Places;
 use crate::rows::{
     ActorRow, CountRow, DamageRow, DeviceRow, EventRow, FlowRow, InputRow, LeakRow, NameRow, PresenceRow, RequestRow, Row, SubjectRow,
-    Table, Tabular, TlsRow, TreatmentRow, TrialRow, actor_word, peer_word, version_word,
+    Suite, Table, Tabular, TlsRow, TreatmentRow, TrialRow, Version, actor_word, peer_word, version_word,
 };
 use crate::timeline::{Lane, Timeline};
 
@@ -61,6 +62,7 @@ pub struct Tables<F> {
     /// Of flows that were read live: their first frame, and how the client left.
     captured: BTreeMap<FlowId, (Option<u64>, Option<Close>)>,
     names: IndexMap<NameKey, Seen, FixedState>,
+    shared: Shared,
     devices: BTreeMap<DeviceId, DeviceRow>,
     actors: IndexMap<Actor, u64, FixedState>,
     sums: Ledger,
@@ -121,7 +123,7 @@ pub struct Presented {
 #[derive(Debug, Default)]
 struct Open {
     device: Option<DeviceId>,
-    peer: Option<Box<str>>,
+    peer: Option<Arc<str>>,
     actor: Option<Box<str>>,
     tls: Option<Box<TlsRow>>,
 }
@@ -160,6 +162,61 @@ struct Seen {
     flow: Option<FlowId>,
     frame: Option<u64>,
     line: LineNo,
+}
+
+/// Words that stand in many rows, kept once: each line brings its own.
+#[derive(Debug, Default)]
+struct Shared {
+    words: HashSet<Text, FixedState>,
+    peers: HashSet<Arc<str>, FixedState>,
+    alpn: HashSet<Arc<[Text]>, FixedState>,
+    chains: HashSet<Arc<[Digest]>, FixedState>,
+}
+
+/// Words that are kept, and lists of them; those of devices are few.
+const SHARED: usize = 1 << 13;
+
+impl Shared {
+    fn of(&mut self, word: &Text) -> Text {
+        if let Some(known) = self.words.get(word) {
+            return known.clone();
+        }
+        if self.words.len() < SHARED {
+            self.words.insert(word.clone());
+        }
+        word.clone()
+    }
+
+    fn peer(&mut self, peer: &Peer) -> Arc<str> {
+        let word = peer_word(peer);
+        if let Some(known) = self.peers.get(word.as_str()) {
+            return known.clone();
+        }
+        let word: Arc<str> = word.into();
+        if self.peers.len() < SHARED {
+            self.peers.insert(word.clone());
+        }
+        word
+    }
+
+    fn alpn(&mut self, offered: &[Text]) -> Arc<[Text]> {
+        shared(&mut self.alpn, offered)
+    }
+
+    fn chain(&mut self, chain: &[Digest]) -> Arc<[Digest]> {
+        shared(&mut self.chains, chain)
+    }
+}
+
+fn shared<T: Clone + Eq + Hash>(known: &mut HashSet<Arc<[T]>, FixedState>, list: &[T]) -> Arc<[T]> {
+    if let Some(known) = known.get(list) {
+        return known.clone();
+    }
+    let list: Arc<[T]> = list.into();
+    if known.len() < SHARED {
+        known.insert(list.clone());
+    }
+    list
 }
 
 /// The lists that can grow with the input, and what happens when they do.
@@ -219,6 +276,7 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             open: BTreeMap::new(),
             captured: BTreeMap::new(),
             names: IndexMap::default(),
+            shared: Shared::default(),
             devices: BTreeMap::new(),
             actors: IndexMap::default(),
             sums: Ledger::default(),
@@ -278,9 +336,10 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
         } else if self.actors.len() < FEW_KEPT {
             self.actors.insert(bound.actor.clone(), 1);
         }
+        let peer = self.shared.peer(&bound.peer);
         let open = self.open(flow);
         open.device = bound.device;
-        open.peer = Some(peer_word(&bound.peer).into());
+        open.peer = Some(peer);
         open.actor = actor_word(&bound.actor).map(Into::into);
     }
 
@@ -325,22 +384,21 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
         {
             self.name(sni, if quic { NameSource::QuicSni } else { NameSource::Sni }, line);
         }
-        let open = self.open(flow);
-        if hello.retry && open.tls.is_some() {
+        if hello.retry && self.open(flow).tls.is_some() {
             return;
         }
         let row = TlsRow {
-            sni: hello.sni.clone(),
-            ja4: Some(hello.ja4.clone()),
-            ja3: Some(hello.ja3.clone()),
+            sni: hello.sni.as_ref().map(|name| self.shared.of(name)),
+            ja4: Some(self.shared.of(&hello.ja4)),
+            ja3: Some(self.shared.of(&hello.ja3)),
             client: Some(hello.class),
-            offered: hello.versions.iter().copied().map(version_word).collect(),
-            offered_alpn: hello.alpn.clone(),
+            offered: hello.versions.iter().copied().map(Version).collect(),
+            offered_alpn: self.shared.alpn(&hello.alpn),
             ech: hello.ech,
             quic,
             ..unanswered(flow, line)
         };
-        let earlier = open.tls.replace(Box::new(row));
+        let earlier = self.open(flow).tls.replace(Box::new(row));
         self.tls(earlier);
     }
 
@@ -358,13 +416,13 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
             flow: line.flow,
             frame: line.frame,
             layer: request.layer,
-            method: request.method.clone(),
-            url: request.url.clone(),
+            method: self.shared.of(&request.method),
+            url: self.shared.of(&request.url),
             status: request.status,
             request_bytes: request.request_bytes,
             response_bytes: request.response_bytes,
-            user_agent: request.user_agent.clone(),
-            response_type: request.response_type.clone(),
+            user_agent: request.user_agent.as_ref().map(|word| self.shared.of(word)),
+            response_type: request.response_type.as_ref().map(|word| self.shared.of(word)),
             line: line.n,
         };
         self.lists.push(&mut self.out.requests, row);
@@ -372,21 +430,22 @@ impl<F: FnMut(Table, Row<'_>)> Tables<F> {
 
     fn hit(&mut self, hit: &Hit, line: &Line) {
         self.out.timeline.count(line.at, Lane::Leaks);
-        let of_subject = line.subject.as_ref().and_then(|s| s.peer.as_ref()).map(peer_word);
-        let peer = line.flow.and_then(|f| self.open.get(&f)).and_then(|o| o.peer.as_deref().map(str::to_owned)).or(of_subject);
+        let of_flow = line.flow.and_then(|f| self.open.get(&f)).and_then(|o| o.peer.clone());
+        let of_subject = || line.subject.as_ref().and_then(|s| s.peer.as_ref());
+        let peer = of_flow.or_else(|| of_subject().map(|peer| self.shared.peer(peer)));
         let row = LeakRow {
             kind: hit.kind,
-            persona_field: hit.field.clone(),
+            persona_field: hit.field.as_ref().map(|word| self.shared.of(word)),
             grade: hit.grade,
-            masked: hit.masked.clone(),
+            masked: self.shared.of(&hit.masked),
             value: self.reveal.get(hit.token.as_str()).cloned(),
-            digest: (!hit.token.is_empty()).then(|| hit.token.clone()),
+            digest: (!hit.token.is_empty()).then(|| self.shared.of(&hit.token)),
             flow: line.flow,
             frame: line.frame,
             layer: hit.layer,
             direction: hit.direction,
-            place: hit.place.clone(),
-            chain: hit.chain.clone(),
+            place: self.shared.of(&hit.place),
+            chain: hit.chain.iter().map(|word| self.shared.of(word)).collect(),
             peer,
             exposure: hit.exposure,
             count: hit.repeats + 1,
@@ -510,9 +569,9 @@ fn unanswered(flow: FlowId, line: &Line) -> TlsRow {
         ja3: None,
         client: None,
         offered: Box::default(),
-        offered_alpn: Vec::new(),
-        chain_sha256: Vec::new(),
-        client_chain_sha256: Vec::new(),
+        offered_alpn: Arc::default(),
+        chain_sha256: Arc::default(),
+        client_chain_sha256: Box::default(),
         resumed: false,
         reaction: ReactionKind::Unknown,
         alert: None,
@@ -545,17 +604,18 @@ impl<F: FnMut(Table, Row<'_>)> Reading for Tables<F> {
             (Observation::Flow(closed), Some(id)) => self.flow(id, closed, line),
             (Observation::Hello(hello), Some(flow)) => self.hello(flow, hello, line),
             (Observation::Served(served), Some(flow)) => {
+                let chain = self.shared.chain(&served.chain);
                 let row = self.handshake(flow, line);
-                row.version = Some(version_word(served.version).into());
-                row.cipher = Some(format!("{:#06x}", served.suite).into());
+                row.version = Some(Version(served.version));
+                row.cipher = Some(Suite(served.suite));
                 row.alpn.clone_from(&served.alpn);
-                row.chain_sha256.clone_from(&served.chain);
+                row.chain_sha256 = chain;
                 row.resumed = served.resumed;
             }
             (Observation::Reaction(reaction), Some(flow)) => {
                 let row = self.handshake(flow, line);
                 row.reaction = reaction.reaction;
-                row.client_chain_sha256.clone_from(&reaction.client_chain);
+                row.client_chain_sha256 = reaction.client_chain.as_slice().into();
                 row.alert = reaction.alert;
                 row.close = reaction.close;
             }

@@ -289,7 +289,7 @@ fn tables(seen: &Seen, tally: &mut Tally<'_>) {
     let suites = |pick: &mut dyn Iterator<Item = String>| pick.collect::<BTreeSet<String>>().len();
     let served = seen.facts.iter().filter_map(|(_, _, f)| if let Observation::Served(s) = f { Some(s.suite) } else { None });
     let chosen = (
-        suites(&mut rows.tls.iter().filter_map(|r| r.cipher.as_deref().map(str::to_owned))),
+        suites(&mut rows.tls.iter().filter_map(|r| r.cipher.map(|suite| suite.to_string()))),
         suites(&mut served.map(|s| format!("0x{s:04x}"))),
     );
     for (what, (row, line)) in [("requests", requests), ("leaks", leaks), ("packets", packets), ("flows", flows), ("suites", chosen)] {

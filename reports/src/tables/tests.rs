@@ -10,8 +10,8 @@ fn joins_hello_answer_and_reaction() {
     let tabled = fixture::tabled(&fixture::story());
     let row = tabled.tls.iter().find(|r| r.flow == FlowId(5)).unwrap();
     assert_eq!(
-        (row.sni.as_ref().unwrap().as_str(), row.version.as_deref(), row.cipher.as_deref()),
-        ("api.shop.test", Some("TLS1.3"), Some("0x1301"))
+        (row.sni.as_ref().unwrap().as_str(), row.version, row.cipher),
+        ("api.shop.test", Some(Version(0x0304)), Some(Suite(0x1301)))
     );
     assert_eq!((row.reaction, row.alert, row.chain_sha256.len(), row.frame), (ReactionKind::Refused, Some(45), 2, Some(64)));
     let quic = tabled.tls.iter().find(|r| r.flow == FlowId(8)).unwrap();
