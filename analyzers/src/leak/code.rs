@@ -63,6 +63,18 @@ pub(super) fn base64_core(bytes: &[u8], phase: usize, url: bool) -> Vec<u8> {
         .collect()
 }
 
+/// The characters of base32 (RFC 4648 §6) that depend on `bytes` alone, when nothing goes before them.
+pub(super) fn base32_core(bytes: &[u8]) -> Vec<u8> {
+    let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
+    (0..bytes.len() * 8 / 5)
+        .map(|n| {
+            let (at, within) = (n * 5 / 8, n * 5 % 8);
+            let pair = byte(at) << 8 | byte(at + 1);
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(pair >> (11 - within) & 31) as usize]
+        })
+        .collect()
+}
+
 /// What the characters beside that core say of `bytes`; with `fold` not the case of a letter.
 pub(super) fn base64_edges(bytes: &[u8], phase: usize, fold: bool) -> Ragged {
     let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));

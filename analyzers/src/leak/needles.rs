@@ -15,6 +15,8 @@ use policies::IdentifierType as Kind;
 
 /// Fewer characters of base64 stand in any long run of it.
 const SHORTEST_BASE64: usize = 8;
+/// Characters of base32 for six bytes.
+const SHORTEST_BASE32: usize = 9;
 /// Fewer bytes that are no text are found in anything.
 const SHORTEST_EBCDIC: usize = 6;
 
@@ -180,6 +182,10 @@ impl Needles {
                 self.push(seed, hex(&variant).into_bytes(), form, true, edge, &steps(&["hex"]));
                 for phase in 0..3 {
                     self.base64(seed, &variant, phase, form, &steps(&["base64"]));
+                }
+                let base32 = code::base32_core(&variant);
+                if base32.len() >= SHORTEST_BASE32 {
+                    self.push(seed, base32, form, true, Edge::None, &steps(&["base32"]));
                 }
             }
         }

@@ -464,6 +464,11 @@ fn rows_that_others_miss() {
     let inner = format!(r#"{{"u":{{"mail":"{EMAIL}"}}}}"#);
     check(format!(r#"{{"data":"{}"}}"#, base64(inner.as_bytes())), &["email-main[json:$.data,base64,json:$.u.mail]"]);
     check(format!("d={}", base64(&zlib(inner.as_bytes()))), &["email-main[base64,zlib,json:$.u.mail]"]);
+    for text in ["GQ4TAMJVGQZDAMZSGM3TKMJY", "d=GQ4TAMJVGQZDAMZSGM3TKMJY&e=1"] {
+        for text in [text.to_owned(), text.to_ascii_lowercase()] {
+            check(text, &["imei-1[base32]"]);
+        }
+    }
     check(format!("xyz{}", base64(format!("some words, {EMAIL}, and more").as_bytes())), &["email-main[base64]"]);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # What it does
 //! Undoes percent-encoding, base64, hex and compression (also behind other bytes, and in ZIP archives; in DNS names base32 too), and
-//! looks for plain hashes, in all bytes that anybody on the path could read.
+//! looks for planted values in base32 and for plain hashes, in all bytes that anybody on the path could read.
 //!
 //! # Why it matters
 //! A coding is not protection: whoever reads the bytes undoes it. A plain hash of an identifier identifies just as well.
