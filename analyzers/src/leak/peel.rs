@@ -39,7 +39,7 @@ pub struct Glance {
     pub span: Range<u64>,
     pub grade: Grade,
     pub token: [u8; 16],
-    /// What stands for how it was coded: see [`coding`].
+    /// A number that stands for how it was coded.
     pub coding: u64,
     mask: Text,
     planted: Option<u32>,
