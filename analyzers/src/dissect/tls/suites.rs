@@ -49,11 +49,16 @@ pub fn weakness(suite: u16) -> Option<&'static str> {
         | 0xc010
         | 0xc039..=0xc03b
         | 0xc0b4
-        | 0xc0b5 => "NULL",
-        0x0003 | 0x0006 | 0x0008 | 0x000b | 0x000e | 0x0011 | 0x0014 | 0x0026..=0x002b | 0x0062..=0x0065 => "export",
+        | 0xc0b5
+        // Fortezza's of SSL 3.0 and those of GOST (IANA: reserved, unassigned, private use).
+        | 0x001c
+        | 0x0082
+        | 0x0083
+        | 0xff87 => "NULL",
+        0x0003 | 0x0006 | 0x0008 | 0x000b | 0x000e | 0x0011 | 0x0014 | 0x0026..=0x002b | 0x0060..=0x0065 => "export",
         0x0004 | 0x0005 | 0x0020 | 0x0024 | 0x0066 | 0x008a | 0x008e | 0x0092 | 0xc002 | 0xc007 | 0xc00c | 0xc011 | 0xc033 => "RC4",
-        // The last is Netscape's, of FIPS mode, as is 0xfeff below (IANA: private use).
-        0x0009 | 0x000c | 0x000f | 0x0012 | 0x0015 | 0x001e | 0x0022 | 0xfefe => "DES",
+        // The last two are Netscape's, of FIPS mode, as are 0xfeff and 0xffe0 below (IANA: private use).
+        0x0009 | 0x000c | 0x000f | 0x0012 | 0x0015 | 0x001e | 0x0022 | 0xfefe | 0xffe1 => "DES",
         0x000a
         | 0x000d
         | 0x0010
@@ -70,7 +75,7 @@ pub fn weakness(suite: u16) -> Option<&'static str> {
         | 0xc012
         | 0xc01a..=0xc01c
         | 0xc034
-        | 0xfeff => "3DES",
+        | 0xfeff | 0xffe0 => "3DES",
         0x0025 => "MD5",
         _ => return None,
     })
@@ -389,6 +394,12 @@ mod tests {
             (0x0000, Some("NULL")),
             (0x003b, Some("NULL")),
             (0xc006, Some("NULL")),
+            (0x0082, Some("NULL")),
+            (0xff87, Some("NULL")),
+            (0x001c, Some("NULL")),
+            (0x0061, Some("export")),
+            (0xffe0, Some("3DES")),
+            (0xffe1, Some("DES")),
             (0x0003, Some("export")),
             (0x0005, Some("RC4")),
             (0xc011, Some("RC4")),
