@@ -142,7 +142,15 @@ fn is_revocation(request: &RequestFact) -> bool {
         "application/ocsp-response" | "application/pkix-crl" | "application/x-pkcs7-crl" | "application/pkix-cert" | "application/x-x509-ca-cert"
     );
     let issuers = matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-certificates") && named;
-    told || issuers || named && request.status == Some(304)
+    // The question of OCSP stands in the path, in base64 (RFC 6960 §A.1).
+    let asks = kind != "application/ocsp-response" || request.path.as_str().split('/').any(is_der);
+    request.method == "GET" && ((told && asks || issuers) && request.status == Some(200) || named && request.status == Some(304))
+}
+
+/// Whether a segment of a path may be a sequence of DER in base64, which begins with the byte 0x30. What is masked may be one.
+fn is_der(segment: &str) -> bool {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '=' | '%' | '-' | '_' | '…');
+    segment.starts_with('M') && segment.len() >= 24 && segment.chars().all(of_base64)
 }
 
 const CHECKED: &str = "schema = \"overhear/declaration/1\"\n[[updates]]\nname = \"os\"\nhosts = [\"shop.test\"]\ntransport = \"clear\"\nsignature = \"payload\"\n";
@@ -156,6 +164,9 @@ const EXAMPLES: &[Example] = &[
     Example::new("the same under TLS", r#"{"request":{"layer":"decrypted","dir":"out","method":"GET","url":"http://shop.test/a","host":"shop.test","path":"/a","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":false}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#, "pass"),
     Example::new("an OCSP request", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/ocsp-request","response_type":"application/ocsp-response"}}"#, "pass"),
+    Example::new("an OCSP request in the path", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ocsp/MFEwTzBNMEswSTAJBgUrDgMCGgUABBTBL0V27RVZ7LBduom%2FnYB45SPUEwQU5Z1ZMIJHWMys%2BghUNoZ7OrUETfACEA==","host":"shop.test","path":"/ocsp/MFEwTzBNMEswSTAJBgUrDgMCGgUABBTBL0V27RVZ7LBduom%2FnYB45SPUEwQU5Z1ZMIJHWMys%2BghUNoZ7OrUETfACEA==","status":200,"request_bytes":0,"response_bytes":471,"query":false,"body":false,"response_type":"application/ocsp-response"}}"#, "pass"),
+    Example::new("the same without an answer of that kind", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ocsp/MFEwTzBNMEswSTAJBgUrDgMCGgUABBTBL0V27RVZ7LBduom%2FnYB45SPUEwQU5Z1ZMIJHWMys%2BghUNoZ7OrUETfACEA==","host":"shop.test","path":"/ocsp/MFEwTzBNMEswSTAJBgUrDgMCGgUABBTBL0V27RVZ7LBduom%2FnYB45SPUEwQU5Z1ZMIJHWMys%2BghUNoZ7OrUETfACEA==","status":404,"request_bytes":0,"response_bytes":471,"query":false,"body":false,"response_type":"application/ocsp-response"}}"#, "fail"),
+    Example::new("a path that asks nothing, answered as if it were OCSP", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/user/joe/visited/example.org","host":"shop.test","path":"/user/joe/visited/example.org","status":200,"request_bytes":0,"response_bytes":471,"query":false,"body":false,"response_type":"application/ocsp-response"}}"#, "fail"),
     Example::new("data that is answered as if it were OCSP", r#"{"request":{"layer":"wire","dir":"out","method":"POST","url":"http://shop.test/ocsp","host":"shop.test","path":"/ocsp","status":200,"request_bytes":0,"response_bytes":1000,"query":false,"body":true,"request_type":"application/json","response_type":"application/ocsp-response"}}"#, "fail"),
     Example::new("an issuer's certificate that was known", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":false,"response_body":0}}"#, "pass"),
     Example::new("the same, asked with a header field of its own", r#"{"request":{"layer":"wire","dir":"out","method":"GET","url":"http://shop.test/ca.p7c","host":"shop.test","path":"/ca.p7c","status":304,"request_bytes":0,"response_bytes":90,"query":false,"body":false,"telling":true,"response_body":0}}"#, "fail"),
