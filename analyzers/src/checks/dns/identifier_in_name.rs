@@ -9,7 +9,7 @@
 //! # How it is judged
 //! *Fail*: a planted value (any type) was found. *Pass*: values were planted, names were asked for, none held a value, no byte that
 //! could hold one was lost, and every flow belongs to a known device. A value that only looks like one (format and checksum) leaves it
-//! undecided, and so do closed flows of DNS over TLS or QUIC, and of HTTPS to public resolvers, beside names that were asked for in clear; without a persona, absence proves nothing and the check is not tested.
+//! undecided, and so do closed flows of DNS over TLS or QUIC, and of HTTPS to public resolvers, beside names that were asked for in clear, and questions over HTTP that was read; without a persona, absence proves nothing and the check is not tested.
 //!
 //! # Evidence
 //! The `hit` lines: flow, frame, place, coding and byte range; the value only as its keyed digest.
@@ -22,7 +22,7 @@ use policies::{IdentifierType, Severity};
 
 use crate::case::{Case, Concern};
 use crate::checks::{Context, Example, Leak, Mode, Rule, judge_leak};
-use crate::observation::{Flow, Hello, HitDirection, HitFact, NameSource, Question};
+use crate::observation::{Flow, Hello, HitDirection, HitFact, NameSource, Question, Request};
 use crate::outcome::{Outcome, Proof, Reason, Verdict};
 use crate::subject::Scope;
 
@@ -36,7 +36,13 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         &Leak { expected: "no planted value in any name", concern: Concern::Clear, speaks: &speaks, planted: &planted, certain: &|_| false },
     );
     let asked = case.seen::<Question>().proof(|q| q.source == NameSource::Dns);
+    // Questions in messages of HTTP are searched with these, and not known as names.
+    let over_http = case.seen::<Request>().proof(|r| r.asks_dns.is_some() && !r.by_peer);
     match (&outcome, asked) {
+        (Outcome::Judged(judged), _) if judged.verdict == Verdict::Pass && over_http.is_some() => {
+            let proof = over_http.map_or_else(|| judged.evidence.clone(), |proof| judged.evidence.clone().and(&proof));
+            Outcome::inconclusive(Reason::Unparsed, proof, judged.expected.clone(), "none in the names that were read; others were asked for over HTTP")
+        }
         (Outcome::Judged(judged), None) if judged.verdict == Verdict::Pass => Outcome::NotTested(Reason::NotExercised),
         // DNS over TLS, QUIC or, where it is declared, HTTPS: names were asked for out of sight.
         (Outcome::Judged(judged), Some(_)) if judged.verdict == Verdict::Pass => {
@@ -100,6 +106,14 @@ const EXAMPLES: &[Example] = &[
         r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
            {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:80","community_id":"","app":"http","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":200,"encrypted":0,"unparsed":0},"end":"fin","from_start":true}}"#,
         "not-tested not-exercised",
+    ),
+    Example::new(
+        "asked over HTTP that was opened, and in clear",
+        r#"{"planted":{"name":"imei-1","kind":"imei","token":"aa"}}
+           {"question":{"name":"shop.test","source":"dns","qtype":1,"dir":"out","transport":"udp"}}
+           {"request":{"layer":"decrypted","dir":"out","method":"POST","url":"https://dns.shop.test/dns-query","host":"dns.shop.test","path":"/dns-query","status":200,"request_bytes":40,"response_bytes":100,"query":false,"body":true,"request_type":"application/dns-message","response_type":"application/dns-message"}}
+           {"flow":{"transport":"tcp","a":"10.0.0.2:5000","b":"192.0.2.1:443","community_id":"","app":"tls","first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z","counts":{"packets":[3,3],"bytes":[100,100],"missing":[0,0]},"coverage":{"analysed":100,"encrypted":100,"unparsed":0},"end":"fin","from_start":true}}"#,
+        "inconclusive unparsed",
     ),
     Example::new(
         "asked over TLS, and in clear",
