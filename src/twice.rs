@@ -124,7 +124,7 @@ fn fact(seen: &Observation) -> Option<String> {
     Some(match seen {
         Observation::Hello(it) => format!("hello {:?}", it.key()),
         // Whether the client broke off shows in how the connection ended, of which a tap sees its own side.
-        Observation::Served(it) => format!("served {:?}", ServedFact { refused: false, ..it.key() }),
+        Observation::Served(it) => format!("served {:?}", ServedFact { refused: false, unsettled: false, ..it.key() }),
         Observation::Request(it) => format!("request {:?}", it.key()),
         Observation::Hit(it) => format!("hit {:?}", it.key()),
         Observation::Question(it) => format!("question {:?}", it.key()),

@@ -704,6 +704,9 @@ pub struct Served {
     /// The client did not go on: it broke off, where the wire shows that (to TLS 1.2).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
+    /// The client was seen neither to go on with it nor to break it off (to TLS 1.2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 /// Whether a version is older than TLS 1.2, or than DTLS 1.2, which count downwards (RFC 6347 §4.1; 0x0100 is what OpenSSL spoke before).
@@ -722,6 +725,14 @@ pub struct ServedFact {
     pub key_exchange: KeyExchange,
     pub resumed: bool,
     pub refused: bool,
+    pub unsettled: bool,
+}
+
+impl ServedFact {
+    /// The client went on with what the server chose, or is taken to have: under TLS 1.3 the wire does not show it.
+    pub fn is_taken(&self) -> bool {
+        !self.refused && !self.unsettled
+    }
 }
 
 impl Served {
@@ -732,6 +743,7 @@ impl Served {
             key_exchange: self.key_exchange,
             resumed: self.resumed,
             refused: self.refused,
+            unsettled: self.unsettled,
         }
     }
 }

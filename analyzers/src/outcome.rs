@@ -42,6 +42,7 @@ reasons! {
     PeersWord = "peers-word", "only the other side said it, and where it has it from was not seen";
     NotAttributed = "not-attributed", "flows that could matter belong to no known device";
     ProxyOnly = "proxy-only", "only what asks the explicit proxy is seen; what goes around it would not be";
+    NotSettled = "not-settled", "the client was seen neither to go on with it nor to break it off";
     NamedLate = "named-late", "the connection was counted under its address before it said the server's name";
     UnknownActor = "unknown-actor", "it is not known who on the device caused it";
     NoControl = "no-control", "no control before or after the attempt reached application data";

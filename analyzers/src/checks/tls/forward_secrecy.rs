@@ -38,20 +38,25 @@ fn is_static(kx: KeyExchange) -> bool {
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    let bad = |s: &ServedFact| !s.refused && is_static(s.key_exchange);
+    let bad = |s: &ServedFact| s.is_taken() && is_static(s.key_exchange);
     if let Some(proof) = served.proof(bad) {
         let n = served.count(bad);
         return Outcome::fail(proof, EXPECTED, format!("{} without a fresh key exchange", counted(n, "handshake")));
     }
+    let open = |s: &ServedFact| s.unsettled && is_static(s.key_exchange);
+    if let Some(proof) = served.proof(open) {
+        let observed = format!("{} begun without a fresh key exchange", counted(served.count(open), "handshake"));
+        return Outcome::inconclusive(Reason::NotSettled, proof, EXPECTED, observed);
+    }
     if let Some(unseen) = unseen_choice(case, EXPECTED) {
         return unseen;
     }
-    if let Some(unknown) = served.proof(|s| !s.refused && s.key_exchange == KeyExchange::Unknown) {
+    if let Some(unknown) = served.proof(|s| s.is_taken() && s.key_exchange == KeyExchange::Unknown) {
         return Outcome::inconclusive(Reason::Unparsed, unknown, EXPECTED, "the key exchange of some handshakes does not show on the wire");
     }
-    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let mut observed = format!("{}, all with (EC)DHE", counted(served.count(|s| !s.refused), "handshake"));
-    let resumed = served.count(|s| !s.refused && s.resumed && s.version != 0x0304);
+    let Some(proof) = served.proof(ServedFact::is_taken) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let mut observed = format!("{}, all with (EC)DHE", counted(served.count(ServedFact::is_taken), "handshake"));
+    let resumed = served.count(|s| s.is_taken() && s.resumed && s.version != 0x0304);
     if resumed > 0 {
         observed = format!("{observed}; {resumed} of them under keys of an earlier one (resumed)");
     }
@@ -59,6 +64,7 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("TLS 1.0 with static RSA begun, and no more seen of the client", r#"{"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false,"unsettled":true}}"#, "inconclusive not-settled"),
     Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
     Example::new(
         "the same beside a good handshake",

@@ -33,7 +33,7 @@ const EXPECTED: &str = "a suite of the policy's list in every handshake";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    let outside = |s: &ServedFact| !s.refused && !cx.policy.tls.allows_suite(s.suite);
+    let outside = |s: &ServedFact| s.is_taken() && !cx.policy.tls.allows_suite(s.suite);
     if let Some(bad) = served.proof(outside) {
         let mut suites: Vec<u16> = served.iter().filter(|(s, _)| outside(s)).map(|(s, _)| s.suite).collect();
         suites.sort_unstable();
@@ -41,15 +41,21 @@ fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
         let names: Vec<String> = suites.into_iter().map(|s| Suite(s).to_string()).collect();
         return Outcome::fail(bad, EXPECTED, format!("chosen outside the list: {}", names.join(", ")));
     }
+    let open = |s: &ServedFact| s.unsettled && !cx.policy.tls.allows_suite(s.suite);
+    if let Some(proof) = served.proof(open) {
+        let observed = format!("{} begun on a suite outside the list", counted(served.count(open), "handshake"));
+        return Outcome::inconclusive(Reason::NotSettled, proof, EXPECTED, observed);
+    }
     if let Some(unseen) = unseen_choice(case, EXPECTED) {
         return unseen;
     }
-    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{}, all on agreed suites", counted(served.count(|s| !s.refused), "handshake"));
+    let Some(proof) = served.proof(ServedFact::is_taken) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let observed = format!("{}, all on agreed suites", counted(served.count(ServedFact::is_taken), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("TLS 1.0 with static RSA begun, and no more seen of the client", r#"{"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false,"unsettled":true}}"#, "inconclusive not-settled"),
     Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
     Example::new(
         "the same beside a good handshake",

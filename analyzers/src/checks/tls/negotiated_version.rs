@@ -33,20 +33,26 @@ const EXPECTED: &str = "TLS 1.2 or 1.3 in every handshake";
 
 fn judge(case: &Case, cx: &Context<'_>) -> Outcome {
     let served = case.seen::<Served>();
-    let old = |s: &ServedFact| !s.refused && is_outdated(s.version);
+    let old = |s: &ServedFact| s.is_taken() && is_outdated(s.version);
     if let Some(proof) = served.proof(old) {
         let n = served.count(old);
         return Outcome::fail(proof, EXPECTED, format!("{} ended on a version older than TLS 1.2", counted(n, "handshake")));
     }
+    let open = |s: &ServedFact| s.unsettled && is_outdated(s.version);
+    if let Some(proof) = served.proof(open) {
+        let observed = format!("{} begun on a version older than TLS 1.2", counted(served.count(open), "handshake"));
+        return Outcome::inconclusive(Reason::NotSettled, proof, EXPECTED, observed);
+    }
     if let Some(unseen) = unseen_choice(case, EXPECTED) {
         return unseen;
     }
-    let Some(proof) = served.proof(|s| !s.refused) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
-    let observed = format!("{}, none older than TLS 1.2", counted(served.count(|s| !s.refused), "handshake"));
+    let Some(proof) = served.proof(ServedFact::is_taken) else { return unseen(&served, Reason::NotExercised, EXPECTED) };
+    let observed = format!("{}, none older than TLS 1.2", counted(served.count(ServedFact::is_taken), "handshake"));
     settle(cx, &served, case, Concern::Handshakes, proof, EXPECTED, observed)
 }
 
 const EXAMPLES: &[Example] = &[
+    Example::new("TLS 1.0 with static RSA begun, and no more seen of the client", r#"{"served":{"version":769,"suite":47,"key_exchange":"rsa","resumed":false,"unsettled":true}}"#, "inconclusive not-settled"),
     Example::new("a connection whose handshake was not seen", r#"{"undecrypted":{"protocol":"tls","reason":"no-handshake","bytes":69,"choice_unseen":true}}"#, "inconclusive missed-bytes"),
     Example::new(
         "the same beside a good handshake",

@@ -447,6 +447,7 @@ impl Quic {
                     chain_hidden: !hello.psk,
                     without_hello: !self.offered,
                     refused: false,
+                    unsettled: false,
                 });
             }
             Err(part) => cx.odd(OddKind::BrokenQuic, format!("ServerHello ends inside its {part}"), None),

@@ -311,6 +311,7 @@ impl Dtls {
                         chain_hidden: true,
                         without_hello: self.offered.is_none(),
                         refused: false,
+                        unsettled: false,
                     };
                     self.served = Some((cx.at, cx.frame, served));
                 }

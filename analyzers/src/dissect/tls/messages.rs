@@ -231,6 +231,7 @@ impl Tls {
             chain_hidden: false,
             without_hello: self.offer.is_none(),
             refused: false,
+            unsettled: false,
         };
         let answer = Answer {
             served,
@@ -346,6 +347,7 @@ impl Tls {
         }
         served.resumed &= !answer.full;
         served.refused = broke_off && !modern;
+        served.unsettled = !broke_off && !self.went_on && !modern;
         served.chain_hidden = modern && served.chain.is_empty() && !served.resumed;
         let (at, frame) = answer.due.unwrap_or((answer.at, answer.frame));
         let served = served.clone();
